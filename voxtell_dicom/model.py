@@ -1,0 +1,337 @@
+"""The frozen values that travel through the house, one room to the next. No I/O.
+
+All are plain dataclasses that pydantic's TypeAdapter turns into JSON and back (`dump`, `load`). Patient coordinates are
+DICOM's: LPS, millimetres. The RAS grid is nibabel's sense: axes (z, y, x) run towards Superior, Anterior, Right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ConfigDict, TypeAdapter
+
+T = TypeVar("T")
+Vector = tuple[float, float, float]
+Range = tuple[int, int]
+Box = tuple[Range, Range, Range]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def dump(value: Any) -> Any:
+    """A dataclass of this module as JSON-able data (dicts, lists, strings, numbers)."""
+    return json.loads(_adapter(type(value)).dump_json(value))
+
+
+def load(kind: type[T], data: Any) -> T:
+    """The inverse of `dump`; raises pydantic.ValidationError where the data are not of that kind."""
+    return _adapter(kind).validate_json(json.dumps(data))  # type: ignore[no-any-return]
+
+
+def canonical_digest(data: Any) -> str:
+    """SHA-256 (hex) over canonical JSON: sorted keys, no blanks, UTF-8."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Instance:
+    """One SOP instance as it lies in the spool (or in a folder).
+
+    `digest` is taken over the decoded identity of the dataset, not over its network form (contracts § 1).
+    """
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_uid: str
+    study_uid: str
+    path: Path
+    transfer_syntax_uid: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A version of a series: the set of instances that arrived under one Series Instance UID."""
+
+    study_uid: str
+    series_uid: str
+    version: str  # digest over the sorted SOP Instance UIDs
+    instances: tuple[Instance, ...]
+    calling_ae: str = ""
+    called_ae: str = ""
+    incomplete: str = ""  # why the series is thought to be incomplete; "" where it is complete
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One source frame of a volume. `number` counts from 1 (always 1 in a single-frame instance)."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    number: int
+    path: Path
+    position_mm: Vector  # Image Position (Patient): centre of the first voxel
+    shift_px: tuple[int, int] = (0, 0)  # whole pixels (row, column) that undo a gantry tilt for inference
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The source grid of a volume in patient space: (frame, row, column), LPS mm (PS3.3 C.7.6.2.1.1)."""
+
+    shape: tuple[int, int, int]
+    origin_mm: Vector
+    row_cosine: Vector  # first three values of Image Orientation (Patient): direction of increasing column index
+    column_cosine: Vector  # last three: direction of increasing row index
+    normal: Vector  # unit vector from frame 0 towards the last frame
+    spacing_mm: Vector  # between frames, between rows, between columns
+
+
+@dataclass(frozen=True)
+class ToRas:
+    """How source voxels (frame, row, column) become RAS voxels (z, y, x): a permutation, then flips. Exact.
+
+    ``ras = source.transpose(axes)`` and then a flip of each RAS axis whose `flips` entry is true.
+    """
+
+    axes: tuple[int, int, int]
+    flips: tuple[bool, bool, bool]
+
+
+@dataclass(frozen=True)
+class Volume:
+    """One regular stack of frames that can be segmented: geometry and references, no pixels.
+
+    `frames` are ordered along `grid.normal`, from frame 0. `name` says what distinguishes the volume within its
+    series ("" where the series is one volume). `key` is the volume key of contracts § 1.
+    """
+
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    modality: str
+    name: str
+    frames: tuple[Frame, ...]
+    grid: Grid
+    to_ras: ToRas
+    key: str
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def shape_zyx(self) -> tuple[int, int, int]:
+        """Shape of the RAS array."""
+        a, b, c = self.to_ras.axes
+        shape = self.grid.shape
+        return shape[a], shape[b], shape[c]
+
+    @property
+    def spacing_zyx_mm(self) -> Vector:
+        """Spacing of the RAS array's axes."""
+        a, b, c = self.to_ras.axes
+        spacing = self.grid.spacing_mm
+        return spacing[a], spacing[b], spacing[c]
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """Something in a series that is not part of a volume, or that was refused; the rest is still processed."""
+
+    code: str
+    reason: str
+    uids: tuple[str, ...] = ()
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What a series turned out to be: its volumes, and what was set aside or refused, each with the reason."""
+
+    volumes: tuple[Volume, ...]
+    set_aside: tuple[SetAside, ...] = ()
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A binary mask as its bounding box and bits, on a grid known from the context. An empty one has an empty box."""
+
+    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    box: Box  # half-open ranges along the three axes
+    packed_bits: bytes  # numpy.packbits over the box in C order
+    voxels: int
+
+    @classmethod
+    def from_array(cls, array: npt.NDArray[Any]) -> Mask:
+        """array: bool or 0/1, any 3-D grid."""
+        solid = array.astype(bool, copy=False)
+        ranges: list[Range] = []
+        for axis in range(3):
+            other = tuple(i for i in range(3) if i != axis)
+            hits = np.flatnonzero(solid.any(axis=other))
+            if hits.size == 0:
+                return cls(((0, 0), (0, 0), (0, 0)), b"", 0)
+            ranges.append((int(hits[0]), int(hits[-1]) + 1))
+        a, b, c = ranges
+        crop = solid[a[0] : a[1], b[0] : b[1], c[0] : c[1]]
+        return cls((a, b, c), np.packbits(crop).tobytes(), int(np.count_nonzero(crop)))
+
+    @property
+    def box_shape(self) -> tuple[int, int, int]:
+        """Shape of the bounding box."""
+        a, b, c = self.box
+        return a[1] - a[0], b[1] - b[0], c[1] - c[0]
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The bounding box as an index into an array on the whole grid."""
+        a, b, c = self.box
+        return slice(*a), slice(*b), slice(*c)
+
+    def crop(self) -> BoolArray:
+        """The mask inside its bounding box, bool, of shape `box_shape`."""
+        shape = self.box_shape
+        count = int(np.prod(shape))
+        bits = np.unpackbits(np.frombuffer(self.packed_bits, np.uint8), count=count)
+        return bits.astype(bool).reshape(shape)
+
+    def to_array(self, shape: tuple[int, int, int]) -> BoolArray:
+        """The mask on the whole grid, bool, of the given shape."""
+        array: BoolArray = np.zeros(shape, bool)
+        if self.voxels:
+            array[self.slices] = self.crop()
+        return array
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as a rule resolves it: the text for the engine, and how the segment is shown."""
+
+    text: str
+    label: str
+    color: str | None = None  # "#rrggbb"
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one rule wants of one volume. One plan makes one result per output kind (contracts § 1)."""
+
+    volume_key: str
+    rule: str
+    rule_index: int  # position in node.yaml, from 0: part of the Series Number
+    prompts: tuple[Prompt, ...]
+    outputs: tuple[str, ...]
+    send_to: tuple[str, ...]
+    engine_identity: str
+    encoder_revision: str
+    options: dict[str, Any] = field(default_factory=dict)
+    run: int = 0  # grows with `jobs rerun`, hence new UIDs
+
+    @property
+    def key(self) -> str:
+        """The plan key: everything that decides the content of the result, nothing that does not (not the peers)."""
+        content = asdict(self)
+        for name in ("send_to", "rule_index"):
+            del content[name]
+        return canonical_digest(content)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one prompt of a plan gave: a mask on the source grid (frame, row, column), empty where nothing was found."""
+
+    prompt: Prompt
+    mask: Mask
+    mean_probability: float | None = None
+    uncertain_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """One encoded object as it lies in the spool; every delivery sends these very bytes."""
+
+    kind: str  # "seg", …
+    sop_instance_uid: str
+    sop_class_uid: str
+    series_uid: str
+    study_uid: str
+    path: Path
+    digest: str  # SHA-256 of the file
+    labels: tuple[str, ...]  # of the segments it holds
+    empty: tuple[str, ...] = ()  # labels of prompts that found nothing
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a delivery attempt came to (contracts § 4)."""
+
+    state: str  # "delivered" | "retry" | "failed"
+    status: str  # "0000", "A700", "HTTP 409", "no connection", …
+    message: str = ""
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt for the engine. Segment where the probability is above `threshold`."""
+
+    prompt: str
+    threshold: float = 0.5
+    probability: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The engine's answer to one request, on the RAS grid (z, y, x) of the array it was given."""
+
+    request: Request
+    box_zyx: Box
+    packed_bits: bytes
+    voxels: int
+    mean_probability: float | None = None
+    uncertain_share: float | None = None
+    probability: npt.NDArray[np.float16] | None = None  # inside the box, where it was asked for
+
+    @property
+    def mask(self) -> Mask:
+        """The same, as a Mask."""
+        return Mask(self.box_zyx, self.packed_bits, self.voxels)
+
+
+Progress = Callable[[int, int], None]  # windows done, windows in all
+Cancelled = Callable[[], bool]
+
+
+class Engine(Protocol):
+    """The engine, as the rest of the house sees it (contracts § 7). Arrays in, masks out; no DICOM."""
+
+    @property
+    def identity(self) -> str:
+        """Code version and model digest: part of the plan key."""
+
+    def unknown(self, prompts: Sequence[str]) -> list[str]:
+        """Those of `prompts` that this engine cannot run."""
+
+    def segment(
+        self,
+        array_zyx: npt.NDArray[np.float32],
+        spacing_zyx_mm: Vector,
+        requests: Sequence[Request],
+        *,
+        progress: Progress,
+        cancelled: Cancelled,
+    ) -> Iterator[Segment]:
+        """array_zyx: RAS volume, HU for CT. Yields one Segment per request, in any order. One pass over the windows."""
