@@ -25,9 +25,7 @@ Box = tuple[Range, Range, Range]
 BoolArray = npt.NDArray[np.bool_]
 
 
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 
 
 def dump(value: Any) -> Any:

@@ -1,0 +1,56 @@
+# Everything a person or CI runs. Set-up goes to ./.venv and is done once for each state of the dependencies.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help setup system demo test lint format bench clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+# Named by what decides its content, so that a change of lint settings does not install everything again.
+DEPENDENCIES := $(shell sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml | cat - constraints.txt | sha256sum | cut -c1-12)
+INSTALLED := .venv/.installed-$(DEPENDENCIES)
+
+# What the tests talk to: a PACS, other people's DICOM tools, a browser. `make demo` needs none of it.
+SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools chromium
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(INSTALLED) ## ./.venv with the package, its tests and its tools
+
+# One pip call, so that one resolution sees the constraints. torchvision comes along with timm (through nnunetv2) and
+# goes again: nothing here uses it, and PyPI's build does not load beside a CPU build of torch.
+$(INSTALLED):
+	@$(PYTHON) -c 'import sys; sys.exit("voxtell-dicom needs Python 3.10 or newer: make PYTHON=python3.11 …") if sys.version_info < (3, 10) else None'
+	@echo "Setting up ./.venv. Where pip knows no CPU build of torch it takes the CUDA build (several GB);"
+	@echo "to avoid that, name a folder or an index that has the CPU wheel: PIP_FIND_LINKS=… or PIP_EXTRA_INDEX_URL=…"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip uninstall --quiet -y torchvision
+	@rm -f .venv/.installed-*
+	@touch $@
+
+system: ## Debian packages that the tests talk to (installed when root)
+	@tools/system-packages.sh $(SYSTEM_PACKAGES)
+
+demo: setup ## a synthetic patient through the node and back, compared with the truth
+	$(BIN)/voxtell-dicom demo
+
+test: setup system ## the whole suite, with coverage
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+lint: setup ## ruff, mypy --strict, the house's import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## every claim of the README, measured
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean: ## remove what set-up and checks made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage*

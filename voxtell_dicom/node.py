@@ -1,0 +1,1 @@
+"""Wires the parts by node.yaml: start, drain, stop."""
