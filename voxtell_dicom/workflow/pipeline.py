@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,9 +54,7 @@ def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> None:
     DBOS.launch()
     for name, concurrency in QUEUES.items():
         wanted = runtime.pool.size if name == "segment" else concurrency
-        DBOS.register_queue(
-            name, worker_concurrency=wanted, polling_interval_sec=0.2, on_conflict="always_update"
-        )
+        DBOS.register_queue(name, worker_concurrency=wanted, polling_interval_sec=0.2, on_conflict="always_update")
 
 
 def shut_down(timeout_s: int) -> None:
@@ -138,15 +137,13 @@ def _process(data: dict[str, Any]) -> dict[str, Any]:
 
 def _supersede(series: Series) -> dict[str, Any]:
     """Cancel what an older version of the series left undelivered; say which delivered results this one replaces."""
-    older = [
-        job for job in _get().jobs.find(series_uid=series.series_uid) if job["series_version"] != series.version
-    ]
+    jobs = _get().jobs
+    older = [job for job in jobs.find(series_uid=series.series_uid) if job["series_version"] != series.version]
     replaced: list[str] = []
     for job in older:
-        if job["state"] not in FINAL and _get().jobs.advance(job["id"], "cancelled", "a newer version arrived"):
+        if job["state"] not in FINAL and jobs.advance(job["id"], "cancelled", "a newer version of the series arrived"):
             log.info("job cancelled: a newer version of its series arrived", job=job["id"])
-        elif job["state"] == "delivered":
-            replaced += [result["sop_instance_uid"] for result in job["results"]]
+        replaced += jobs.delivered_objects(job["id"])
     versions = {job["series_version"] for job in older}
     options: dict[str, Any] = {}
     if versions:
@@ -227,7 +224,7 @@ def segment(data: dict[str, Any]) -> dict[str, Any]:
     outcome = _segment(data)
     if outcome["state"] == "segmented":
         for job in data["jobs"]:
-            _enqueue(publish, f"publish:{job}{data.get('again', '')}", {"v": FORMAT, "job": job})
+            _enqueue(publish, publish_id(job, data["id"]), {"v": FORMAT, "job": job})
     return outcome
 
 
@@ -244,7 +241,7 @@ def _segment(data: dict[str, Any]) -> dict[str, Any]:
     try:
         _run_engine(planned, jobs, answers)
         for plan, job in zip(planned.plans, jobs, strict=True):
-            save_found(runtime.work_dir / f"{job}.found.json", stages.found_for(plan, planned.volume, answers))
+            save_found(_masks(job), stages.found_for(plan, planned.volume, answers))
     except WorkCancelled:
         return {"v": FORMAT, "state": "cancelled"}
     except VoxtellDicomError as error:
@@ -291,10 +288,16 @@ def _fail(jobs: list[str], reason: str) -> dict[str, Any]:
     return {"v": FORMAT, "state": "failed", "reason": reason}
 
 
+def publish_id(job: str, segment_id: str) -> str:
+    """The workflow id of the encoding that follows a pass; a pass repeated by `jobs retry` is followed by its own."""
+    return f"publish:{job}:{segment_id.rpartition(':')[2]}"
+
+
 @DBOS.workflow(name="publish", max_recovery_attempts=5)
 def publish(data: dict[str, Any]) -> dict[str, Any]:
     """Encode the results of one plan, once; one `deliver` for each object and peer."""
     outcome = _publish(data)
+    _tidy(data["job"])
     for item in outcome["deliver"]:
         _enqueue(deliver, deliver_id(item["result"]["sop_instance_uid"], item["peer"], item["attempt"]), item)
     return outcome
@@ -308,8 +311,7 @@ def _publish(data: dict[str, Any]) -> dict[str, Any]:
     if not runtime.jobs.advance(job, "encoding"):
         return {"v": FORMAT, "deliver": []}
     plan, volume = runtime.jobs.plan(job)
-    masks = runtime.work_dir / f"{job}.found.json"
-    found = load_found(masks)
+    found = load_found(_masks(job))
     try:
         results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir)
     except VoxtellDicomError as error:
@@ -324,10 +326,19 @@ def _publish(data: dict[str, Any]) -> dict[str, Any]:
     warnings = tuple(dict.fromkeys((*volume.warnings, *stages.results_warnings(results))))
     runtime.jobs.record_results(job, results, empty, warnings)
     runtime.jobs.record_stage(job, "encode", began, time.time() - began)
-    masks.unlink(missing_ok=True)
     if empty:
         log.info("nothing found for some prompts", job=job, empty=empty)
     return {"v": FORMAT, "deliver": _send_or_hold(job, results)}
+
+
+def _masks(job: str) -> Path:
+    return _get().work_dir / f"{job}.found.json"
+
+
+@DBOS.step(name="tidy")
+def _tidy(job: str) -> None:
+    """Its own step: the encoding that needs the masks may be repeated until its checkpoint is written."""
+    _masks(job).unlink(missing_ok=True)
 
 
 def _send_or_hold(job: str, results: tuple[Result, ...]) -> list[dict[str, Any]]:
@@ -336,7 +347,9 @@ def _send_or_hold(job: str, results: tuple[Result, ...]) -> list[dict[str, Any]]
     if not results:
         runtime.jobs.advance(job, "empty", "no prompt found anything: there is no object to send")
     elif "incomplete" in plan.options:
-        runtime.jobs.advance(job, "held", f"the series is incomplete ({plan.options['incomplete']}): jobs release or drop")
+        runtime.jobs.advance(
+            job, "held", f"the series is incomplete ({plan.options['incomplete']}): jobs release or drop"
+        )
     elif not plan.send_to:
         runtime.jobs.advance(job, "kept", "the rule names no peer in send_to; the result lies in the storage folder")
     elif runtime.jobs.advance(job, "delivering"):
@@ -344,7 +357,9 @@ def _send_or_hold(job: str, results: tuple[Result, ...]) -> list[dict[str, Any]]
     return []
 
 
-def delivery_inputs(job: str, results: Iterable[Result], peers: Iterable[str], attempt: int = 1) -> list[dict[str, Any]]:
+def delivery_inputs(
+    job: str, results: Iterable[Result], peers: Iterable[str], attempt: int = 1
+) -> list[dict[str, Any]]:
     """The inputs of `deliver` for every object and peer."""
     return [
         {"v": FORMAT, "job": job, "result": dump(result), "peer": peer, "attempt": attempt}

@@ -1,0 +1,33 @@
+"""Structured logs on standard error: one line an event, as JSON for machines or plain for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+
+def configure_logs(*, json: bool = False, level: int = logging.INFO) -> None:
+    """Set up structlog and the standard library's logging for a process of ours.
+
+    Libraries speak from WARNING up: pynetdicom, pydicom and the durable engine log identifiers and tracebacks of
+    expected events (a cancellation, an aborted association) below or at that level.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
+    for name in ("pynetdicom", "pydicom", "highdicom", "dicomweb_client", "urllib3"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+    )

@@ -1,0 +1,272 @@
+"""The job book: one row per plan (or per series that made none), its deliveries, and its timeline.
+
+The durable engine decides what runs; this book says what became of it, for people. Every write is idempotent, because
+a step may be repeated after a crash.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from voxtell_dicom.model import Outcome, Plan, Result, Series, Volume, dump, load
+
+# States in which nothing more happens by itself.
+FINAL = ("delivered", "failed", "empty", "kept", "refused", "unmatched", "cancelled", "set_aside", "dropped")
+# States that a late stage must not overwrite.
+STOPPED = ("cancelled", "dropped")
+
+_metadata = sa.MetaData()
+_JSON = sa.JSON
+job_table = sa.Table(
+    "voxtell_job",
+    _metadata,
+    sa.Column("id", sa.String(16), primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False, default=""),
+    sa.Column("rule", sa.Text, nullable=False, default=""),
+    sa.Column("study_uid", sa.String(64), nullable=False, default=""),
+    sa.Column("series_uid", sa.String(64), nullable=False, default="", index=True),
+    sa.Column("series_version", sa.String(64), nullable=False, default=""),
+    sa.Column("accession", sa.String(64), nullable=False, default="", index=True),
+    sa.Column("series", _JSON),
+    sa.Column("plan", _JSON),
+    sa.Column("volume", _JSON),
+    sa.Column("results", _JSON),
+    sa.Column("empty", _JSON),
+    sa.Column("warnings", _JSON),
+    sa.Column("supersedes", _JSON),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("updated", sa.Float, nullable=False),
+)
+delivery_table = sa.Table(
+    "voxtell_delivery",
+    _metadata,
+    sa.Column("job_id", sa.String(16), primary_key=True),
+    sa.Column("sop_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("peer", sa.String(64), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("warning", sa.Boolean, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+stage_table = sa.Table(
+    "voxtell_stage",
+    _metadata,
+    sa.Column("job_id", sa.String(16), primary_key=True),
+    sa.Column("stage", sa.String(64), primary_key=True),
+    sa.Column("started", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float),
+    sa.Column("detail", sa.Text, nullable=False, default=""),
+)
+
+
+class JobBook:
+    """Reads and writes the job book of one database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        _metadata.create_all(engine)
+
+    def open_job(
+        self,
+        job_id: str,
+        *,
+        state: str,
+        study_uid: str,
+        series_uid: str,
+        series_version: str,
+        reason: str = "",
+        accession: str = "",
+        series: Series | None = None,
+        plan: Plan | None = None,
+        volume: Volume | None = None,
+        warnings: Sequence[str] = (),
+        supersedes: Sequence[str] = (),
+    ) -> bool:
+        """Write a new job; an existing one of that id is left alone. Returns whether it was new."""
+        now = time.time()
+        values = {
+            "id": job_id,
+            "state": state,
+            "reason": reason,
+            "rule": plan.rule if plan else "",
+            "study_uid": study_uid,
+            "series_uid": series_uid,
+            "series_version": series_version,
+            "accession": accession,
+            "series": dump(series) if series else None,
+            "plan": dump(plan) if plan else None,
+            "volume": dump(volume) if volume else None,
+            "results": [],
+            "empty": [],
+            "warnings": list(warnings),
+            "supersedes": list(supersedes),
+            "created": now,
+            "updated": now,
+        }
+        with self._engine.begin() as connection:
+            if connection.execute(sa.select(job_table.c.id).where(job_table.c.id == job_id)).first():
+                return False
+            connection.execute(sa.insert(job_table).values(**values))
+            return True
+
+    def advance(self, job_id: str, state: str, reason: str = "", **values: Any) -> bool:
+        """Move a job to a state. Returns False, changing nothing, where it was cancelled or dropped meanwhile."""
+        with self._engine.begin() as connection:
+            done = connection.execute(
+                sa.update(job_table)
+                .where(job_table.c.id == job_id, job_table.c.state.not_in(STOPPED))
+                .values(state=state, reason=reason, updated=time.time(), **values)
+            )
+            return done.rowcount > 0
+
+    def reopen(self, job_id: str, state: str, reason: str = "") -> None:
+        """Set a job's state whatever it was, by a person's wish (`jobs retry`, `release`, `drop`)."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(job_table)
+                .where(job_table.c.id == job_id)
+                .values(state=state, reason=reason, updated=time.time())
+            )
+
+    def is_going(self, job_id: str) -> bool:
+        """Whether the job is still wanted: neither cancelled nor dropped."""
+        query = sa.select(job_table.c.state).where(job_table.c.id == job_id)
+        with self._engine.connect() as connection:
+            return connection.execute(query).scalar() not in (None, *STOPPED)
+
+    def created(self, job_id: str) -> float:
+        """When the job was opened, in seconds since 1970."""
+        query = sa.select(job_table.c.created).where(job_table.c.id == job_id)
+        with self._engine.connect() as connection:
+            return float(connection.execute(query).scalar_one())
+
+    def plan(self, job_id: str) -> tuple[Plan, Volume]:
+        """The plan and the volume of a job that has one."""
+        query = sa.select(job_table.c.plan, job_table.c.volume).where(job_table.c.id == job_id)
+        with self._engine.connect() as connection:
+            row = connection.execute(query).one()
+        return load(Plan, row.plan), load(Volume, row.volume)
+
+    def record_results(
+        self, job_id: str, results: Sequence[Result], empty: Sequence[str], warnings: Sequence[str]
+    ) -> None:
+        """Note what was encoded, and which prompts found nothing."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                sa.update(job_table)
+                .where(job_table.c.id == job_id)
+                .values(
+                    results=[dump(result) for result in results],
+                    empty=list(empty),
+                    warnings=list(warnings),
+                    updated=time.time(),
+                )
+            )
+
+    def record_delivery(self, job_id: str, sop_instance_uid: str, peer: str, attempt: int, outcome: Outcome) -> None:
+        """Note one attempt; the same attempt again overwrites itself."""
+        values = {**dump(outcome), "at": time.time()}
+        key = {"job_id": job_id, "sop_instance_uid": sop_instance_uid, "peer": peer, "attempt": attempt}
+        self._upsert(delivery_table, key, values)
+
+    def record_stage(self, job_id: str, stage: str, started: float, seconds: float | None, detail: str = "") -> None:
+        """Note when a stage began (seconds since 1970) and how long it took."""
+        key = {"job_id": job_id, "stage": stage}
+        self._upsert(stage_table, key, {"started": started, "seconds": seconds, "detail": detail})
+
+    def _upsert(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+        where = sa.and_(*(table.c[name] == value for name, value in key.items()))
+        with self._engine.begin() as connection:
+            if connection.execute(sa.update(table).where(where).values(**values)).rowcount == 0:
+                connection.execute(sa.insert(table).values(**key, **values))
+
+    def get(self, job_id: str) -> dict[str, Any] | None:
+        """One job with its deliveries and timeline; a unique beginning of its id is enough."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                sa.select(job_table).where(job_table.c.id.startswith(job_id, autoescape=True)).limit(2)
+            ).mappings()
+            found = [dict(row) for row in rows]
+            if len(found) != 1:
+                return None
+            job = found[0]
+            for name, table, order in (("deliveries", delivery_table, "at"), ("timeline", stage_table, "started")):
+                query = sa.select(table).where(table.c.job_id == job["id"]).order_by(table.c[order])
+                job[name] = [
+                    {key: value for key, value in row.items() if key != "job_id"}
+                    for row in connection.execute(query).mappings()
+                ]
+            return job
+
+    def find(
+        self,
+        *,
+        states: Sequence[str] = (),
+        series_uid: str = "",
+        study_uid: str = "",
+        accession: str = "",
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """The newest jobs that meet all that is given, newest first."""
+        query = sa.select(job_table).order_by(job_table.c.created.desc(), job_table.c.id).limit(limit)
+        if states:
+            query = query.where(job_table.c.state.in_(states))
+        for column, value in (("series_uid", series_uid), ("study_uid", study_uid), ("accession", accession)):
+            if value:
+                query = query.where(job_table.c[column] == value)
+        with self._engine.connect() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def settle(self, job_id: str) -> None:
+        """Set the job's state from its deliveries: delivered when all are, failed when none is left to try."""
+        job = self.get(job_id)
+        if job is None or job["state"] in STOPPED:
+            return
+        wanted = {(result["sop_instance_uid"], peer) for result in job["results"] for peer in job["plan"]["send_to"]}
+        last = {(row["sop_instance_uid"], row["peer"]): row for row in job["deliveries"]}  # in order of time
+        states = [last[key]["state"] if key in last else "waiting" for key in wanted]
+        problems = sorted(
+            {f"{row['peer']}: {row['status']} {row['message']}" for row in last.values() if row["message"]}
+        )
+        if all(state == "delivered" for state in states):
+            self.advance(job_id, "delivered", "; ".join(problems))
+        elif all(state in ("delivered", "failed") for state in states):
+            self.advance(job_id, "failed", "; ".join(problems))
+        else:
+            self.advance(job_id, "delivering", "; ".join(problems))
+
+    def delivered(self, job_id: str, sop_instance_uid: str, peer: str) -> bool:
+        """Whether that object has reached that peer already."""
+        table = delivery_table
+        query = sa.select(table.c.attempt).where(
+            table.c.job_id == job_id,
+            table.c.sop_instance_uid == sop_instance_uid,
+            table.c.peer == peer,
+            table.c.state == "delivered",
+        )
+        with self._engine.connect() as connection:
+            return connection.execute(query).first() is not None
+
+    def delivered_objects(self, job_id: str) -> list[str]:
+        """SOP Instance UIDs of a job that have reached any peer."""
+        query = sa.select(delivery_table.c.sop_instance_uid).where(
+            delivery_table.c.job_id == job_id, delivery_table.c.state == "delivered"
+        )
+        with self._engine.connect() as connection:
+            return sorted(set(connection.scalars(query)))
+
+    def last_attempt(self, job_id: str, sop_instance_uid: str, peer: str) -> int:
+        """The number of the newest attempt, 0 where there was none."""
+        table = delivery_table
+        query = sa.select(sa.func.max(table.c.attempt)).where(
+            table.c.job_id == job_id, table.c.sop_instance_uid == sop_instance_uid, table.c.peer == peer
+        )
+        with self._engine.connect() as connection:
+            return int(connection.execute(query).scalar() or 0)

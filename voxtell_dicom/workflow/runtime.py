@@ -1,0 +1,36 @@
+"""What the durable workflows work with: made once by the node, read by every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from voxtell_dicom.config import Config
+from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.workflow.workers import WorkerPool
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """The parts that steps share.
+
+    remember_own: told the UIDs of every object before it leaves, so that the receiver knows it when it comes back.
+    current_version: the newest version of a series in the spool, "" where it is gone.
+    """
+
+    config: Config
+    jobs: JobBook
+    pool: WorkerPool
+    remember_own: Callable[[Sequence[str]], None]
+    current_version: Callable[[str], str]
+
+    @property
+    def work_dir(self) -> Path:
+        """Arrays and masks on their way: can all be made again."""
+        return self.config.node.storage / "work"
+
+    @property
+    def results_dir(self) -> Path:
+        """Encoded objects: one UID never has two contents, so what lies here is what every delivery sends."""
+        return self.config.node.storage / "results"

@@ -1,0 +1,117 @@
+"""The process that segments: a long-lived child of the node, one per device, with the model loaded.
+
+It speaks JSON lines on standard input and output, arrays go as files. It leaves when its input closes, so that it
+never outlives the node. This is the only module that imports the engine.
+
+Requests: ``{"op": "segment", "id", "array", "spacing_zyx_mm", "requests": [{"prompt", "threshold"}…], "out"}``,
+``{"op": "unknown", "id", "prompts"}``, ``{"op": "cancel", "id"}``.
+Answers: ``{"ready": identity}`` once, then by id ``{"progress": [done, total]}`` … and one of ``{"done": …}``,
+``{"cancelled": true}``, ``{"error": message, "code"}``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voxtell_dicom.engine import open_engine
+from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
+from voxtell_dicom.model import Engine, Request
+from voxtell_dicom.workflow.masks import Answer, save_answers
+
+
+class _Wire:
+    """Writes answers, one JSON line each, whole even when two threads write."""
+
+    def __init__(self) -> None:
+        # The protocol keeps the real standard output for itself: whatever a library prints goes to standard error.
+        self._stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", buffering=1)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        self._lock = threading.Lock()
+
+    def send(self, **message: Any) -> None:
+        with self._lock:
+            self._stream.write(json.dumps(message) + "\n")
+            self._stream.flush()
+
+
+def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[str]) -> None:
+    requests = [Request(item["prompt"], item["threshold"]) for item in task["requests"]]
+    unknown = engine.unknown([request.prompt for request in requests])
+    if unknown:
+        raise UnknownPrompt(f"the model knows no prompt {', '.join(map(repr, unknown))}")
+    array = np.load(task["array"], mmap_mode="r")
+    answers = [
+        Answer(
+            prompt=segment.request.prompt,
+            threshold=segment.request.threshold,
+            mask=segment.mask,
+            mean_probability=segment.mean_probability,
+            uncertain_share=segment.uncertain_share,
+        )
+        for segment in engine.segment(
+            array,
+            tuple(task["spacing_zyx_mm"]),
+            requests,
+            progress=lambda done, total: wire.send(id=task["id"], progress=[done, total]),
+            cancelled=lambda: task["id"] in cancelled,
+        )
+    ]
+    if task["id"] in cancelled:
+        wire.send(id=task["id"], cancelled=True)
+        return
+    save_answers(Path(task["out"]), answers)
+    wire.send(id=task["id"], done={"voxels": [answer.mask.voxels for answer in answers]})
+
+
+def _read(tasks: queue.Queue[dict[str, Any] | None], cancelled: set[str]) -> None:
+    for line in sys.stdin:
+        task = json.loads(line)
+        if task["op"] == "cancel":
+            cancelled.add(task["id"])
+        else:
+            tasks.put(task)
+    # The node is gone: leave at once, whatever is being computed.
+    os._exit(0)
+
+
+def main() -> None:
+    """Load the engine, then serve requests until standard input closes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True, help="JSON of the model section of node.yaml")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    wire = _Wire()
+    tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
+    cancelled: set[str] = set()
+    threading.Thread(target=_read, args=(tasks, cancelled), daemon=True).start()
+    try:
+        engine = open_engine(**json.loads(arguments.model), device=arguments.device)
+    except VoxtellDicomError as error:
+        wire.send(fatal=str(error), code=error.code)
+        sys.exit(2)
+    wire.send(ready=engine.identity)
+    while (task := tasks.get()) is not None:
+        try:
+            if task["op"] == "segment":
+                _segment(engine, task, wire, cancelled)
+            elif task["op"] == "unknown":
+                wire.send(id=task["id"], done={"unknown": engine.unknown(task["prompts"])})
+        except VoxtellDicomError as error:
+            wire.send(id=task["id"], error=str(error), code=error.code)
+        except Exception as error:
+            traceback.print_exc()
+            wire.send(id=task["id"], error=f"{type(error).__name__}: {error}", code="crash")
+
+
+if __name__ == "__main__":
+    main()
