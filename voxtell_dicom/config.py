@@ -5,10 +5,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, WithJsonSchema, model_validator
+
+from voxtell_dicom.config_source import Problem, Source, nearest
+from voxtell_dicom.config_words import in_words
+from voxtell_dicom.errors import ConfigError
+
+__all__ = ["Config", "ConfigError", "Problem", "Source", "json_schema", "load_config", "problems"]
 
 AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f]*[^\\\x00-\x20][^\\\x00-\x1f]*$")]
 
@@ -42,6 +49,11 @@ class NodeSettings(Strict):
     storage: Path = Path("./data")
     database: str | None = None  # default: SQLite file in the storage folder
     series_number_base: int = Field(100, ge=1, le=10000)  # Series Number = source number × this + rule index
+
+    @property
+    def database_url(self) -> str:
+        """`database`, or the SQLite file in the storage folder."""
+        return self.database or f"sqlite:///{self.storage / 'node.sqlite'}"
 
 
 class Retention(Strict):
@@ -115,16 +127,48 @@ class PromptSettings(Strict):
     color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$")
     threshold: float = Field(0.5, gt=0, lt=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _quoted_color(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("color", "") is None:
+            raise ValueError("'color' is empty: YAML takes #… for a comment; write it in quotes")
+        return data
+
+
+Scalar = str | int | float
+
 
 class Condition(Strict):
     """One condition on an attribute or a fact of the series. All that are given must hold."""
 
-    equals: str | float | None = None
-    one_of: list[str | float] | None = None
+    equals: Scalar | None = None
+    one_of: list[Scalar] | None = Field(None, min_length=1)
     matches: str | None = None  # regular expression, searched anywhere in the value
     at_least: float | None = None
     at_most: float | None = None
     absent: bool | None = None
+
+
+_SCALAR_SCHEMA = {"type": ["string", "number"]}
+_CONDITION_SCHEMA = {
+    "anyOf": [
+        _SCALAR_SCHEMA,
+        {"type": "array", "items": _SCALAR_SCHEMA, "minItems": 1, "description": "one of these"},
+        Condition.model_json_schema(),
+    ]
+}
+_WHEN_SCHEMA = {
+    "type": "object",
+    "description": "DICOM keyword or fact of the series: the value, a list of values, or a condition",
+    "required": ["Modality"],
+    "properties": {"volume": {"type": "object", "additionalProperties": _CONDITION_SCHEMA}},
+    "additionalProperties": _CONDITION_SCHEMA,
+}
+
+AnyPrompt = Annotated[
+    Annotated[str, Field(min_length=1, max_length=1024), Tag("text")] | Annotated[PromptSettings, Tag("settings")],
+    Discriminator(lambda value: "text" if isinstance(value, str | int | float) else "settings"),
+]
 
 
 class Rule(Strict):
@@ -132,9 +176,9 @@ class Rule(Strict):
 
     name: str = Field(min_length=1, max_length=64)
     scope: Literal["series"] = "series"
-    when: dict[str, Any]  # keyword → value, list of values, or Condition; checked by rules/
-    prompts: list[str | PromptSettings] = Field(min_length=1)
-    outputs: list[Literal["seg"]] = ["seg"]
+    when: Annotated[dict[str, Any], WithJsonSchema(_WHEN_SCHEMA)]  # keyword → value, list, or Condition; see rules/
+    prompts: list[AnyPrompt] = Field(min_length=1)
+    outputs: list[Literal["seg"]] = Field(["seg"], min_length=1)
     send_to: list[str] = []
 
 
@@ -156,3 +200,63 @@ class Config(Strict):
     peers: dict[str, Peer] = {}
     rules: list[Rule] = []
     delivery: Delivery = Delivery()
+
+
+def load_config(path: Path | str) -> Config:
+    """Read node.yaml. Raises ConfigError naming file, line, word and the nearest right one, for all that is wrong.
+
+    The conditions under ``when`` are left to `rules.load_config`, which knows DICOM's keywords; use that to run a node.
+    """
+    source = Source.read(Path(path))
+    source.refuse(problems(source))
+    return Config.model_validate(source.data)
+
+
+def problems(source: Source) -> list[Problem]:
+    """All that is wrong with the file except what stands under ``when``."""
+    found = list(_reference_problems(source))
+    try:
+        Config.model_validate(source.data)
+    except ValidationError as error:
+        found += [in_words(source, dict(detail), Config.model_json_schema()) for detail in error.errors()]
+    return found
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of node.yaml, for editors; committed as config/node.schema.json."""
+    schema = Config.model_json_schema()
+    schema["title"] = "node.yaml of voxtell-dicom"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _reference_problems(source: Source) -> Iterator[Problem]:
+    """Names that must exist once: peers in send_to, rule names, prompts. Works on the raw file, right or wrong."""
+    peers = source.data.get("peers")
+    peers = peers if isinstance(peers, dict) else {}
+    rules = source.data.get("rules")
+    first: dict[str, int] = {}
+    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+        if not isinstance(rule, dict):
+            continue
+        name = str(rule.get("name", index))
+        line = source.line(["rules", index, "name"])
+        if name in first:
+            yield Problem(line, f"a rule named '{name}' stands on line {first[name]} already; give each its own name")
+        first.setdefault(name, line)
+        for position, peer in _items(rule.get("send_to")):
+            line = source.line(["rules", index, "send_to", position])
+            if peer not in peers:
+                hint = nearest(str(peer), map(str, peers)) or f"; known: {', '.join(map(str, peers)) or 'none'}"
+                yield Problem(line, f"rule '{name}' sends to '{peer}', which is not under peers{hint}")
+            elif isinstance(peers[peer], dict) and not {"host", "dicomweb", "folder"} & set(peers[peer]):
+                yield Problem(line, f"rule '{name}' sends to '{peer}', which cannot receive; give it 'host' and 'port'")
+        texts: set[str] = set()
+        for position, prompt in _items(rule.get("prompts")):
+            text = str(prompt.get("text") if isinstance(prompt, dict) else prompt).strip().casefold()
+            if text in texts:
+                yield Problem(source.line(["rules", index, "prompts", position]), f"rule '{name}': '{text}' twice")
+            texts.add(text)
+
+
+def _items(value: Any) -> Iterator[tuple[int, Any]]:
+    return iter(enumerate(value if isinstance(value, list) else []))

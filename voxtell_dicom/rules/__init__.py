@@ -1,0 +1,8 @@
+"""Which prompts run on which series: node.yaml's rules, checked, matched and explained."""
+
+from __future__ import annotations
+
+from voxtell_dicom.rules.check import load_config, problems
+from voxtell_dicom.rules.match import Explained, Facts, Match, label_of, match, prompts, resolve
+
+__all__ = ["Explained", "Facts", "Match", "label_of", "load_config", "match", "problems", "prompts", "resolve"]

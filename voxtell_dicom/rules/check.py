@@ -1,0 +1,57 @@
+"""The whole check of node.yaml: what config.py finds wrong, and what stands under ``when``, in one report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from voxtell_dicom import config
+from voxtell_dicom.config import Config, Problem, Source
+from voxtell_dicom.config_source import Loc, nearest
+from voxtell_dicom.rules.conditions import BadCondition, parse
+from voxtell_dicom.rules.keywords import Subject, UnknownSubject, subject, volume_subject
+
+
+def load_config(path: Path | str) -> Config:
+    """Read node.yaml and check all of it. Raises ConfigError naming each problem with file, line and word."""
+    source = Source.read(Path(path))
+    source.refuse([*config.problems(source), *problems(source)])
+    return Config.model_validate(source.data)
+
+
+def problems(source: Source) -> list[Problem]:
+    """All that is wrong with the conditions of the rules. Works on a file that is wrong elsewhere, too."""
+    rules = source.data.get("rules")
+    found: list[Problem] = []
+    for index, rule in enumerate(rules if isinstance(rules, list) else []):
+        if isinstance(rule, dict) and isinstance(rule.get("when"), dict):
+            found += _rule_problems(source, rule, ("rules", index, "when"))
+    return found
+
+
+def _rule_problems(source: Source, rule: dict[str, Any], loc: tuple[str | int, ...]) -> Iterator[Problem]:
+    when, name = rule["when"], rule.get("name", loc[1])
+    for key, raw in when.items():
+        if key == "volume" and isinstance(raw, dict):
+            for fact, inner in raw.items():
+                yield from _condition_problems(source, str(fact), inner, (*loc, key, fact), name)
+        elif key == "volume":
+            yield Problem(source.line([*loc, key]), f"rule '{name}': volume: needs facts, such as {{plane: axial}}")
+        else:
+            yield from _condition_problems(source, str(key), raw, (*loc, key), name)
+    modality = when.get("Modality")
+    misspelt = any(str(key) not in ("Modality", "volume") and nearest(str(key), ["Modality"]) for key in when)
+    if (modality is None and not misspelt) or (isinstance(modality, dict) and "absent" in modality):
+        message = f"rule '{name}': a condition on Modality is required (such as Modality: CT)"
+        yield Problem(source.line(loc), message)
+
+
+def _condition_problems(source: Source, key: str, raw: Any, loc: Loc, rule: Any) -> Iterator[Problem]:
+    try:
+        about: Subject = volume_subject(key) if "volume" in loc else subject(key)
+        parse(raw, about)
+    except UnknownSubject as error:
+        yield Problem(source.line(loc), f"rule '{rule}': {error}")
+    except BadCondition as error:
+        yield Problem(source.line(loc), f"rule '{rule}': {key}: {error}")

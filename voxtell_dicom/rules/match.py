@@ -1,0 +1,121 @@
+"""Which rules a series meets, and why: every condition with what it wants, what was found, and whether it is met."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from voxtell_dicom.config import Condition, PromptSettings, Rule
+from voxtell_dicom.model import Prompt
+from voxtell_dicom.rules.conditions import holds, parse, wanted
+from voxtell_dicom.rules.keywords import Subject, subject, volume_subject
+from voxtell_dicom.rules.lookup import Values, in_words, values_by_tag
+from voxtell_dicom.rules.never import class_name, is_ours, not_an_image
+
+Facts = Mapping[str, Any]  # instances, calling_ae, called_ae; volume: a mapping of the facts of one volume
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One condition of a rule, held against a series. `found` may hold patient data: show it, never log it."""
+
+    subject: str
+    wanted: str
+    found: str
+    met: bool
+
+
+@dataclass(frozen=True)
+class Match:
+    """One rule held against a series. `index` is its position in node.yaml; `prompts` are resolved for the plan."""
+
+    rule: Rule
+    index: int
+    met: bool
+    conditions: tuple[Explained, ...]
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def why_not(self) -> str:
+        """The subjects of the conditions that are not met, without values: fit for a log."""
+        return ", ".join(condition.subject for condition in self.conditions if not condition.met)
+
+
+def match(rules: Sequence[Rule], headers: Sequence[Dataset], facts: Facts) -> list[Match]:
+    """Hold each rule against the headers of a series (or of one volume of it); one Match per rule, in their order.
+
+    headers: one dataset per instance, pixels not needed. A condition must hold for every frame; where an attribute has
+    several values, for any of them. facts: see `Facts`. The rules must have passed `rules.load_config`.
+    """
+    facts = {"instances": len(headers), **facts}
+    conditions = [list(_conditions(rule)) for rule in rules]
+    tags = {about.tag for each in conditions for about, _ in each if about.tag is not None}
+    counts = values_by_tag(headers, sorted(tags))
+    classes = Counter(str(header.get("SOPClassUID", "")) for header in headers)
+    ours = any(is_ours(header) for header in headers)
+    matches = []
+    for index, (rule, each) in enumerate(zip(rules, conditions, strict=True)):
+        explained = [_explain(about, condition, counts, facts) for about, condition in each]
+        explained += _never(classes, ours, asked="SOPClassUID" in rule.when)
+        met = bool(headers) and all(condition.met for condition in explained)
+        matches.append(Match(rule, index, met, tuple(explained), prompts(rule)))
+    return matches
+
+
+def prompts(rule: Rule) -> tuple[Prompt, ...]:
+    """The prompts of a rule with their labels, colours and thresholds resolved."""
+    return tuple(resolve(prompt) for prompt in rule.prompts)
+
+
+def resolve(prompt: str | PromptSettings) -> Prompt:
+    """One prompt as it is run and shown; a missing label is the text (`label_of`)."""
+    if isinstance(prompt, str):
+        return Prompt(prompt.strip(), label_of(prompt))
+    text = prompt.text.strip()
+    return Prompt(text, prompt.label or label_of(text), prompt.color, prompt.threshold)
+
+
+def label_of(text: str, limit: int = 64) -> str:
+    """The text with its first letter capital, cut at a word boundary to the 64 characters of a Segment Label (LO)."""
+    words = " ".join(text.replace("\\", "/").split())  # a backslash separates values in LO
+    if len(words) > limit:
+        head = words[:limit]
+        words = head[: head.rindex(" ")] if " " in head and words[limit] != " " else head
+        words = words.rstrip(" ,;:-")
+    return words[:1].upper() + words[1:]
+
+
+def _conditions(rule: Rule) -> Iterator[tuple[Subject, Condition]]:
+    for name, raw in rule.when.items():
+        if name == "volume":
+            for fact, inner in raw.items():
+                yield (about := volume_subject(fact)), parse(inner, about)
+        else:
+            yield (about := subject(name)), parse(raw, about)
+
+
+def _explain(about: Subject, condition: Condition, counts: Mapping[int, Counter[Values]], facts: Facts) -> Explained:
+    found = _fact(about.name, facts) if about.tag is None else counts[about.tag]
+    met = bool(found) and all(holds(condition, values, about) for values in found)
+    return Explained(about.name, wanted(condition), in_words(found), met)
+
+
+def _fact(name: str, facts: Facts) -> Counter[Values]:
+    whole, _, part = name.partition(".")
+    value = facts.get(whole)
+    if part and isinstance(value, Mapping):
+        value = value.get(part)
+    return Counter([() if value is None or value == "" else (value,)])
+
+
+def _never(classes: Counter[str], ours: bool, asked: bool) -> list[Explained]:
+    if ours:
+        return [Explained("source", "not a result of this software", "made by voxtell-dicom", False)]
+    strange = [uid for uid in classes if not_an_image(uid)]
+    if strange and not asked:
+        return [Explained("SOPClassUID", "an image, unless the rule asks for the class", class_name(strange[0]), False)]
+    return []
