@@ -42,7 +42,8 @@ def in_words(counter: Counter[Values]) -> str:
 
 
 def _text(values: Values) -> str:
-    return "\\".join(map(str, values)) if values else "absent"
+    words = (f"{value:g}" if isinstance(value, float) else str(value).strip() for value in values)
+    return "\\".join(words) or "absent"
 
 
 def _items(sequence: Any) -> list[Dataset]:
