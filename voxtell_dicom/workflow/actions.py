@@ -12,8 +12,12 @@ from dbos import DBOSClient, EnqueueOptions
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result, Series, Volume, dump, load
-from voxtell_dicom.workflow import pipeline, stages
+from voxtell_dicom.workflow import pipeline
+from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.workflow.planning import Planned, with_run
+from voxtell_dicom.workflow.process import segment_input
+from voxtell_dicom.workflow.runtime import FORMAT
 
 Job = dict[str, Any]
 
@@ -24,7 +28,7 @@ class JobActions:
     def __init__(self, config: Config, engine: sa.Engine, jobs: JobBook) -> None:
         self._config = config
         self._jobs = jobs
-        self._client = DBOSClient(system_database_engine=engine, application_name="voxtell-dicom")
+        self._client = DBOSClient(system_database_engine=engine, application_name=pipeline.APPLICATION)
 
     def retry(self, job: Job) -> str:
         """Do again what did not work: send again, or segment again, or look at the series again. Says which."""
@@ -39,7 +43,7 @@ class JobActions:
         self._enqueue(
             pipeline.process,
             f"{pipeline.process_id(series)}:{time.time_ns()}",
-            {"v": pipeline.FORMAT, "series": dump(series)},
+            {"v": FORMAT, "series": dump(series)},
         )
         return "looking at the series again"
 
@@ -49,7 +53,7 @@ class JobActions:
             raise VoxtellDicomError(
                 f"job {job['id']} has no plan to run again (state {job['state']}): use `jobs retry`"
             )
-        plan = stages.with_run(load(Plan, job["plan"]), job["plan"]["run"] + 1)
+        plan = with_run(load(Plan, job["plan"]), job["plan"]["run"] + 1)
         volume, series = load(Volume, job["volume"]), load(Series, job["series"])
         new = plan.key[:16]
         self._jobs.open_job(
@@ -80,15 +84,15 @@ class JobActions:
 
     def _segment(self, job_id: str, plan: Plan, volume: Volume) -> None:
         array = self._config.node.storage / "work" / f"{volume.key}.npy"
-        planned = stages.Planned(volume, (plan,), array)
-        data = pipeline.segment_input(planned, [job_id])
+        planned = Planned(volume, (plan,), array)
+        data = segment_input(planned, [job_id])
         data["id"] += f":{time.time_ns()}"
         self._enqueue(pipeline.segment, data["id"], data)
 
     def _send(self, job: Job, *, only_undelivered: bool) -> int:
         results = [load(Result, result) for result in job["results"]]
         sent = 0
-        for item in pipeline.delivery_inputs(job["id"], results, job["plan"]["send_to"]):
+        for item in delivery_inputs(job["id"], results, job["plan"]["send_to"]):
             uid, peer = item["result"]["sop_instance_uid"], item["peer"]
             if only_undelivered and self._jobs.delivered(job["id"], uid, peer):
                 continue

@@ -135,11 +135,15 @@ class JobBook:
                 .values(state=state, reason=reason, updated=time.time())
             )
 
-    def is_going(self, job_id: str) -> bool:
-        """Whether the job is still wanted: neither cancelled nor dropped."""
+    def state(self, job_id: str) -> str:
+        """The job's state, "" where there is no such job."""
         query = sa.select(job_table.c.state).where(job_table.c.id == job_id)
         with self._engine.connect() as connection:
-            return connection.execute(query).scalar() not in (None, *STOPPED)
+            return str(connection.execute(query).scalar() or "")
+
+    def is_going(self, job_id: str) -> bool:
+        """Whether the job is still wanted: neither cancelled nor dropped."""
+        return self.state(job_id) not in ("", *STOPPED)
 
     def created(self, job_id: str) -> float:
         """When the job was opened, in seconds since 1970."""

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import sqlalchemy as sa
 import structlog
@@ -77,7 +77,7 @@ class Leases:
         self._stop.set()
         self._thread.join()
 
-    def _now(self) -> sa.ColumnElement[float]:
+    def _now(self) -> sa.ColumnElement[Any]:
         if self._engine.dialect.name == "sqlite":
             return sa.cast(sa.func.julianday("now"), sa.Float) * 86400
         return sa.extract("epoch", sa.func.clock_timestamp())
@@ -130,7 +130,11 @@ def settle_given_up(jobs: JobBook) -> list[str]:
             data = workflow.input["args"][0] if workflow.input else {}
             for job_id in data.get("jobs") or [data["job"]]:
                 job = jobs.get(job_id)
-                if job and job["state"] not in (*FINAL, "held") and workflow.created_at / 1000 >= job["updated"] - 3600:
+                if (
+                    job
+                    and job["state"] not in (*FINAL, "held")
+                    and (workflow.updated_at or 0) / 1000 >= job["updated"] - 3600
+                ):
                     jobs.advance(job_id, "failed", f"given up: {workflow.name} ended in {workflow.status}")
                     failed.append(job_id)
     return failed

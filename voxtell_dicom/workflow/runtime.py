@@ -6,9 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from voxtell_dicom.config import Config
 from voxtell_dicom.workflow.jobs import JobBook
 from voxtell_dicom.workflow.workers import WorkerPool
+
+FORMAT = 1  # of what travels through the durable engine
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,3 +40,13 @@ class Runtime:
     def results_dir(self) -> Path:
         """Encoded objects: one UID never has two contents, so what lies here is what every delivery sends."""
         return self.config.node.storage / "results"
+
+    def masks(self, job: str) -> Path:
+        """Where the masks of a job lie between `segment` and `publish`."""
+        return self.work_dir / f"{job}.found.json"
+
+    def fail(self, jobs: Sequence[str], reason: str) -> None:
+        """End jobs, with the reason in the book and the log."""
+        for job in jobs:
+            self.jobs.advance(job, "failed", reason)
+        log.error("jobs failed", jobs=list(jobs), reason=reason)

@@ -1,0 +1,148 @@
+"""`voxtell-dicom jobs`: what became of each series, and what a person can do about it."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from voxtell_dicom.workflow.actions import JobActions
+    from voxtell_dicom.workflow.jobs import JobBook
+
+app = typer.Typer(no_args_is_help=True, help="List, show and steer the jobs of a node.")
+
+ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="node.yaml of the node.")]
+JobId = Annotated[str, typer.Argument(help="The job's id; a unique beginning is enough.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")]
+DEFAULT = Path("config/node.yaml")
+LISTED = ("id", "state", "reason", "rule", "study_uid", "series_uid", "accession", "empty", "warnings", "supersedes")
+
+
+@app.command("list")
+def list_jobs(
+    config: ConfigPath = DEFAULT,
+    state: Annotated[list[str] | None, typer.Option(help="Only jobs in this state (may be repeated).")] = None,
+    series: Annotated[str, typer.Option(help="Only of this Series Instance UID.")] = "",
+    study: Annotated[str, typer.Option(help="Only of this Study Instance UID.")] = "",
+    accession: Annotated[str, typer.Option(help="Only of this accession number.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, the newest first."""
+    book, _ = _open(config)
+    jobs = book.find(states=state or (), series_uid=series, study_uid=study, accession=accession, limit=limit)
+    if as_json:
+        typer.echo(json.dumps([_summary(job) for job in jobs], indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Job", "When", "State", "Rule", "Series Instance UID", "Reason")
+    for job in jobs:
+        table.add_row(job["id"], _when(job["created"]), job["state"], job["rule"], job["series_uid"], job["reason"])
+    Console().print(table if jobs else "no jobs")
+
+
+@app.command()
+def show(job_id: JobId, config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
+    """Show one job with its results, deliveries and timeline."""
+    job = _job(_open(config)[0], job_id)
+    if as_json:
+        typer.echo(json.dumps(_full(job), indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for name in LISTED:
+        if job[name]:
+            console.print(f"[bold]{name}[/bold]: {job[name]}", highlight=False)
+    for result in job["results"] or []:
+        console.print(f"[bold]{result['kind']}[/bold]: {result['sop_instance_uid']} {result['path']}", highlight=False)
+    timeline = Table("Stage", "Began", "Seconds", "Detail", title="Timeline")
+    for row in job["timeline"]:
+        seconds = "" if row["seconds"] is None else f"{row['seconds']:.2f}"
+        timeline.add_row(row["stage"], _when(row["started"]), seconds, row["detail"])
+    console.print(timeline)
+    deliveries = Table("Peer", "Attempt", "When", "State", "Status", "Message", title="Deliveries")
+    for row in job["deliveries"]:
+        deliveries.add_row(
+            row["peer"], str(row["attempt"]), _when(row["at"]), row["state"], row["status"], row["message"]
+        )
+    console.print(deliveries)
+
+
+@app.command()
+def retry(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
+    """Do again what did not work (send, segment, or look at the series again). No new UIDs."""
+    book, actions = _open(config)
+    typer.echo(actions.retry(_job(book, job_id)))
+
+
+@app.command()
+def rerun(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
+    """Run a finished job again as a new one, with new UIDs."""
+    book, actions = _open(config)
+    typer.echo(f"new job {actions.rerun(_job(book, job_id))}")
+
+
+@app.command()
+def release(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
+    """Deliver a job that is held."""
+    book, actions = _open(config)
+    typer.echo(actions.release(_job(book, job_id)))
+
+
+@app.command()
+def drop(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
+    """Give a job up: nothing of it is sent any more."""
+    book, actions = _open(config)
+    typer.echo(actions.drop(_job(book, job_id)))
+
+
+def _open(config: Path) -> tuple[JobBook, JobActions]:
+    from voxtell_dicom.rules import load_config
+    from voxtell_dicom.workflow.actions import JobActions
+    from voxtell_dicom.workflow.database import open_database
+    from voxtell_dicom.workflow.jobs import JobBook
+
+    settings = load_config(config)
+    engine = open_database(settings)
+    book = JobBook(engine)
+    return book, JobActions(settings, engine, book)
+
+
+def _job(book: JobBook, job_id: str) -> dict[str, Any]:
+    from voxtell_dicom.errors import VoxtellDicomError
+
+    job = book.get(job_id)
+    if job is None:
+        raise VoxtellDicomError(f"there is no job {job_id!r}, or more than one begins so: see `jobs list`")
+    return job
+
+
+def _summary(job: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: job[name] for name in LISTED},
+        "results": [result["sop_instance_uid"] for result in job["results"] or []],
+        "created": job["created"],
+        "updated": job["updated"],
+    }
+
+
+def _full(job: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **_summary(job),
+        "results": job["results"] or [],
+        "deliveries": job["deliveries"],
+        "timeline": job["timeline"],
+        "plan": job["plan"],
+    }
+
+
+def _when(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,0 +1,35 @@
+"""`voxtell-dicom serve`: run the node until it is told to stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml of the node.")] = Path("config/node.yaml"),
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
+) -> None:
+    """Receive series, segment them by the rules, deliver the results. Stops on SIGTERM or Ctrl-C, losing nothing."""
+    from voxtell_dicom.node import Node
+    from voxtell_dicom.observe.logs import configure_logs
+    from voxtell_dicom.rules import load_config
+
+    configure_logs(json=log_json)
+    node = Node(load_config(config))
+    asked = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: asked.set())
+    node.start()
+    try:
+        while not asked.wait(1):
+            node.check()
+    finally:
+        node.stop()

@@ -1,0 +1,121 @@
+"""From a series to plans: assemble, match the rules, decode what a rule wants, write its array for the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from voxtell_dicom.config import Rule
+from voxtell_dicom.model import Assembly, Plan, Series, Volume, canonical_digest
+from voxtell_dicom.rules import Match, match
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.series.volume import load_volume
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A volume with the plans that one pass of the engine will serve, and where its array lies."""
+
+    volume: Volume
+    plans: tuple[Plan, ...]
+    array: Path
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What a series came to: the volumes to segment, and why the rest is not."""
+
+    planned: tuple[Planned, ...]
+    assembly: Assembly
+    matches: tuple[Match, ...]  # of every volume with every rule, for the log
+
+
+def headers_of(volume: Volume) -> list[pydicom.Dataset]:
+    """The headers of a volume's instances, each once, in frame order."""
+    paths = dict.fromkeys(frame.path for frame in volume.frames)
+    return [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+
+
+def facts_of(series: Series) -> dict[str, Any]:
+    """The facts that rules may ask for beside DICOM keywords."""
+    return {"instances": len(series.instances), "calling_ae": series.calling_ae, "called_ae": series.called_ae}
+
+
+def plan_series(
+    series: Series,
+    rules: Sequence[Rule],
+    *,
+    engine_identity: str,
+    encoder_revision: str,
+    work_dir: Path,
+    options: dict[str, Any],
+) -> Planning:
+    """Headers → volumes → rules; decode the volumes that a rule wants, and write their arrays for the worker.
+
+    Raises Refusal where the series as a whole cannot be trusted (patients or studies mixed).
+    """
+    assembly = assemble(series)
+    facts = facts_of(series)
+    matches = [match(rules, headers_of(volume), facts) for volume in assembly.volumes]
+    chosen = [_chosen(index, assembly.volumes, matches) for index in range(len(rules))]
+    planned: list[Planned] = []
+    for position, volume in enumerate(assembly.volumes):
+        met = [found for found in matches[position] if found.met and chosen[found.index] == position]
+        if met:
+            keyed, array = load_array(volume, work_dir)
+            plans = [_plan(found, keyed, engine_identity, encoder_revision, options) for found in met]
+            planned.append(Planned(keyed, tuple(plans), array))
+    return Planning(tuple(planned), assembly, tuple(found for some in matches for found in some))
+
+
+def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> int | None:
+    """Of several volumes of one series that meet a rule: the largest, then the first. Its position."""
+    met = [position for position in range(len(volumes)) if matches[position][rule].met]
+    return max(met, key=lambda position: int(np.prod(volumes[position].grid.shape)), default=None)
+
+
+def _plan(found: Match, volume: Volume, engine_identity: str, encoder_revision: str, options: dict[str, Any]) -> Plan:
+    return Plan(
+        volume_key=volume.key,
+        rule=found.rule.name,
+        rule_index=found.index,
+        prompts=found.prompts,
+        outputs=tuple(found.rule.outputs),
+        send_to=tuple(found.rule.send_to),
+        engine_identity=engine_identity,
+        encoder_revision=encoder_revision,
+        options=options,
+    )
+
+
+def load_array(volume: Volume, work_dir: Path) -> tuple[Volume, Path]:
+    """Decode a volume: returns it with its key, and the file that holds its RAS array for the worker."""
+    array, volume = load_volume(volume)
+    path = work_dir / f"{volume.key}.npy"
+    if not path.exists():
+        work_dir.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp.npy")
+        np.save(temporary, array)
+        temporary.replace(path)
+    return volume, path
+
+
+def accession_of(volume: Volume) -> str:
+    """The accession number in the newest headers of a volume, "" where there is none."""
+    header = pydicom.dcmread(volume.frames[0].path, stop_before_pixels=True, specific_tags=["AccessionNumber"])
+    return str(header.get("AccessionNumber", "") or "")
+
+
+def job_id(*parts: Any) -> str:
+    """A short, deterministic name for a job: 16 hex digits."""
+    return canonical_digest(list(parts))[:16]
+
+
+def with_run(plan: Plan, run: int) -> Plan:
+    """The plan as a new run: same work, new UIDs."""
+    return replace(plan, run=run)

@@ -1,0 +1,65 @@
+"""What `publish` does: encode the results of one plan, once, and decide whether they may leave."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+
+from voxtell_dicom.encode import encode
+from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.model import Plan, Result
+from voxtell_dicom.workflow.deliver import delivery_inputs
+from voxtell_dicom.workflow.masks import load_found
+from voxtell_dicom.workflow.runtime import Runtime
+
+log = structlog.get_logger(__name__)
+
+
+def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
+    """Encode a job's masks. Returns the inputs of `deliver`: none where nothing was found, or the job is held."""
+    began = time.time()
+    if not runtime.jobs.advance(job, "encoding"):
+        return []
+    plan, volume = runtime.jobs.plan(job)
+    found = load_found(runtime.masks(job))
+    try:
+        results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir)
+    except VoxtellDicomError as error:
+        runtime.fail([job], f"{error.code}: {error}")
+        return []
+    except Exception as error:
+        log.exception("encoding failed", job=job)
+        runtime.fail([job], f"unexpected {type(error).__name__}: {error}")
+        return []
+    # Before it leaves: a PACS that forwards what it stores must not make us work on our own results.
+    runtime.remember_own([uid for result in results for uid in (result.sop_instance_uid, result.series_uid)])
+    empty = [item.prompt.label for item in found if not item.mask.voxels]
+    warnings = dict.fromkeys(volume.warnings)
+    for result in results:
+        warnings |= dict.fromkeys(result.warnings)
+    runtime.jobs.record_results(job, results, empty, list(warnings))
+    runtime.jobs.record_stage(job, "encode", began, time.time() - began)
+    if empty:
+        log.info("nothing found for some prompts", job=job, empty=empty)
+    return _send_or_hold(runtime, job, plan, results)
+
+
+def tidy(runtime: Runtime, job: str) -> None:
+    """Drop the masks, once the encoding that needs them is on record."""
+    runtime.masks(job).unlink(missing_ok=True)
+
+
+def _send_or_hold(runtime: Runtime, job: str, plan: Plan, results: Sequence[Result]) -> list[dict[str, Any]]:
+    if not results:
+        runtime.jobs.advance(job, "empty", "no prompt found anything: there is no object to send")
+    elif "incomplete" in plan.options:
+        reason = f"the series is incomplete ({plan.options['incomplete']}): `jobs release` or `jobs drop`"
+        runtime.jobs.advance(job, "held", reason)
+    elif not plan.send_to:
+        runtime.jobs.advance(job, "kept", "the rule names no peer in send_to; the result lies in the storage folder")
+    elif runtime.jobs.advance(job, "delivering"):
+        return delivery_inputs(job, results, plan.send_to)
+    return []

@@ -1,0 +1,132 @@
+"""What `segment` does: one pass of the engine for all plans of a volume, in the worker process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+
+import structlog
+
+from voxtell_dicom.errors import Refusal, VoxtellDicomError
+from voxtell_dicom.model import Found, Plan, Volume
+from voxtell_dicom.series.volume import to_frames
+from voxtell_dicom.workflow.masks import load_answers, save_found
+from voxtell_dicom.workflow.planning import Planned, job_id, load_array
+from voxtell_dicom.workflow.runtime import Runtime
+from voxtell_dicom.workflow.workers import WorkCancelled, Worker, WorkerDied
+
+WORKER_ATTEMPTS = 3
+SEGMENT_TIMEOUT_S = 4 * 3600.0  # against a hung device, not against slow work
+
+log = structlog.get_logger(__name__)
+
+
+def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
+    """Segment a volume for its plans (`jobs`, one each); leaves a mask file for each job.
+
+    Returns "segmented", "cancelled" (no job is wanted any more) or "failed" (the jobs say why).
+    """
+    began = time.time()
+    if not [job for job in jobs if runtime.jobs.advance(job, "segmenting")]:
+        return "cancelled"
+    answers = runtime.work_dir / f"{job_id(*jobs)}.answers.json"
+    try:
+        _run_engine(runtime, planned, jobs, answers)
+        for plan, job in zip(planned.plans, jobs, strict=True):
+            save_found(runtime.masks(job), found_for(plan, planned.volume, answers))
+    except WorkCancelled:
+        return "cancelled"
+    except VoxtellDicomError as error:
+        return _fail(runtime, jobs, f"{error.code}: {error}")
+    except Exception as error:
+        log.exception("segmentation failed", jobs=jobs)
+        return _fail(runtime, jobs, f"unexpected {type(error).__name__}: {error}")
+    finally:
+        answers.unlink(missing_ok=True)
+    planned.array.unlink(missing_ok=True)
+    for job in jobs:
+        runtime.jobs.record_stage(job, "segment", began, time.time() - began)
+    return "segmented"
+
+
+def _fail(runtime: Runtime, jobs: list[str], reason: str) -> str:
+    runtime.fail(jobs, reason)
+    return "failed"
+
+
+def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Path) -> None:
+    def progress(done: int, total: int) -> None:
+        for job in jobs:
+            runtime.jobs.record_stage(job, "segment", began, None, f"{done}/{total} windows")
+
+    def cancelled() -> bool:
+        return not any(runtime.jobs.is_going(job) for job in jobs)
+
+    for attempt in range(1, WORKER_ATTEMPTS + 1):
+        began = time.time()
+        try:
+            with runtime.pool.borrow() as worker:
+                segment_volume(
+                    planned, worker, out=answers, timeout_s=SEGMENT_TIMEOUT_S, progress=progress, cancelled=cancelled
+                )
+            return
+        except WorkerDied as error:
+            log.warning("worker died", jobs=jobs, attempt=attempt, reason=str(error))
+            if attempt == WORKER_ATTEMPTS:
+                raise
+
+
+def segment_volume(
+    planned: Planned,
+    worker: Worker,
+    *,
+    out: Path,
+    timeout_s: float,
+    progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+) -> None:
+    """One pass of the engine for all plans of a volume; the answers go to `out`.
+
+    Raises WorkerDied, WorkerRefused, WorkCancelled, or Refusal where it took longer than `timeout_s`.
+    """
+    if not planned.array.exists():  # another machine's, or cleaned up: made again, the same
+        load_array(planned.volume, planned.array.parent)
+    requests = {(prompt.text, prompt.threshold) for plan in planned.plans for prompt in plan.prompts}
+    task_id, future = worker.submit(
+        "segment",
+        progress=progress,
+        array=str(planned.array),
+        spacing_zyx_mm=planned.volume.spacing_zyx_mm,
+        requests=[{"prompt": text, "threshold": threshold} for text, threshold in sorted(requests)],
+        out=str(out),
+    )
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            future.result(timeout=1)
+            return
+        except FutureTimeout:
+            if future.done():
+                raise
+            if cancelled():
+                worker.cancel(task_id)
+                raise WorkCancelled("cancelled while segmenting") from None
+            if time.monotonic() > deadline:
+                worker.stop(timeout_s=1)
+                raise Refusal(
+                    "segmentation-timeout",
+                    f"the engine did not finish within {timeout_s:.0f} s; the worker was stopped",
+                    planned.volume.series_uid,
+                ) from None
+
+
+def found_for(plan: Plan, volume: Volume, answers: Path) -> tuple[Found, ...]:
+    """The masks of one plan, brought back on the source frames, in the order of its prompts."""
+    by_request = {(answer.prompt, answer.threshold): answer for answer in load_answers(answers)}
+    found: list[Found] = []
+    for prompt in plan.prompts:
+        answer = by_request[prompt.text, prompt.threshold]
+        found.append(Found(prompt, to_frames(answer.mask, volume), answer.mean_probability, answer.uncertain_share))
+    return tuple(found)
