@@ -1,0 +1,149 @@
+"""Each row of contracts § 4 over STOW-RS, against a DICOMweb server that answers by script."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from pathlib import Path
+
+import pytest
+
+from tests.system.peers.ports import free_port
+from tests.system.peers.scripted_stow import Answer, ScriptedStow, failed, referenced
+from voxtell_dicom.config import Peer
+from voxtell_dicom.deliver import deliver
+from voxtell_dicom.model import Outcome, Result
+
+STORED_XML = """<?xml version="1.0" encoding="UTF-8"?>
+<NativeDicomModel><DicomAttribute tag="00081199" vr="SQ" keyword="ReferencedSOPSequence"><Item number="1">
+<DicomAttribute tag="00081155" vr="UI" keyword="ReferencedSOPInstanceUID"><Value number="1">{}</Value></DicomAttribute>
+</Item></DicomAttribute></NativeDicomModel>"""
+
+
+def send(result: Result, peer: Peer) -> Outcome:
+    return deliver(result, peer, calling_ae="VOXTELL", name="archive")
+
+
+ROWS: list[tuple[int | Answer | str, str, str, bool]] = [
+    (Answer(200, referenced), "delivered", "HTTP 200", False),
+    (Answer(200, lambda uid: STORED_XML.format(uid).encode(), "application/dicom+xml"), "delivered", "HTTP 200", False),
+    (Answer(200, lambda uid: referenced(uid, 0xB000)), "delivered", "HTTP 200", True),
+    (Answer(202, lambda uid: referenced(uid, 0xB007)), "delivered", "HTTP 202", True),
+    (Answer(202, referenced), "delivered", "HTTP 202", True),
+    ("drop", "retry", "lost link", False),
+    (408, "retry", "HTTP 408", False),
+    (425, "retry", "HTTP 425", False),
+    (429, "retry", "HTTP 429", False),
+    (500, "retry", "HTTP 500", False),
+    (Answer(503, b"<html>Service Unavailable</html>", "text/html"), "retry", "HTTP 503", False),
+    (504, "retry", "HTTP 504", False),
+    (307, "failed", "HTTP 307", False),
+    (400, "failed", "HTTP 400", False),
+    (401, "failed", "HTTP 401", False),
+    (403, "failed", "HTTP 403", False),
+    (404, "failed", "HTTP 404", False),
+    (413, "failed", "HTTP 413", False),
+    (415, "failed", "HTTP 415", False),
+    (Answer(200, lambda uid: failed(uid, 0xA900)), "failed", "HTTP 200", False),
+    (Answer(202, lambda uid: failed(uid, 0xC000)), "failed", "HTTP 202", False),
+    (Answer(409, lambda uid: failed(uid, 0x0110)), "failed", "HTTP 409", False),
+]
+
+
+@pytest.mark.parametrize(("step", "state", "status", "warning"), ROWS)
+def test_each_answer_has_its_outcome(
+    spooled: Result, step: int | Answer | str, state: str, status: str, warning: bool
+) -> None:
+    with ScriptedStow([step]) as server:
+        outcome = send(spooled, server.peer())
+        again = send(spooled, server.peer())
+    assert (outcome.state, outcome.status, outcome.warning) == (state, status, warning)
+    for word in ("archive", spooled.sop_instance_uid, status):
+        assert word in outcome.message
+    assert ("jobs retry" in outcome.message) == (state == "failed")
+    assert again.state == "delivered"
+    assert len(server.posted) == 2, "each delivery is one request: repeating is the workflow's"
+
+
+def test_the_reason_of_a_failure_is_named(spooled: Result) -> None:
+    with ScriptedStow([Answer(200, lambda uid: failed(uid, 0xA900))]) as server:
+        assert "A900, data set does not match SOP class" in send(spooled, server.peer()).message
+
+
+@pytest.mark.parametrize(
+    "step",
+    [409, Answer(409, lambda uid: failed(uid, 0x0111)), Answer(202, lambda uid: failed(uid, 0x0111)), Answer(200)],
+    ids=["409", "409 with 0111", "202 with 0111", "200 that names nothing"],
+)
+@pytest.mark.parametrize(
+    ("there", "qido", "state"),
+    [(True, 200, "delivered"), (False, 200, "failed"), (True, 404, "failed"), (True, 503, "retry")],
+    ids=["there", "not there", "no QIDO", "QIDO busy"],
+)
+def test_a_conflict_is_looked_up(spooled: Result, step: int | Answer, there: bool, qido: int, state: str) -> None:
+    holds = [spooled.sop_instance_uid] if there else ["1.2.3"]
+    with ScriptedStow([step], holds=holds, qido=qido) as server:
+        assert send(spooled, server.peer()).state == state
+        assert server.lookups == 1
+
+
+def test_the_very_bytes_arrive_in_one_plain_request(spooled: Result, large: Result) -> None:
+    with ScriptedStow() as server:
+        assert send(spooled, server.peer()).state == "delivered"
+        assert send(large, server.peer()).state == "delivered"
+    assert large.path.stat().st_size > 1_000_000
+    for result, posted in zip((spooled, large), server.posted, strict=True):
+        assert posted.file == result.path.read_bytes()
+        assert posted.path == "/dicom-web/studies"
+        assert posted.headers["Content-Length"] == str(posted.length)
+        assert posted.headers["Accept"] == "application/dicom+json"
+
+
+def test_a_large_object_is_whole_again_after_503(large: Result) -> None:
+    with ScriptedStow([503, 429]) as server:
+        states = [send(large, server.peer()).state for _ in range(3)]
+    assert states == ["retry", "retry", "delivered"]
+    assert [p.file for p in server.posted] == [large.path.read_bytes()] * 3
+
+
+def test_nobody_there_is_sent_again(spooled: Result) -> None:
+    outcome = send(spooled, Peer(dicomweb=f"http://127.0.0.1:{free_port()}/dicom-web", timeout_s=2))
+    assert (outcome.state, outcome.status) == ("retry", "no connection")
+    assert "Connection refused" in outcome.message
+    outcome = send(spooled, Peer(dicomweb="http://no-such-host.invalid/dicom-web", timeout_s=2))
+    assert (outcome.state, outcome.status) == ("retry", "no connection")
+
+
+def test_credentials_come_from_the_environment_and_stay_out_of_sight(
+    spooled: Result, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login other password other\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    monkeypatch.setenv("PACS_USER", "röntgen")
+    monkeypatch.setenv("PACS_PASSWORD", "geheim-7Q")
+    monkeypatch.setenv("PACS_TOKEN", "token-9Z")
+    caplog.set_level(logging.DEBUG)
+    with ScriptedStow([403, 403]) as server:
+        basic = send(spooled, server.peer(username_env="PACS_USER", password_env="PACS_PASSWORD"))
+        bearer = send(spooled, server.peer(token_env="PACS_TOKEN"))
+    sent = [p.headers["Authorization"] for p in server.posted]
+    assert sent == ["Basic " + base64.b64encode("röntgen:geheim-7Q".encode()).decode(), "Bearer token-9Z"]
+    told = caplog.text + basic.message + bearer.message + server.posted[0].path
+    assert not any(secret in told for secret in ("geheim-7Q", "token-9Z", sent[0]))
+
+
+@pytest.mark.parametrize(
+    ("peer", "word"),
+    [
+        (Peer(dicomweb="http://127.0.0.1:9", token_env="NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
+        (Peer(dicomweb="http://127.0.0.1:9", username_env="NOT_SET_ANYWHERE"), "password_env"),
+        (Peer(dicomweb="http://user:geheim@127.0.0.1:9"), "username_env"),
+        (Peer(dicomweb="pacs.example/dicom-web"), "https://"),
+    ],
+)
+def test_a_wrong_setting_is_named(spooled: Result, peer: Peer, word: str) -> None:
+    outcome = send(spooled, peer)
+    assert (outcome.state, outcome.status) == ("failed", "settings")
+    assert word in outcome.message
+    assert "geheim" not in outcome.message

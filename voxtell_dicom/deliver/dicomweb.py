@@ -1,0 +1,253 @@
+"""STOW-RS (PS3.18 10.5) with dicomweb-client's session and QIDO-RS, round its traps.
+
+`DICOMwebClient.store_instances` encodes a dataset anew (other bytes under the same UID), holds the whole message in
+memory, repeats a request above 1 MB with an empty body, names no port in Host, and hides 202 and the body of a 409.
+So `_StowClient.store_file` posts the file itself, once: repeating is the workflow's, with a fresh request.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import uuid
+from collections.abc import Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+from xml.etree import ElementTree
+
+import requests
+from dicomweb_client.web import DICOMwebClient, _load_xml_dataset
+from pydicom.dataset import Dataset
+from requests.auth import HTTPBasicAuth
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from voxtell_dicom.config import Peer
+from voxtell_dicom.deliver.outcomes import DUPLICATE, State, meaning, of_http_status, outcome
+from voxtell_dicom.errors import ConfigError
+from voxtell_dicom.model import Outcome, Result
+
+log = logging.getLogger(__name__)
+
+_CONFLICT: Final = 409
+_MENDABLE: Final = {
+    301: "the peer has moved: mend its 'dicomweb' address",
+    302: "the peer has moved: mend its 'dicomweb' address",
+    307: "the peer has moved: mend its 'dicomweb' address",
+    308: "the peer has moved: mend its 'dicomweb' address",
+    401: "mend the peer's credentials",
+    403: "let the peer allow us to store",
+    404: "mend the peer's 'dicomweb' address",
+    405: "mend the peer's 'dicomweb' address",
+    413: "let the peer accept larger requests",
+    415: "let the peer accept this SOP class and transfer syntax",
+}
+
+
+def deliver_all(results: Sequence[Result], peer: Peer, *, name: str) -> list[Outcome]:
+    """Post each result to the DICOMweb peer, one request each; one Outcome per result, in order, by contracts § 4.
+
+    Raises ConfigError where the address is no URL, or carries a password, or a named environment variable is not set.
+    """
+    client = _connect(peer)
+    try:
+        return [_store(client, result, name) for result in results]
+    finally:
+        client.close()
+
+
+class _StowClient(DICOMwebClient):
+    """dicomweb-client, with a STOW-RS that sends a file as it is and returns the answer whatever its status."""
+
+    def store_file(self, path: Path) -> requests.Response:
+        """POST one Part 10 file as multipart/related. Raises OSError, requests.RequestException."""
+        boundary = uuid.uuid4().hex
+        with path.open("rb") as file:
+            response: requests.Response = self._session.post(
+                f"{self.base_url}/studies",
+                data=_Multipart(file, path.stat().st_size, boundary),
+                headers={
+                    "Content-Type": f'multipart/related; type="application/dicom"; boundary="{boundary}"',
+                    "Accept": "application/dicom+json",
+                },
+                timeout=self._timeout,
+                allow_redirects=False,  # requests would turn the POST into a GET
+            )
+        return response
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+
+class _Multipart:
+    """A multipart body of one part, read from the file as it is sent: of known length, so not chunked."""
+
+    def __init__(self, file: Any, size: int, boundary: str) -> None:
+        head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+        tail = f"\r\n--{boundary}--\r\n".encode()
+        self._parts = [BytesIO(head), file, BytesIO(tail)]
+        self._length = len(head) + size + len(tail)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, size: int = -1) -> bytes:
+        """At most `size` bytes, b"" at the end."""
+        while self._parts:
+            piece: bytes = self._parts[0].read(size)
+            if piece:
+                return piece
+            self._parts.pop(0)
+        return b""
+
+
+class _Bearer(requests.auth.AuthBase):
+    """A token as an auth object: a plain header would be overruled by a .netrc."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+def _connect(peer: Peer) -> _StowClient:
+    url = (peer.dicomweb or "").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in {"http", "https"} and bool(parts.hostname)
+    except ValueError:
+        whole = False
+    if not whole:
+        raise ConfigError("'dicomweb' must be an address like https://pacs.example/dicom-web")
+    if parts.username or parts.password:
+        raise ConfigError("credentials must not stand in 'dicomweb': use 'username_env' and 'password_env'")
+    session = requests.Session()
+    if peer.token_env:
+        session.auth = _Bearer(_secret(peer.token_env))
+    elif peer.username_env or peer.password_env:
+        if not (peer.username_env and peer.password_env):
+            raise ConfigError("'username_env' and 'password_env' go together")
+        session.auth = HTTPBasicAuth(_secret(peer.username_env).encode(), _secret(peer.password_env).encode())
+    client = _StowClient(url, session=session, timeout=peer.timeout_s, permissive_uid=True)
+    client.set_http_retry_params(retry=False)
+    return client
+
+
+def _secret(variable: str) -> str:
+    value = os.environ.get(variable)
+    if not value:
+        raise ConfigError(f"the environment variable {variable}, which node.yaml names for this peer, is not set")
+    return value
+
+
+def _store(client: _StowClient, result: Result, name: str) -> Outcome:
+    try:
+        response = client.store_file(result.path)
+    except requests.exceptions.SSLError as error:
+        if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+            todo = "mend the peer's certificate or our trust in it"
+            return outcome("failed", "TLS refused", "certificate not trusted", result, name, todo=todo)
+        return outcome("retry", "lost link", _cause(error), result, name)
+    except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+        never = any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in _causes(error))
+        return outcome("retry", "no connection" if never else "lost link", _cause(error), result, name)
+    except requests.RequestException as error:
+        return outcome("failed", "bad request", type(error).__name__, result, name, todo="mend the peer's settings")
+    status = f"HTTP {response.status_code}"
+    log.debug("STOW-RS %s: %s %s", result.sop_instance_uid, status, response.text[:2000])
+    state = of_http_status(response.status_code)
+    if state == "retry":
+        return outcome("retry", status, response.reason or "", result, name)
+    answer = _body(response)
+    failure = _reason(answer, "FailedSOPSequence", "FailureReason", result)
+    if response.status_code == _CONFLICT or failure == DUPLICATE:
+        return _look_up(client, result, name, status, _failed(failure) or "conflict")
+    if failure is not None:
+        return outcome("failed", status, _failed(failure), result, name)
+    if state == "failed":
+        todo = _MENDABLE.get(response.status_code, "")
+        return outcome("failed", status, response.reason or "", result, name, todo=todo)
+    warning = _reason(answer, "ReferencedSOPSequence", "WarningReason", result)
+    if warning is None:
+        return _look_up(client, result, name, status, "the answer does not name the instance")
+    if warning:
+        what = f"WarningReason {warning:04X}, {meaning(warning)}"
+        return outcome("delivered", status, what, result, name, warning=True)
+    return outcome("delivered", status, "stored", result, name, warning=response.status_code == 202)
+
+
+def _look_up(client: _StowClient, result: Result, name: str, status: str, what: str) -> Outcome:
+    """Ask by QIDO-RS whether our object is there: one UID never has two contents, so then it is delivered."""
+    try:
+        found = client.search_for_instances(
+            study_instance_uid=result.study_uid,
+            series_instance_uid=result.series_uid,
+            search_filters={"SOPInstanceUID": result.sop_instance_uid},
+        )
+    except requests.HTTPError as error:
+        code = error.response.status_code if error.response is not None else 0
+        state: State = "retry" if of_http_status(code) == "retry" else "failed"
+        what = f"{what}, and the look-up (QIDO-RS) is answered HTTP {code}"
+        return outcome(state, status, what, result, name, todo="look there, or allow us QIDO-RS")
+    except requests.exceptions.JSONDecodeError:
+        return outcome("failed", status, f"{what}, and the look-up (QIDO-RS) gives no DICOM JSON", result, name)
+    except requests.RequestException as error:
+        return outcome("retry", status, f"{what}, and the look-up met: {_cause(error)}", result, name)
+    for item in found:
+        if item.get("00080018", {}).get("Value") == [result.sop_instance_uid]:
+            return outcome("delivered", status, "it is there already (QIDO-RS)", result, name)
+    return outcome("failed", status, f"{what}, and QIDO-RS does not show it", result, name)
+
+
+def _body(response: requests.Response) -> Dataset:
+    """The Store Instances Response (PS3.18 10.5.3.2) in JSON or XML; empty where there is none that can be read."""
+    try:
+        if "xml" in response.headers.get("Content-Type", ""):
+            xml: Dataset = _load_xml_dataset(ElementTree.fromstring(response.content))
+            return xml
+        data = response.json()
+        return Dataset.from_json(data[0] if isinstance(data, list) and data else data)
+    except Exception as error:  # whatever a foreign server sends, the status still stands
+        log.debug("STOW-RS answer cannot be read: %s", type(error).__name__)
+        return Dataset()
+
+
+def _reason(answer: Dataset, sequence: str, keyword: str, result: Result) -> int | None:
+    """The reason that `sequence` gives for our instance: 0 where it names the instance alone, None where it does not.
+
+    An item of FailedSOPSequence without a UID is ours too: there is one instance in each request.
+    """
+    for item in answer.get(sequence, []) or []:
+        uid = item.get("ReferencedSOPInstanceUID", "")
+        if uid == result.sop_instance_uid or (not uid and sequence == "FailedSOPSequence"):
+            return int(item.get(keyword, 0) or 0)
+    return None
+
+
+def _failed(reason: int | None) -> str:
+    if reason is None:
+        return ""
+    return f"FailureReason {reason:04X}, {meaning(reason)}" if reason else "listed as failed, without a reason"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what led to it, urllib3's `reason` included."""
+    seen: list[BaseException] = []
+    queue: list[object] = [error]
+    while queue:
+        at = queue.pop(0)
+        if isinstance(at, BaseException) and at not in seen:
+            seen.append(at)
+            yield at
+            queue += [at.__cause__, at.__context__, getattr(at, "reason", None), *at.args]
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, in a few words: a requests error quotes the whole URL and object addresses."""
+    found = [cause for cause in _causes(error) if isinstance(cause, OSError) and cause.strerror]
+    return str(found[-1].strerror) if found else type(error).__name__
