@@ -25,8 +25,8 @@ $(INSTALLED):
 	@echo "Setting up ./.venv. Where pip knows no CPU build of torch it takes the CUDA build (several GB);"
 	@echo "to avoid that, name a folder or an index that has the CPU wheel: PIP_FIND_LINKS=… or PIP_EXTRA_INDEX_URL=…"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,dev]'
-	$(BIN)/python -m pip uninstall --quiet -y torchvision
+	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[test,dev]'
+	$(BIN)/python -m pip uninstall -qq -y torchvision
 	@rm -f .venv/.installed-*
 	@touch $@
 
