@@ -17,7 +17,15 @@ from voxtell_dicom.errors import ConfigError
 
 __all__ = ["Config", "ConfigError", "Problem", "Source", "json_schema", "load_config", "problems"]
 
-AeTitle = Annotated[str, Field(min_length=1, max_length=16, pattern=r"^[^\\\x00-\x1f]*[^\\\x00-\x20][^\\\x00-\x1f]*$")]
+AeTitle = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=16,
+        pattern=r"^[^\\\x00-\x1f]*[^\\\x00-\x20][^\\\x00-\x1f]*$",
+        description="an AE title: up to 16 characters, not all blanks, no backslash (PS3.5 VR AE)",
+    ),
+]
 
 
 class Strict(BaseModel):
@@ -96,7 +104,11 @@ class Peer(Strict):
     ae_title: AeTitle | None = None
     host: str | None = None
     port: int | None = Field(None, ge=1, le=65535)
-    dicomweb: str | None = None
+    dicomweb: str | None = Field(
+        None,
+        pattern=r"^https?://[^/@\s]+(/\S*)?$",
+        description="the root of a DICOMweb server, like https://pacs.example/dicom-web, without user or password",
+    )
     folder: Path | None = None
     username_env: str | None = None  # names of environment variables: secrets never stand in this file
     password_env: str | None = None
@@ -111,6 +123,10 @@ class Peer(Strict):
             raise ValueError("give 'ae_title' (with 'host' and 'port' to send to it), 'dicomweb' or 'folder'")
         if (self.host is None) != (self.port is None):
             raise ValueError("'host' and 'port' go together")
+        if self.host is not None and self.ae_title is None:
+            raise ValueError("'host' and 'port' need the peer's 'ae_title'")
+        if (self.username_env is None) != (self.password_env is None):
+            raise ValueError("'username_env' and 'password_env' go together")
         return self
 
     @property
@@ -124,7 +140,7 @@ class PromptSettings(Strict):
 
     text: str = Field(min_length=1, max_length=1024)
     label: str | None = Field(None, max_length=64)
-    color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$")
+    color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$", description='a colour like "#b96f4a"')
     threshold: float = Field(0.5, gt=0, lt=1)
 
     @model_validator(mode="before")

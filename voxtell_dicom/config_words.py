@@ -26,6 +26,9 @@ def in_words(source: Source, detail: dict[str, Any], schema: dict[str, Any]) -> 
         message = f"{where}: '{given}' is not one of {', '.join(values)}{nearest(str(given), values)}"
     elif kind == "value_error":
         message = f"{where}: {context['error']}"
+    elif kind == "string_pattern_mismatch" and (right := _described(loc, schema)):
+        shown = "the value" if "://" in given and "@" in given else f"'{given}'"  # a password may stand before the @
+        message = f"{where}: {shown} is not {right}"
     elif isinstance(given, dict | list):
         message = f"{where}: {detail['msg'][0].lower()}{detail['msg'][1:]}"
     else:
@@ -47,24 +50,33 @@ def _in_file(data: Any, loc: Loc) -> tuple[str | int, ...]:
 
 def _keys_at(loc: Loc, whole: dict[str, Any]) -> list[str]:
     """The keys that the mapping at `loc` may have."""
-    schemas = [whole]
-    for part in [*loc, None]:
-        schemas = [kind for schema in schemas for kind in _alternatives(schema, whole)]
-        if part is not None:
-            steps = [
-                schema.get("items") if isinstance(part, int)
-                else schema.get("properties", {}).get(part, schema.get("additionalProperties"))
-                for schema in schemas
-            ]  # fmt: skip
-            schemas = [step for step in steps if isinstance(step, dict)]
-    return [key for schema in schemas for key in schema.get("properties", {})]
+    return [key for schema in _schemas_at(loc, whole) for key in schema.get("properties", {})]
+
+
+def _described(loc: Loc, whole: dict[str, Any]) -> str:
+    """What the value at `loc` should be, from the field's description."""
+    return next((schema["description"] for schema in _schemas_at(loc, whole) if "description" in schema), "")
+
+
+def _schemas_at(loc: Loc, whole: dict[str, Any]) -> list[dict[str, Any]]:
+    schemas = list(_alternatives(whole, whole))
+    for part in loc:
+        steps = [
+            schema.get("items")
+            if isinstance(part, int)
+            else schema.get("properties", {}).get(part, schema.get("additionalProperties"))
+            for schema in schemas
+        ]
+        schemas = [kind for step in steps if isinstance(step, dict) for kind in _alternatives(step, whole)]
+    return schemas
 
 
 def _alternatives(schema: dict[str, Any], whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if "$ref" in schema:
         yield from _alternatives(whole["$defs"][schema["$ref"].rsplit("/", 1)[1]], whole)
     elif "anyOf" in schema or "oneOf" in schema:
+        outer = {"description": schema["description"]} if "description" in schema else {}
         for alternative in schema.get("anyOf", schema.get("oneOf", [])):
-            yield from _alternatives(alternative, whole)
+            yield from (kind | outer for kind in _alternatives(alternative, whole))
     else:
         yield schema

@@ -1,0 +1,62 @@
+"""`voxtell-dicom check`: is node.yaml right, is the model there, and do the peers answer?"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from voxtell_dicom.cli.peers import Answer
+    from voxtell_dicom.config import Config
+
+app = typer.Typer()
+
+
+@app.command()
+def check(
+    config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml of the node.")] = Path("config/node.yaml"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
+) -> None:
+    """Check node.yaml and ask each peer whether it is there. Exit 1 if one does not answer, 2 if the file is wrong."""
+    from voxtell_dicom.cli.peers import ask
+    from voxtell_dicom.rules import load_config
+
+    settings = load_config(config)
+    answers = [_model(settings), *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items())]
+    if as_json:
+        report = {"config": str(config), "rules": len(settings.rules), "checks": [asdict(answer) for answer in answers]}
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        typer.echo(f"{config}: right; {len(settings.rules)} rules, {len(settings.peers)} peers")
+        _show(answers)
+    if any(answer.state == "failed" for answer in answers):
+        raise typer.Exit(1)
+
+
+def _model(settings: Config) -> Answer:
+    from voxtell_dicom.cli.peers import Answer
+
+    directory = settings.model.directory
+    if directory is None:
+        return Answer("model", "engine", str(settings.model.engine), "ok", "TEST - NOT FOR PATIENTS", 0)
+    needed = [directory / "plans.json", directory / "fold_0"]
+    missing = next((path for path in needed if not path.exists()), None)
+    if missing is not None:
+        return Answer("model", "directory", str(directory), "failed", f"there is no {missing.name} in it", 0)
+    return Answer("model", "directory", str(directory), "ok", "is there", 0)
+
+
+def _show(answers: list[Answer]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("What", "How", "Where", "State", "", "ms")
+    colors = {"ok": "green", "failed": "bold red", "skipped": "dim"}
+    for answer in answers:
+        state = f"[{colors[answer.state]}]{answer.state}[/]"
+        table.add_row(answer.peer, answer.kind, answer.address, state, answer.message, str(answer.milliseconds))
+    Console().print(table)
