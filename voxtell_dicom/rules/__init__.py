@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from voxtell_dicom.rules.check import load_config, problems
+from voxtell_dicom.rules.facts import volume_facts
 from voxtell_dicom.rules.match import Explained, Facts, Match, label_of, match, prompts, resolve
 
-__all__ = ["Explained", "Facts", "Match", "label_of", "load_config", "match", "problems", "prompts", "resolve"]
+__all__ = [
+    "Explained",
+    "Facts",
+    "Match",
+    "label_of",
+    "load_config",
+    "match",
+    "problems",
+    "prompts",
+    "resolve",
+    "volume_facts",
+]

@@ -1,0 +1,73 @@
+"""The series in a folder of DICOM files, as the receiver would hand them over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voxtell_dicom.errors import Refusal
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+    from voxtell_dicom.model import Instance, Series
+
+_TAGS = [(0x0008, 0x0016), (0x0008, 0x0018), (0x0020, 0x000D), (0x0020, 0x000E)]  # SOP Class, SOP, Study, Series UID
+
+
+def series_in(path: Path, *, calling_ae: str = "", called_ae: str = "") -> list[Series]:
+    """Every series under a folder (or of one file), in the order of their UIDs; other files are passed over.
+
+    Raises Refusal where there is no DICOM file, or one SOP Instance UID in two files of one series.
+    """
+    from voxtell_dicom.model import Series, canonical_digest
+
+    groups: dict[tuple[str, str], dict[str, Instance]] = {}
+    for instance in _instances(path):
+        group = groups.setdefault((instance.study_uid, instance.series_uid), {})
+        twin = group.setdefault(instance.sop_instance_uid, instance)
+        if twin is not instance:
+            raise Refusal(
+                "same-uid-twice",
+                f"{twin.path} and {instance.path} have the same SOP Instance UID {instance.sop_instance_uid}; "
+                "move one of them away",
+                instance.sop_instance_uid,
+            )
+    if not groups:
+        raise Refusal("no-dicom", f"{path}: no DICOM file in it")
+    return [
+        Series(study, series, canonical_digest(sorted(group)), tuple(group.values()), calling_ae, called_ae)
+        for (study, series), group in sorted(groups.items())
+    ]
+
+
+def headers(paths: list[Path]) -> list[Dataset]:
+    """The headers of files, without pixels, in the same order."""
+    import pydicom
+
+    return [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+
+
+def _instances(path: Path) -> Iterator[Instance]:
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    from voxtell_dicom.model import Instance
+
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    for file in files:
+        try:
+            found = pydicom.dcmread(file, specific_tags=_TAGS, stop_before_pixels=True)
+        except (InvalidDicomError, OSError, EOFError):
+            continue
+        if "SOPInstanceUID" not in found or file.name == "DICOMDIR":
+            continue
+        yield Instance(
+            sop_instance_uid=str(found.SOPInstanceUID),
+            sop_class_uid=str(found.get("SOPClassUID", "")),
+            series_uid=str(found.get("SeriesInstanceUID", "")),
+            study_uid=str(found.get("StudyInstanceUID", "")),
+            path=file,
+            transfer_syntax_uid=str(found.file_meta.get("TransferSyntaxUID", "")),
+        )
