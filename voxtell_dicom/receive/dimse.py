@@ -1,0 +1,222 @@
+"""The Storage SCP: accepts whom it knows, stores without decoding, answers when the instance is on disk."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from typing import Any
+
+import structlog
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from voxtell_dicom.config import Config
+from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
+from voxtell_dicom.receive.arrival import Sender
+from voxtell_dicom.receive.completion import Completion
+from voxtell_dicom.receive.intake import STATUS, Intake
+from voxtell_dicom.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from voxtell_dicom.receive.spool import Spool
+
+_config.LOG_HANDLER_LEVEL = "none"  # its handlers would decode and log identifiers
+_config.LOG_REQUEST_IDENTIFIERS = False
+_config.LOG_RESPONSE_IDENTIFIERS = False
+
+_IDLE_S = 300  # an association with no traffic for so long is taken for lost
+_REJECTED_PERMANENT, _BY_USER = 1, 1  # PS3.8 Table 9-21
+_CALLING_UNKNOWN, _CALLED_UNKNOWN = 3, 7
+_OUT_OF_RESOURCES, _PROCESSING_FAILURE = 0xA700, 0x0110
+
+# As acceptor we choose: uncompressed where the peer offers it in the same context, then whatever it has. Syntaxes whose
+# pixels lie elsewhere (JPIP) or that are live streams (SMPTE) bring no image.
+_SYNTAXES = [
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    *(
+        uid
+        for uid in ALL_TRANSFER_SYNTAXES
+        if uid not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+        and not uid.startswith(("1.2.840.10008.1.2.7.", "1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.95"))
+        and uid not in ("1.2.840.10008.1.2.4.204", "1.2.840.10008.1.2.4.205")
+    ),
+]
+
+log = structlog.get_logger(__name__)
+
+
+class StorageScp:
+    """Verification and Storage SCP (PS3.4 Annex A, B) of the node."""
+
+    def __init__(self, config: Config, spool: Spool, completion: Completion) -> None:
+        self._config = config
+        self._intake, self._completion = Intake(spool, completion), completion
+        self._callers = {peer.ae_title.strip() for peer in config.peers.values() if peer.ae_title}
+        self._title = config.node.ae_title.strip()
+        self._senders: dict[Association, Sender] = {}
+        self._lock = threading.Lock()
+        self._ae = AE(self._title)
+        self._ae.maximum_associations = config.receive.max_associations
+        self._ae.network_timeout = _IDLE_S
+        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        self._ae.add_supported_context(Verification)
+        for context in AllStoragePresentationContexts:
+            self._ae.add_supported_context(context.abstract_syntax or "", _SYNTAXES)
+        self._server: Any = None
+
+    @property
+    def port(self) -> int:
+        """The port that is open; chosen by the system where node.yaml says 0."""
+        return int(self._server.server_address[1]) if self._server else self._config.node.dimse.port
+
+    def start(self) -> None:
+        """Open the port. Raises ConfigError where that is not possible."""
+        host, port = self._config.node.dimse.host, self._config.node.dimse.port
+        handlers: list[Any] = [
+            (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_REJECTED, self._rejected),
+            (evt.EVT_ESTABLISHED, self._established),
+            (evt.EVT_C_STORE, self._c_store),
+            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ABORTED, self._aborted),
+            (evt.EVT_CONN_CLOSE, self._closed),
+        ]
+        try:
+            self._server = self._ae.start_server((host, port), block=False, evt_handlers=handlers)
+        except (OSError, ValueError, OverflowError) as error:
+            raise ConfigError(
+                f"cannot listen on {host}:{port} (node.dimse): {error}. Stop the program that uses the port, or choose "
+                "another host or port; ports below 1024 need the right to bind them"
+            ) from error
+        if not self._callers and not self._config.receive.accept_unknown:
+            log.warning("nobody may send: no peer has an ae_title, and receive.accept_unknown is false")
+
+    def stop(self, drain_s: float = 5.0) -> None:
+        """Refuse new associations, give open ones `drain_s` seconds to end, then abort them."""
+        if self._server is None:
+            return
+        self._server.shutdown()
+        until = time.monotonic() + drain_s
+        while self._ae.active_associations and time.monotonic() < until:
+            time.sleep(0.05)
+        self._ae.shutdown()
+        self._server = None
+
+    def _requested(self, event: evt.Event) -> None:
+        """Check the titles ourselves: pynetdicom takes an empty list of callers for "everybody"."""
+        request: Any = event.assoc.requestor.primitive
+        calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
+        if called != self._title:
+            diagnostic, why, near = _CALLED_UNKNOWN, "called AE title is not ours", _near(called, {self._title})
+        elif calling not in self._callers and not self._config.receive.accept_unknown:
+            diagnostic, why, near = _CALLING_UNKNOWN, "calling AE title is no peer", _near(calling, self._callers)
+        else:
+            return
+        hint = {"hint": f"differs only in case or blanks from {near!r}"} if near else {}
+        log.warning(
+            "association rejected", reason=why, calling_ae=calling, called_ae=called, address=_address(event), **hint
+        )
+        event.assoc.acse.send_reject(_REJECTED_PERMANENT, _BY_USER, diagnostic)
+        event.assoc.kill()
+
+    def _rejected(self, event: evt.Event) -> None:
+        """By pynetdicom itself: too many associations."""
+        request: Any = event.assoc.requestor.primitive
+        log.warning(
+            "association rejected",
+            reason="receive.max_associations reached",
+            calling_ae=request.calling_ae_title.strip(),
+            called_ae=request.called_ae_title.strip(),
+            address=_address(event),
+        )
+
+    def _established(self, event: evt.Event) -> None:
+        request: Any = event.assoc.requestor.primitive
+        version = event.assoc.requestor.implementation_version_name or ""
+        sender = Sender(
+            uuid.uuid4().hex,
+            request.calling_ae_title.strip(),
+            request.called_ae_title.strip(),
+            _address(event),
+            time.time(),
+            f"{event.assoc.requestor.implementation_class_uid or ''} {version}".strip(),
+        )
+        with self._lock:
+            self._senders[event.assoc] = sender
+
+    def _c_store(self, event: evt.Event) -> Dataset | int:
+        with self._lock:
+            sender = self._senders.get(event.assoc)
+        request: Any = event.request
+        uid = str(request.AffectedSOPInstanceUID or "")
+        if sender is None:  # the link was lost while this instance waited for its turn
+            return _PROCESSING_FAILURE
+        try:
+            verdict = self._intake.take(
+                event.encoded_dataset(include_meta=False),
+                str(event.context.transfer_syntax),
+                sender,
+                sop_class_uid=str(request.AffectedSOPClassUID or ""),
+                sop_instance_uid=uid,
+            )
+        except Refusal as refusal:
+            log.warning("instance refused", code=refusal.code, reason=str(refusal), sop_instance_uid=uid)
+            return _failure(STATUS[refusal.code], str(refusal))
+        except SpoolUnavailable as error:
+            log.error("instance not stored", reason=str(error), sop_instance_uid=uid)
+            return _failure(_OUT_OF_RESOURCES, str(error))
+        except Exception:
+            log.exception("instance not stored", sop_instance_uid=uid)
+            return _failure(_PROCESSING_FAILURE, "internal error, see the log of the receiver")
+        finally:
+            with self._lock:
+                cut_off = event.assoc not in self._senders
+            if cut_off:  # while we stored: what the instance holds must be let go again
+                self._completion.ended(sender, released=False)
+        log.debug("instance stored", sop_instance_uid=uid, verdict=verdict, association=sender.association)
+        return 0x0000
+
+    def _released(self, event: evt.Event) -> None:
+        self._end(event.assoc, released=True)
+
+    def _aborted(self, event: evt.Event) -> None:
+        self._end(event.assoc, released=False)
+
+    def _closed(self, event: evt.Event) -> None:
+        """The socket closed. A release or abort is told right before or after; where neither is, the link was lost."""
+        with self._lock:
+            if event.assoc not in self._senders:
+                return
+        timer = threading.Timer(2.0, self._end, (event.assoc,), {"released": False})
+        timer.daemon = True
+        timer.start()
+
+    def _end(self, association: Association, *, released: bool) -> None:
+        with self._lock:
+            sender = self._senders.pop(association, None)
+        if sender is None:
+            return
+        if not released:
+            log.warning("association lost", calling_ae=sender.calling_ae, address=sender.address)
+        self._completion.ended(sender, released=released)
+
+
+def _address(event: evt.Event) -> str:
+    return f"{event.assoc.requestor.address}:{event.assoc.requestor.port}"
+
+
+def _near(title: str, known: set[str]) -> str:
+    """The known title that differs only in case or blanks; "" where none does."""
+    plain = "".join(title.split()).casefold()
+    return next((name for name in sorted(known) if "".join(name.split()).casefold() == plain), "")
+
+
+def _failure(status: int, why: str) -> Dataset:
+    answer = Dataset()
+    answer.Status = status
+    answer.ErrorComment = why.encode("ascii", "replace").decode().replace("\\", "/")[:64]
+    return answer

@@ -1,0 +1,50 @@
+"""One instance from the wire into the spool, whatever brought it: what C-STORE and STOW-RS share."""
+
+from __future__ import annotations
+
+from voxtell_dicom.errors import Refusal, SpoolUnavailable
+from voxtell_dicom.receive.arrival import Sender, read_arrival
+from voxtell_dicom.receive.completion import Completion
+from voxtell_dicom.receive.spool import Spool
+
+# Failure Reason and C-STORE status of a refusal (PS3.4 Table B.2-1: A9xx mismatch, Cxxx cannot understand).
+STATUS = {
+    "sop-mismatch": 0xA900,
+    "unreadable": 0xC000,
+    "no-identity": 0xC001,
+    "instance-conflict": 0xC002,
+    "series-conflict": 0xC003,
+}
+
+
+class Intake:
+    """Reads, stores, and tells the completion about it."""
+
+    def __init__(self, spool: Spool, completion: Completion) -> None:
+        self._spool, self._completion = spool, completion
+
+    def take(
+        self,
+        data: bytes,
+        transfer_syntax_uid: str,
+        sender: Sender,
+        *,
+        sop_class_uid: str = "",
+        sop_instance_uid: str = "",
+    ) -> str:
+        """Keep one dataset (without file meta). Returns what `Spool.store` returns; then it is on disk.
+
+        Raises Refusal with a code of `STATUS`, or SpoolUnavailable (A700: the sender keeps it and tries again).
+        """
+        arrival = read_arrival(data, transfer_syntax_uid, sop_class_uid, sop_instance_uid)
+        self._completion.arriving(sender, arrival.series_uid)
+        try:
+            verdict = self._spool.store(arrival, sender)
+        except SpoolUnavailable:
+            self._completion.failed(arrival.series_uid, arrival.sop_instance_uid)
+            raise
+        self._completion.stored(arrival.series_uid, arrival.sop_instance_uid)
+        return verdict
+
+
+__all__ = ["STATUS", "Intake", "Refusal", "SpoolUnavailable"]
