@@ -1,0 +1,190 @@
+"""The README is run as it is written: its `sh` blocks, top to bottom, in a folder that looks like the repository.
+
+The two `make` commands are what `.ci/run` runs. `serve` runs in the background, as in a second terminal, until the end;
+the PACS that the shipped node.yaml names is a real Orthanc on that very port.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+import yaml
+
+from tests.system.peers.orthanc import Orthanc
+from tests.system.peers.ports import wait_for_port
+from voxtell_dicom.cli import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of the README: its language, the line of its first command, its text."""
+
+    language: str
+    line: int
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        return [line for line in self.text.splitlines() if line.strip()]
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = [Block(found[1], README[: found.start(2)].count("\n") + 1, found[2]) for found in FENCE.finditer(README)]
+SHELL = [block for block in BLOCKS if block.language == "sh"]
+MAKE = [block for block in SHELL if block.text.startswith("make ")]
+TYPED = [block for block in SHELL if block not in MAKE]
+
+
+class Terminal:
+    """A shell that remembers its variables from one block to the next, and the node that one block starts."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.node: subprocess.Popen[bytes] | None = None
+        self.log = folder / "serve.log"
+        self._state = folder / "shell.state"
+        self._state.touch()
+
+    def type(self, block: Block) -> str:
+        """Run a block as written; returns what it printed. Fails the test where a command fails."""
+        if "voxtell-dicom serve" in block.text:
+            return self._serve(block)
+        if "jobs show" in block.text:
+            self._wait_for_delivery()
+        script = f"set -a; . {self._state}; set -eu -o pipefail\n{block.text}\ndeclare -px > {self._state}\n"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=280,
+        )
+        said = f"{done.stdout}\n{done.stderr}\n{self.tail()}"
+        assert done.returncode == 0, f"README.md:{block.line}\n{block.text}\n{said}"
+        return done.stdout
+
+    def tail(self) -> str:
+        """The end of the node's log."""
+        return self.log.read_text()[-4000:] if self.log.exists() else ""
+
+    def close(self) -> int | None:
+        """Stop the node as systemd does; its exit code, None where there was none."""
+        if self.node is None:
+            return None
+        self.node.terminate()
+        try:
+            return self.node.wait(60)
+        except subprocess.TimeoutExpired:
+            self.node.kill()
+            return self.node.wait()
+        finally:
+            self.node = None
+
+    def _serve(self, block: Block) -> str:
+        (command,) = block.commands
+        with self.log.open("wb") as log:
+            # exec: the process that is stopped later is the node itself
+            self.node = subprocess.Popen(
+                ["bash", "-c", f"set -a; . {self._state}; exec {command}"],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            wait_for_port(SHIPPED["node"]["dimse"]["port"], timeout_s=60)
+        except TimeoutError:
+            pytest.fail(f"README.md:{block.line} {command}: no node\n{self.tail()}")
+        return ""
+
+    def _wait_for_delivery(self) -> None:
+        """What the README's reader does by looking again."""
+        wait = Block("sh", 0, "voxtell-dicom jobs list --json")
+        end = time.monotonic() + 180
+        while time.monotonic() < end:
+            jobs = json.loads(self.type(wait))
+            if any(job["state"] == "delivered" for job in jobs):
+                return
+            time.sleep(1)
+        pytest.fail(f"no job was delivered: {jobs}\n{self.tail()}")
+
+
+SHIPPED: dict[str, Any] = yaml.safe_load((ROOT / "config" / "node.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    with Orthanc(tmp_path_factory.mktemp("orthanc"), dicom_port=SHIPPED["peers"]["pacs"]["port"]) as orthanc:
+        yield orthanc
+
+
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory, pacs: Orthanc) -> Iterator[Terminal]:
+    folder = tmp_path_factory.mktemp("clone")
+    shutil.copytree(ROOT / "config", folder / "config")
+    (folder / ".venv").symlink_to(sys.prefix)
+    terminal = Terminal(folder)
+    yield terminal
+    terminal.close()
+
+
+@pytest.mark.parametrize("block", TYPED, ids=lambda block: f"line {block.line}")
+def test_block_runs_as_written(terminal: Terminal, block: Block) -> None:
+    terminal.type(block)
+
+
+def test_it_all_came_to_a_segmentation_in_the_pacs(terminal: Terminal, pacs: Orthanc) -> None:
+    """After the blocks above: the phantom's study holds the SEG that `jobs show` named, and the node stops cleanly."""
+    source = pydicom.dcmread(next((terminal.folder / "patient" / "series").iterdir()), stop_before_pixels=True)
+    results = pacs.series(study_uid=source.StudyInstanceUID, modality="SEG")
+    assert any("TEST - NOT FOR PATIENTS" in item["MainDicomTags"]["SeriesDescription"] for item in results)
+    assert terminal.close() == 0, terminal.tail()
+
+
+def test_the_two_commands_are_what_ci_runs() -> None:
+    (block,) = MAKE
+    commands = [shlex.split(line, comments=True) for line in block.commands]
+    assert commands == [["make", "demo"], ["make", "test"]]
+    assert {"make demo", "make test"} <= set((ROOT / ".ci" / "run").read_text().splitlines())
+
+
+def test_every_command_line_is_run() -> None:
+    """No other kind of block hides a command of ours."""
+    others = [block for block in BLOCKS if block.language not in ("sh", "mermaid", "yaml")]
+    assert not others
+
+
+def test_every_command_is_shown() -> None:
+    typed = "\n".join(block.text for block in TYPED)
+    package = ROOT / "voxtell_dicom" / "cli"
+    there = [name for name in COMMANDS if (package / f"{name}.py").exists() or (package / name).is_dir()]
+    assert [name for name in there if f"voxtell-dicom {name}" not in typed] == []
+    assert [name for name in ("list", "show", "retry", "rerun") if f"voxtell-dicom jobs {name}" not in typed] == []
+
+
+def test_first_screen() -> None:
+    """What it is, one picture, the two commands, ten lines for a real PACS: in that order, near the top."""
+    order = ["# voxtell-dicom", "not a medical device", "```mermaid", "make demo", "## A real PACS in ten lines"]
+    places = [README.lower().index(word.lower()) for word in order]
+    assert places == sorted(places)
+    ten = README.split("## A real PACS in ten lines")[1].split("\n## ")[0]
+    assert len(re.findall(r"^\d+\. ", ten, re.MULTILINE)) == 10
+    assert "1024" in ten
+    assert "irewall" in ten
+    assert "CC BY-NC-SA 4.0" in README
