@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import torch
+from voxtell.inference import predictor as predictor_module
+from voxtell.inference.predictor import VoxTellPredictor
 from voxtell.model import voxtell_model as official
 from voxtell.model.transformer import TransformerDecoderLayer
 
@@ -95,3 +101,55 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> None:
 def close(ours: torch.Tensor, theirs: torch.Tensor) -> float:
     """max|Δ| / max|official|."""
     return float((ours - theirs).detach().abs().max() / theirs.detach().abs().max())
+
+
+def write_official_directory(
+    directory: Path, model: torch.nn.Module, sizes: Sizes, arch: dict[str, Any], patch_size: tuple[int, int, int]
+) -> Path:
+    """plans.json and fold_0/checkpoint_final.pth as nnU-Net writes them, and our sizes under their key."""
+    (directory / "fold_0").mkdir(parents=True)
+    dotted = {
+        key: f"{value.__module__}.{value.__qualname__}" if isinstance(value, type) else value
+        for key, value in arch.items()
+    }
+    imports = ["conv_op", "norm_op", "dropout_op", "nonlin"]
+    architecture = {"arch_kwargs": dotted, "_kw_requires_import": imports}
+    plans = {
+        "configurations": {"3d_fullres": {"patch_size": list(patch_size), "architecture": architecture}},
+        "voxtell_dicom": asdict(sizes),
+    }
+    (directory / "plans.json").write_text(json.dumps(plans))
+    log = {"train_losses": [np.float64(0.5)], "mean_fg_dice": [np.float32(0.25)], "epoch_start_timestamps": [1.0]}
+    torch.save(
+        {
+            "network_weights": model.state_dict(),
+            "optimizer_state": None,
+            "grad_scaler_state": None,
+            "logging": log,
+            "_best_ema": np.float64(0.5),
+            "current_epoch": 1,
+            "init_args": {"plans": plans, "fold": 0},
+            "trainer_name": "VoxTellTrainer",
+            "inference_allowed_mirroring_axes": None,
+        },
+        directory / "fold_0" / "checkpoint_final.pth",
+    )
+    return directory
+
+
+def official_predictor(
+    directory: Path, sizes: Sizes, arch: dict[str, Any], patch_size: tuple[int, int, int], bank: dict[str, Any]
+) -> VoxTellPredictor:
+    """The official predictor, loaded from the directory as it loads itself, only its sizes patched."""
+    real = official.VoxTellModel
+
+    def build(**kwargs: Any) -> official.VoxTellModel:
+        kwargs.update(
+            text_embedding_dim=sizes.text_embedding_dim, num_maskformer_stages=sizes.mask_stages,
+            num_heads=sizes.mask_heads, query_dim=sizes.query_dim, decoder_layer=sizes.decoder_layer,
+            project_to_decoder_hidden_dim=sizes.mask_hidden_dim,
+        )  # fmt: skip
+        return real(**kwargs)
+
+    with official_constants(sizes, arch, patch_size), patch.object(predictor_module, "VoxTellModel", build):
+        return VoxTellPredictor(str(directory), torch.device("cpu"), embedding_bank=bank)

@@ -1,0 +1,125 @@
+"""The VoxTell engine: a RAS volume and prompts in, one mask per prompt out, in one pass over the windows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+import voxtell_dicom
+from voxtell_dicom.engine.accumulator import Accumulator
+from voxtell_dicom.engine.bank import EMPTY, Bank, find_bank
+from voxtell_dicom.engine.checkpoint import Checkpoint, load_checkpoint
+from voxtell_dicom.engine.forward import WindowModel
+from voxtell_dicom.engine.preprocess import prepare
+from voxtell_dicom.engine.windows import windows_over
+from voxtell_dicom.errors import ModelError, UnknownPrompt
+from voxtell_dicom.model import Cancelled, Progress, Request, Segment, Vector
+
+Order = dict[str, list[Request]]
+
+
+def _silent(_done: int, _total: int) -> None: ...
+
+
+def _never() -> bool:
+    return False
+
+
+def choose_device(name: str) -> torch.device:
+    """`name`: auto, cpu, cuda, cuda:N. Raises ModelError where that device is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ModelError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+    return device
+
+
+class Predictor:
+    """VoxTell on one device, loaded once; implements `voxtell_dicom.model.Engine`."""
+
+    def __init__(self, checkpoint: Checkpoint, bank: Bank, device: torch.device, *, exact: bool = False) -> None:
+        """exact: compute the image decoder the plain way, prompt by prompt (slower, the same masks)."""
+        width = checkpoint.plans.sizes.text_embedding_dim
+        if bank.width not in (None, width):
+            raise ModelError(f"the bank's vectors have {bank.width} values, the model wants {width}")
+        self.bank = bank
+        self.device = device
+        self.patch_size = checkpoint.plans.patch_size
+        self._model = WindowModel(checkpoint.network.to(device), device, exact=exact)
+        self._digest = checkpoint.digest
+
+    @classmethod
+    def load(cls, directory: Path, bank: Path | None = None, device: str = "auto", *, exact: bool = False) -> Predictor:
+        """Load a model directory; `bank` defaults to the one beside it. Raises ModelError."""
+        where = choose_device(device)
+        path = bank or find_bank(directory)
+        return cls(load_checkpoint(directory), Bank.read(path) if path else EMPTY, where, exact=exact)
+
+    @property
+    def identity(self) -> str:
+        """Code version, digest of the weights, digest of the bank."""
+        return f"voxtell-dicom/{voxtell_dicom.__version__} model/{self._digest} bank/{self.bank.digest[:16]}"
+
+    def unknown(self, prompts: Sequence[str]) -> list[str]:
+        """Prompts that are not in the bank."""
+        return [prompt for prompt in prompts if prompt not in self.bank]
+
+    def segment(
+        self,
+        array_zyx: npt.NDArray[np.float32],
+        spacing_zyx_mm: Vector,  # noqa: ARG002 - nothing is resampled
+        requests: Sequence[Request],
+        *,
+        progress: Progress = _silent,
+        cancelled: Cancelled = _never,
+    ) -> Iterator[Segment]:
+        """array_zyx: RAS volume (z, y, x), HU for CT. Yields one Segment per request, prompts shared between requests
+        computed once; yields nothing more once `cancelled()` is true (asked before each window).
+
+        mean_probability is taken over the mask; uncertain_share is the share of voxels with a probability between 0.3
+        and 0.7 among those above 0.3. Raises UnknownPrompt, Refusal (values that are not finite), ModelError.
+        """
+        order: Order = {}
+        for request in requests:
+            order.setdefault(request.prompt.lower(), []).append(request)
+        if not order:
+            return
+        if missing := self.unknown(list(order)):
+            raise UnknownPrompt(f"the model cannot run {', '.join(map(repr, missing))}: not in its bank of prompts")
+        prepared = prepare(array_zyx)
+        if prepared is None:  # nothing but zeros
+            yield from (Segment(request, ((0, 0), (0, 0), (0, 0)), b"", 0) for request in requests)
+            return
+        offset = [low for low, _ in prepared.box_zyx]
+        accumulator = self._run(prepared.crop, order, progress, cancelled)
+        if accumulator is not None:
+            yield from accumulator.finish(offset)
+
+    @torch.inference_mode()
+    def _run(
+        self, crop: npt.NDArray[np.float32], order: Order, progress: Progress, cancelled: Cancelled
+    ) -> Accumulator | None:
+        windows = windows_over(crop.shape, self.patch_size)
+        vectors = torch.from_numpy(self.bank.vectors(list(order))).to(self.device)
+        accumulator = Accumulator(windows, list(order.values()), self.device)
+        padding = itertools.chain.from_iterable(zip(windows.before[::-1], windows.after[::-1], strict=True))
+        volume = torch.nn.functional.pad(torch.from_numpy(crop), tuple(padding))
+        for done, start in enumerate(itertools.product(*windows.starts)):
+            if cancelled():
+                return None
+            at = tuple(slice(s, s + p) for s, p in zip(start, windows.patch, strict=True))
+            patch = volume[at].contiguous().to(self.device)
+            accumulator.begin_window(start)
+            for first, logits in self._model.logits(patch, vectors):
+                accumulator.add(start, first, logits)
+            progress(done + 1, len(windows))
+        return accumulator
