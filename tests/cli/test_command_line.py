@@ -1,0 +1,70 @@
+"""The command line as programs and people use it: quick, one line per error, exit codes by contracts § 9."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.json_page import assert_documented
+from voxtell_dicom.cli import BAD_INPUT, COMMANDS, app
+from voxtell_dicom.errors import ConfigError, EncodingError, VoxtellDicomError
+
+HEAVY = ("torch", "pydicom", "highdicom", "pynetdicom", "SimpleITK", "dbos", "sqlalchemy", "fastapi", "transformers")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "voxtell_dicom", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_version_is_quick_and_documented() -> None:
+    began = time.perf_counter()
+    done = run("version", "--json")
+    assert time.perf_counter() - began < 2  # 0.2 s alone; the machine may be busy
+    assert done.returncode == 0
+    assert assert_documented("voxtell-dicom version", done.stdout)["pydicom"][0].isdigit()
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom voxtell_dicom.cli import app\n"
+        "for words in (['--help'], ['version']):\n"
+        "    assert CliRunner().invoke(app, words).exit_code == 0\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_command_has_a_module_and_help() -> None:
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    for name in COMMANDS:
+        assert f" {name} " in shown, f"no command {name}"
+        assert CliRunner().invoke(app, [name, "--help"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "words", [["vershun"], ["version", "--josn"], ["jobs", "lst"], ["rules", "explain", "/nowhere"]]
+)
+def test_wrong_usage_is_two(words: list[str]) -> None:
+    done = run(*words)
+    assert done.returncode == 2
+    assert not done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_wrong_file_is_two_and_one_line(tmp_path: pytest.TempPathFactory) -> None:
+    done = run("check", "-c", f"{tmp_path}/absent.yaml")
+    assert done.returncode == 2
+    assert done.stderr == f"voxtell-dicom: {tmp_path}/absent.yaml: cannot be read: No such file or directory\n"
+
+
+def test_which_errors_are_bad_input() -> None:
+    assert issubclass(ConfigError, BAD_INPUT)
+    assert not issubclass(EncodingError, BAD_INPUT)
+    assert not issubclass(VoxtellDicomError, BAD_INPUT)
