@@ -1,0 +1,93 @@
+"""`check` asks real peers: Orthanc by C-ECHO and QIDO-RS, a folder, and peers that refuse or are not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from tests.json_page import assert_documented
+from tests.system.peers.orthanc import Orthanc
+from tests.system.peers.ports import free_port
+from tests.system.peers.scripted_scp import ScriptedScp
+from voxtell_dicom.cli import app
+
+Peers = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
+    with Orthanc(tmp_path_factory.mktemp("orthanc")) as running:
+        yield running
+
+
+def check(tmp_path: Path, peers: Peers, *flags: str, model: str = '{"engine": "threshold"}') -> Result:
+    path = tmp_path / "node.yaml"
+    path.write_text(f"version: 1\nnode: {{ae_title: VOXTELL}}\nmodel: {model}\npeers: {json.dumps(peers)}\n")
+    return CliRunner().invoke(app, ["check", "-c", str(path), *flags])
+
+
+def states(done: Result) -> dict[str, tuple[str, str]]:
+    report = assert_documented("voxtell-dicom check", done.stdout)
+    return {each["peer"]: (each["state"], each["message"]) for each in report["checks"]}
+
+
+def test_peers_that_answer(tmp_path: Path, orthanc: Orthanc) -> None:
+    folder = {"folder": str(tmp_path / "results")}
+    peers = {"dimse": orthanc.dimse_settings, "web": orthanc.web_settings, "folder": folder, "ct": {"ae_title": "CT1"}}
+    done = check(tmp_path, peers, "--json")
+    assert done.exit_code == 0, done.output
+    found = {name: state for name, (state, _) in states(done).items()}
+    assert found == {"model": "ok", "dimse": "ok", "web": "ok", "folder": "ok", "ct": "skipped"}
+    table = check(tmp_path, peers).stdout
+    assert "C-ECHO" in table
+    assert "QIDO-RS" in table
+
+
+def test_peers_that_do_not(tmp_path: Path, orthanc: Orthanc, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_TOKEN", raising=False)
+    (tmp_path / "file").write_text("")
+    here = {"ae_title": "X", "host": "127.0.0.1"}
+    peers: Peers = {
+        "silent": {**here, "port": free_port()},
+        "nowhere": {"ae_title": "X", "host": "no-such-host.invalid", "port": 104},
+        "web_silent": {"dicomweb": f"http://127.0.0.1:{free_port()}/dicom-web"},
+        "web_wrong": {"dicomweb": f"{orthanc.url}/no-dicom-web"},
+        "web_secret": {"dicomweb": orthanc.dicomweb, "token_env": "NO_SUCH_TOKEN"},
+        "folder": {"folder": str(tmp_path / "file")},
+    }
+    done = check(tmp_path, peers, "--json")
+    assert done.exit_code == 1
+    found = states(done)
+    assert {name for name, (state, _) in found.items() if state == "failed"} == set(peers)
+    assert "no connection" in found["silent"][1]
+    assert "no connection" in found["nowhere"][1]
+    assert "no connection" in found["web_silent"][1]
+    assert "is this the DICOMweb root?" in found["web_wrong"][1]
+    assert "NO_SUCH_TOKEN is not set" in found["web_secret"][1]
+    assert "cannot be written" in found["folder"][1]
+
+
+def test_a_peer_that_refuses_us_says_why(tmp_path: Path) -> None:
+    with ScriptedScp(["reject permanent"]) as peer:
+        settings = {"ae_title": peer.ae_title, "host": "127.0.0.1", "port": peer.port}
+        done = check(tmp_path, {"pacs": settings}, "--json")
+    assert done.exit_code == 1
+    assert "does the peer know the AE title VOXTELL?" in states(done)["pacs"][1]
+
+
+def test_model_that_is_not_there(tmp_path: Path) -> None:
+    done = check(tmp_path, {}, "--json", model=json.dumps({"directory": str(tmp_path)}))
+    assert done.exit_code == 1
+    assert states(done)["model"] == ("failed", "there is no plans.json in it")
+
+
+def test_wrong_file(tmp_path: Path) -> None:
+    done = check(tmp_path, {"pacs": {"ae_titel": "X"}}, "--json")
+    assert done.exit_code == 2
+    assert not done.stdout
+    assert "did you mean 'ae_title'?" in done.stderr
