@@ -27,6 +27,7 @@ def _edit_plans(directory: Path, change: Callable[[dict[str, Any]], None]) -> No
 def _edit_weights(directory: Path, change: Callable[[dict[str, Any]], None]) -> None:
     data = torch.load(directory / PICKLE, weights_only=False)
     change(data["network_weights"])
+    (directory / PICKLE).unlink()  # a loaded network maps the file: a new one, not new bytes in the old one
     torch.save(data, directory / PICKLE)
 
 
