@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from voxtell_dicom.engine import open_engine
+from voxtell_dicom.engine import open_engine, worker_environment
 from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
 from voxtell_dicom.model import Engine, Request
 from voxtell_dicom.workflow.masks import Answer, save_answers
@@ -84,12 +84,21 @@ def _read(tasks: queue.Queue[dict[str, Any] | None], cancelled: set[str]) -> Non
     os._exit(0)
 
 
+def _in_engine_environment() -> None:
+    """Start over with the environment that the engine wants: an allocator reads its settings once, at the start."""
+    wanted = {name: value for name, value in worker_environment().items() if name not in os.environ}
+    if wanted:
+        os.environ.update(wanted)
+        os.execv(sys.executable, [sys.executable, "-m", "voxtell_dicom.workflow.worker", *sys.argv[1:]])
+
+
 def main() -> None:
     """Load the engine, then serve requests until standard input closes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True, help="JSON of the model section of node.yaml")
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
+    _in_engine_environment()
     wire = _Wire()
     tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
     cancelled: set[str] = set()

@@ -1,0 +1,119 @@
+"""The worker process over its real pipes: answers, refusals, death, and leaving with the node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voxtell_dicom.config import Model
+from voxtell_dicom.errors import ModelError
+from voxtell_dicom.workflow.masks import load_answers
+from voxtell_dicom.workflow.workers import WorkerDied, WorkerPool, WorkerRefused
+
+THRESHOLD = Model(engine="threshold")
+
+
+def requests(*prompts: str) -> list[dict[str, object]]:
+    return [{"prompt": prompt, "threshold": 0.5} for prompt in prompts]
+
+
+def test_masks_come_back_and_the_process_stays(tmp_path: Path) -> None:
+    array = np.arange(60, dtype=np.float32).reshape(3, 4, 5)
+    np.save(tmp_path / "a.npy", array)
+    pool = WorkerPool(THRESHOLD)
+    try:
+        assert pool.identity()
+        assert pool.unknown(["> 300", "liver"]) == ["liver"]
+        pids = pool.pids()
+        for prompt, expected in (("> 30", array > 30), ("< 5", array < 5)):
+            with pool.borrow() as worker:
+                _, future = worker.submit(
+                    "segment",
+                    array=str(tmp_path / "a.npy"),
+                    spacing_zyx_mm=[1, 1, 1],
+                    requests=requests(prompt),
+                    out=str(tmp_path / "out.json"),
+                )
+                assert future.result(30)["voxels"] == [int(expected.sum())]
+            (answer,) = load_answers(tmp_path / "out.json")
+            assert (answer.mask.to_array(array.shape) == expected).all()
+        assert pool.pids() == pids
+    finally:
+        pool.stop()
+    assert pool.pids() == []
+
+
+def test_a_refusal_is_an_answer_and_the_next_task_works(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 2, 2), np.float32))
+    pool = WorkerPool(THRESHOLD)
+    try:
+        with pool.borrow() as worker:
+            fields = {"spacing_zyx_mm": [1, 1, 1], "out": str(tmp_path / "out.json")}
+            _, future = worker.submit("segment", array=str(tmp_path / "a.npy"), requests=requests("liver"), **fields)
+            with pytest.raises(WorkerRefused, match="liver") as refused:
+                future.result(30)
+            assert refused.value.code == "unknown-prompt"
+            _, future = worker.submit("segment", array=str(tmp_path / "no.npy"), requests=requests("> 0"), **fields)
+            with pytest.raises(WorkerRefused, match="FileNotFoundError"):
+                future.result(30)
+            _, future = worker.submit("segment", array=str(tmp_path / "a.npy"), requests=requests("> 0"), **fields)
+            assert future.result(30)["voxels"] == [8]
+    finally:
+        pool.stop()
+
+
+def test_a_killed_worker_fails_its_task_and_is_replaced() -> None:
+    pool = WorkerPool(THRESHOLD)
+    try:
+        with pool.borrow() as worker:
+            os.kill(worker.pid, signal.SIGSTOP)  # so that it cannot answer first
+            _, future = worker.submit("unknown", prompts=["> 1"])
+            os.kill(worker.pid, signal.SIGKILL)
+            with pytest.raises(WorkerDied):
+                future.result(30)
+            dead = worker.pid
+        assert pool.unknown(["x"]) == ["x"]
+        assert dead not in pool.pids()
+    finally:
+        pool.stop()
+
+
+def test_a_model_that_cannot_be_loaded_is_one_clear_error(tmp_path: Path) -> None:
+    pool = WorkerPool(Model(directory=tmp_path / "nothing"))
+    try:
+        with pytest.raises(ModelError, match="nothing"):
+            pool.identity()
+    finally:
+        pool.stop()
+
+
+def test_the_worker_leaves_when_the_node_is_killed() -> None:
+    script = (
+        "import time; from voxtell_dicom.config import Model; from voxtell_dicom.workflow.workers import WorkerPool;"
+        "p = WorkerPool(Model(engine='threshold')); p.identity(); print('worker', p.pids()[0], flush=True); time.sleep(60)"
+    )
+    node = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert node.stdout is not None
+    worker = next(int(line.split()[1]) for line in node.stdout if line.startswith("worker "))
+    assert Path(f"/proc/{worker}").exists()
+    node.kill()
+    node.wait()
+    deadline = time.monotonic() + 10
+    while _running(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _running(worker)
+
+
+def _running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

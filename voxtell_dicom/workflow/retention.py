@@ -1,0 +1,109 @@
+"""What is dropped, and when: delivered series after a day, unmatched and refused ones after a week, by default.
+
+Nothing undelivered is ever dropped: a series whose job waits, is held, or has failed stays, with its results, until a
+person retries or drops the job.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import structlog
+from dbos import DBOS
+
+from voxtell_dicom.config import Config
+from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.receive.kept import Kept
+from voxtell_dicom.receive.spool import Spool
+from voxtell_dicom.workflow.jobs import JobBook
+
+PERIOD_S = 600.0
+FINISHED_WORKFLOWS_KEPT_S = 30 * 86400.0
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Drops what is old enough, every ten minutes, from a thread."""
+
+    def __init__(self, config: Config, jobs: JobBook, spool: Spool) -> None:
+        self._config = config
+        self._limits = config.receive.retention
+        self._jobs = jobs
+        self._spool = spool
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, when the pass under way is over."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(PERIOD_S):
+            try:
+                self.sweep(time.time())
+                self._forget_finished_workflows()
+            except Exception:
+                log.exception("retention pass failed; the next one is in ten minutes")
+
+    def sweep(self, now: float) -> list[str]:
+        """Drop the series that are due at `now` (seconds since 1970). Returns their UIDs."""
+        dropped: list[str] = []
+        for kept in self._spool.overview():
+            age_s = now - kept.last_arrived
+            limit_h = self._limit_h(kept)
+            if limit_h is None or age_s < limit_h * 3600:
+                continue
+            try:
+                if self._spool.drop(kept.series_uid, kept.version):
+                    self._drop_results(kept.series_uid)
+                    dropped.append(kept.series_uid)
+                    log.info("series dropped by retention", series_uid=kept.series_uid, age_h=round(age_s / 3600, 1))
+            except VoxtellDicomError as error:
+                log.warning("series could not be dropped", series_uid=kept.series_uid, reason=str(error))
+        return dropped
+
+    def _limit_h(self, kept: Kept) -> float | None:
+        """How long to keep a series, None for as long as its work is not done."""
+        jobs = self._jobs.find(series_uid=kept.series_uid, limit=1000)
+        current = [job["state"] for job in jobs if job["series_version"] == kept.version]
+        if not current:  # objects that never start work are nobody's job
+            return None if kept.starts else self._limits.unmatched_h
+        limits = {
+            "delivered": self._limits.delivered_h,
+            "kept": self._limits.delivered_h,
+            "empty": self._limits.delivered_h,
+            "cancelled": self._limits.delivered_h,
+            "dropped": self._limits.delivered_h,
+            "unmatched": self._limits.unmatched_h,
+            "set_aside": self._limits.unmatched_h,
+            "refused": self._limits.refused_h,
+        }
+        # A state that is not here (queued, delivering, held, failed …) is work that is not done.
+        if any(state not in limits for state in (job["state"] for job in jobs)):
+            return None
+        return max(limits[state] for state in current)
+
+    def _drop_results(self, series_uid: str) -> None:
+        for job in self._jobs.find(series_uid=series_uid, limit=1000):
+            for result in job["results"] or []:
+                Path(result["path"]).unlink(missing_ok=True)
+
+    def _forget_finished_workflows(self) -> None:
+        """The job book remembers for ever; the durable engine's own records may go."""
+        old = DBOS.list_workflows(
+            status=["SUCCESS", "ERROR", "CANCELLED"],
+            completed_before=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - FINISHED_WORKFLOWS_KEPT_S)),
+            limit=1000,
+            load_input=False,
+            load_output=False,
+        )
+        if old:
+            DBOS.delete_workflows([workflow.workflow_id for workflow in old])
