@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -129,6 +130,16 @@ def test_no_series_of_anybody_is_committed() -> None:
     """DICOM files are made by the tests; none is stored, whatever its name."""
     files = [path for path in tracked() if path.suffix.lower() == ".dcm" or path.read_bytes()[128:132] == b"DICM"]
     assert files == []
+
+
+def test_package_data_travels_with_the_package() -> None:
+    """What lies in the package and is no Python file is named in pyproject.toml, else a wheel would lack it."""
+    found = re.search(r"^voxtell_dicom = (\[.*?\])", (ROOT / "pyproject.toml").read_text(), re.MULTILINE | re.DOTALL)
+    assert found
+    package = ROOT / "voxtell_dicom"
+    travelling = {path for pattern in ast.literal_eval(found[1]) for path in package.glob(pattern)}
+    data = {path for path in tracked() if path.is_relative_to(package) and path.suffix != ".py"}
+    assert sorted(str(path.relative_to(ROOT)) for path in data - travelling) == []
 
 
 def test_ci_script_is_valid() -> None:
