@@ -13,6 +13,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext, build_context
 
 from voxtell_dicom.config import Peer
@@ -86,28 +87,36 @@ def _open(peer: Peer, calling_ae: str, contexts: list[PresentationContext]) -> A
         raise ConfigError("a DIMSE peer that results are sent to needs 'ae_title', 'host' and 'port'")
     entity = AE(ae_title=calling_ae)
     entity.connection_timeout = entity.acse_timeout = peer.timeout_s
-    entity.dimse_timeout = entity.network_timeout = peer.timeout_s
+    entity.dimse_timeout = peer.timeout_s
+    entity.network_timeout = None  # an idle timer of its own would only race with the two above
+    # Noted as they come: where a peer rejects and closes at once, pynetdicom may take it for one that is not there.
     connected: list[evt.Event] = []
+    rejections: list[A_ASSOCIATE_RJ] = []
+
+    def note(event: evt.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejections.append(event.pdu)
+
     try:
         association = entity.associate(
             peer.host,
             peer.port,
             contexts=contexts,
             ae_title=peer.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, connected.append)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, connected.append), (evt.EVT_PDU_RECV, note)],
         )
     except OSError as error:  # a host name that cannot be resolved
         return _NotOpened(True, "no connection", f"{peer.host}: {error.strerror or type(error).__name__}")
     if association.is_established:
         return association
     address = f"{peer.ae_title} at {peer.host}:{peer.port}"
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
-        what = f"{address} answers: {answer.reason_str}"
-        if answer.result == _PERMANENT:
+    if rejections:
+        what = f"{address} answers: {rejections[0].reason_str}"
+        if rejections[0].result == _PERMANENT:
             todo = f"let the peer know our AE title {calling_ae}, and check its own"
             return _NotOpened(False, "rejected (permanent)", what, todo)
         return _NotOpened(True, "rejected (transient)", what)
+    answer = association.acceptor.primitive
     if answer is not None and answer.result == 0:
         return _NotOpened(False, "context refused", f"{address} accepts none of {_names(contexts)}", _allow(contexts))
     if connected:

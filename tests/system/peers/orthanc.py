@@ -128,13 +128,29 @@ class Orthanc:
                 self._process.wait()
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Of the running Orthanc."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def dimse_settings(self) -> dict[str, Any]:
+        """This Orthanc as a DIMSE peer, as it stands in node.yaml."""
+        return {"ae_title": self.ae_title, "host": "127.0.0.1", "port": self.dicom_port, "timeout_s": 10}
+
+    @property
+    def web_settings(self) -> dict[str, Any]:
+        """This Orthanc as a DICOMweb peer, as it stands in node.yaml."""
+        return {"dicomweb": self.dicomweb, "timeout_s": 10}
+
     def peer(self, **more: Any) -> Peer:
-        """This Orthanc as a DIMSE peer of node.yaml."""
-        return Peer(ae_title=self.ae_title, host="127.0.0.1", port=self.dicom_port, **{"timeout_s": 10, **more})
+        """This Orthanc as a DIMSE peer."""
+        return Peer(**{**self.dimse_settings, **more})
 
     def web_peer(self, **more: Any) -> Peer:
-        """This Orthanc as a DICOMweb peer of node.yaml."""
-        return Peer(dicomweb=self.dicomweb, **{"timeout_s": 10, **more})
+        """This Orthanc as a DICOMweb peer."""
+        return Peer(**{**self.web_settings, **more})
 
     def get(self, path: str) -> Any:
         """GET a path of the REST API, as JSON."""
