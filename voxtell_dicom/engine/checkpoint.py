@@ -37,9 +37,9 @@ class Checkpoint:
 def load_checkpoint(directory: Path) -> Checkpoint:
     """Load `directory`: plans.json and model.safetensors, or else fold_0/checkpoint_final.pth.
 
-    Weights stay memory-mapped where the file has them in float32 (replace such a file by a rename, never write into it);
-    other types are converted. Raises ModelError where a
-    file is missing, wants more of the pickle than the allow-list, or holds tensors that do not match the plans.
+    Weights stay memory-mapped where the file has them in float32 (replace such a file by a rename, never write into
+    it); other types are converted. Raises ModelError where a file is missing, wants more of the pickle than the
+    allow-list, or holds tensors that do not match the plans.
     """
     plans = read_plans(directory)
     if (directory / SAFETENSORS).is_file():
