@@ -81,6 +81,7 @@ def test_sensible(condition: str) -> None:
         ("ContrastBolusAgent: {absent: perhaps}", "'absent': input should be a valid boolean"),
         ("volume: axial", "volume: needs facts"),
         ("volume: {plain: axial}", "'plain' is not a fact of a volume; did you mean 'plane'?"),
+        ("volume: {plane: axal}", "'axal' is not one of axial, coronal, sagittal, oblique; did you mean 'axial'?"),
         ("volume: {slices: many}", "'many' is not a number"),
     ],
 )  # fmt: skip

@@ -200,3 +200,12 @@ def test_thousand_slices_are_quick() -> None:
     found = match(rules, headers, {})
     assert all(each.met for each in found)
     assert time.perf_counter() - began < 2
+
+
+def test_only_the_frames_of_the_volume_count() -> None:
+    whole = enhanced({}, [{"EchoTime": 5}, {"EchoTime": 5}, {"EchoTime": 80}])
+    whole.SOPInstanceUID = "1.2.3"
+    rules = [rule(EchoTime={"at_most": 10})]
+    assert not match(rules, [whole], {})[0].met
+    assert match(rules, [whole], {}, {"1.2.3": [1, 2]})[0].met
+    assert not match(rules, [whole], {}, {"1.2.3": [3]})[0].met

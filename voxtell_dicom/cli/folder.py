@@ -19,27 +19,25 @@ _TAGS = [(0x0008, 0x0016), (0x0008, 0x0018), (0x0020, 0x000D), (0x0020, 0x000E)]
 def series_in(path: Path, *, calling_ae: str = "", called_ae: str = "") -> list[Series]:
     """Every series under a folder (or of one file), in the order of their UIDs; other files are passed over.
 
-    Raises Refusal where there is no DICOM file, or one SOP Instance UID in two files of one series.
+    Raises Refusal where there is no DICOM file. Copies of an instance are left to the series room.
     """
-    from voxtell_dicom.model import Series, canonical_digest
+    from voxtell_dicom.model import Series
 
-    groups: dict[tuple[str, str], dict[str, Instance]] = {}
+    groups: dict[tuple[str, str], list[Instance]] = {}
     for instance in _instances(path):
-        group = groups.setdefault((instance.study_uid, instance.series_uid), {})
-        twin = group.setdefault(instance.sop_instance_uid, instance)
-        if twin is not instance:
-            raise Refusal(
-                "same-uid-twice",
-                f"{twin.path} and {instance.path} have the same SOP Instance UID {instance.sop_instance_uid}; "
-                "move one of them away",
-                instance.sop_instance_uid,
-            )
+        groups.setdefault((instance.study_uid, instance.series_uid), []).append(instance)
     if not groups:
         raise Refusal("no-dicom", f"{path}: no DICOM file in it")
     return [
-        Series(study, series, canonical_digest(sorted(group)), tuple(group.values()), calling_ae, called_ae)
+        Series(study, series, _version(group), tuple(group), calling_ae, called_ae)
         for (study, series), group in sorted(groups.items())
     ]
+
+
+def _version(instances: list[Instance]) -> str:
+    from voxtell_dicom.model import canonical_digest
+
+    return canonical_digest(sorted({instance.sop_instance_uid for instance in instances}))
 
 
 def headers(paths: list[Path]) -> list[Dataset]:

@@ -51,7 +51,7 @@ def explain_series(series: Series, settings: Config) -> dict[str, Any]:
     from voxtell_dicom.cli.folder import headers
     from voxtell_dicom.errors import Refusal
     from voxtell_dicom.model import Assembly, SetAside
-    from voxtell_dicom.rules import match, volume_facts
+    from voxtell_dicom.rules import match, match_volume
     from voxtell_dicom.series.headers import assemble
 
     facts = {
@@ -66,7 +66,7 @@ def explain_series(series: Series, settings: Config) -> dict[str, Any]:
     volumes = []
     for volume in assembly.volumes:
         paths = list(dict.fromkeys(frame.path for frame in volume.frames))
-        matches = match(settings.rules, headers(paths), {**facts, "volume": volume_facts(volume)})
+        matches = match_volume(settings.rules, volume, headers(paths), facts)
         volumes.append(
             {"volume": volume.name, "slices": len(volume.frames), "rules": [_rule(each) for each in matches]}
         )
@@ -100,10 +100,11 @@ def _rule(match: Match) -> dict[str, Any]:
 
 
 def _show(console: Console, series: dict[str, Any]) -> None:
-    console.rule(f"series {series['series_uid']} · {series['instances']} instances", align="left")
+    title = f"series {series['series_uid']}: {series['instances']} instances"
+    console.print(title, style="bold", soft_wrap=True, highlight=False)  # a UID is never cut
     for item in series["not_processed"]:
         word = "refused" if item["refused"] else "set aside"
-        console.print(f"{word} ({item['code']}): {item['reason']}", style="yellow", markup=False, highlight=False)
+        console.print(f"{word} ({item['code']}): {item['reason']}", style="yellow", markup=False, soft_wrap=True)
     for volume in series["volumes"]:
         name = f"volume {volume['volume']}" if volume["volume"] else "volume"
         console.print(f"{name}: {volume['slices']} slices", style="bold", markup=False, highlight=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from voxtell_dicom.rules.check import load_config, problems
 from voxtell_dicom.rules.facts import volume_facts
-from voxtell_dicom.rules.match import Explained, Facts, Match, label_of, match, prompts, resolve
+from voxtell_dicom.rules.match import Explained, Facts, Match, label_of, match, match_volume, prompts, resolve
 
 __all__ = [
     "Explained",
@@ -13,6 +13,7 @@ __all__ = [
     "label_of",
     "load_config",
     "match",
+    "match_volume",
     "problems",
     "prompts",
     "resolve",

@@ -116,6 +116,8 @@ def _check_value(value: Scalar, subject: Subject) -> None:
             raise BadCondition(f"'{value}' is not a number, and {subject.name} holds numbers")
     elif not isinstance(value, str):
         raise BadCondition(f"{subject.name} is text, and YAML reads a number here; put it in quotes")
+    elif subject.values and value not in subject.values:
+        raise BadCondition(f"'{value}' is not one of {', '.join(subject.values)}{nearest(value, subject.values)}")
     elif subject.kind == "code" and value != value.upper():
         raise BadCondition(f"'{value}': {subject.name} is written in capitals (VR CS); did you mean '{value.upper()}'?")
     elif subject.kind == "uid" and not re.fullmatch(r"[0-9.]+", value) and value not in _uids():

@@ -1,18 +1,34 @@
-"""What the geometry says of a volume: the facts that rules ask for under ``volume:``, in numbers."""
+"""What is known of a volume beside its keywords: the facts that rules ask for under ``volume:``."""
 
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
+
+from pydicom.dataset import Dataset
 
 from voxtell_dicom.model import Vector, Volume
 
 _PLANES = ("sagittal", "coronal", "axial")  # by the patient axis (x, y, z) that the slice normal follows
+_KERNELS = (
+    (r"(B[A-Z]?|H[A-Z]?|I|Q[A-Z]?|T|U|V|D)[0-4]\d", "soft"),  # Siemens: the number is the sharpness
+    (r"(B[A-Z]?|H[A-Z]?|I|Q[A-Z]?|T|U|V|D)[5-9]\d", "sharp"),
+    (r"(SOFT|STANDARD|STND|SMOOTH|DETAIL|BODY|BRAIN)", "soft"),  # GE and plain words
+    (r"(LUNG|BONE|EDGE|SHARP|ULTRA|CHST)", "sharp"),
+    (r"FC(0\d|1\d|2[0-9]|4\d)", "soft"),  # Canon
+    (r"FC(3\d|5\d|8\d)", "sharp"),
+    (r"(A|B|C|UA|UB|UC)$", "soft"),  # Philips
+    (r"(D|E|L|F|YA|YB|YC|YD|EA|EB|EC)$", "sharp"),
+)
 _OBLIQUE = math.cos(math.radians(30))
 
 
-def volume_facts(volume: Volume) -> dict[str, Any]:
-    """The facts of `keywords.VOLUME_FACTS` for one volume. Lengths in mm."""
+def volume_facts(volume: Volume, header: Dataset | None = None) -> dict[str, Any]:
+    """The facts of `keywords.VOLUME_FACTS` for one volume, from its geometry and the header of one of its instances.
+
+    Lengths in mm. Without a header, contrast and kernel are left out.
+    """
     frames, rows, columns = volume.grid.shape
     between_frames, between_rows, between_columns = volume.grid.spacing_mm
     return {
@@ -25,7 +41,29 @@ def volume_facts(volume: Volume) -> dict[str, Any]:
         "spacing_mm": round(between_frames, 4),
         "pixel_mm": round(max(between_rows, between_columns), 4),
         "coverage_mm": round(frames * between_frames, 3),
+        **({} if header is None else {"contrast": contrast(header), "kernel": kernel_family(header)}),
     }
+
+
+def contrast(header: Dataset) -> str:
+    """``given`` where a contrast agent is named (PS3.3 C.7.6.4, C.7.6.4b), else ``none``."""
+    agent = str(header.get("ContrastBolusAgent") or "").strip()
+    named = agent and agent.casefold() not in ("no", "none", "n")
+    return "given" if named or header.get("ContrastBolusAgentSequence") else "none"
+
+
+def kernel_family(header: Dataset) -> str:
+    """``soft``, ``sharp`` (lung, bone, edge) or ``unknown``, from the Convolution Kernel (0018,1210) of a CT image.
+
+    The vendors' names: Siemens Br40d, B70f; GE SOFT, STANDARD, BONE; Philips A…E, YA; Canon FC18, FC52.
+    """
+    names = header.get("ConvolutionKernel") or []
+    if not names:  # Enhanced CT: CT Reconstruction Sequence (0018,9314) in the shared groups
+        groups = header.get("SharedFunctionalGroupsSequence") or []
+        items = [item for group in groups for item in group.get("CTReconstructionSequence") or []]
+        names = next((item.ConvolutionKernel for item in items if item.get("ConvolutionKernel")), [])
+    name = str(names if isinstance(names, str) else next(iter(names), "")).strip().upper()
+    return next((family for pattern, family in _KERNELS if re.match(pattern, name)), "unknown")
 
 
 def plane(row_cosine: Vector, column_cosine: Vector) -> str:

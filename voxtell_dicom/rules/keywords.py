@@ -13,13 +13,20 @@ FACTS = {"instances": "number", "calling_ae": "text", "called_ae": "text"}
 VOLUME_FACTS = {
     "name": "text",
     "modality": "text",
-    "plane": "text",  # axial, sagittal, coronal or oblique
+    "plane": "text",
     "slices": "number",
     "rows": "number",
     "columns": "number",
     "spacing_mm": "number",  # between slices
     "pixel_mm": "number",  # the larger of the two pixel spacings
     "coverage_mm": "number",  # from the first slice's centre to the last's, plus one spacing
+    "contrast": "text",
+    "kernel": "text",
+}
+VOLUME_VALUES = {
+    "plane": ("axial", "coronal", "sagittal", "oblique"),
+    "contrast": ("given", "none"),
+    "kernel": ("soft", "sharp", "unknown"),
 }
 
 _NUMBERS = {"DS", "IS", "US", "SS", "UL", "SL", "FL", "FD", "UV", "SV"}
@@ -33,6 +40,7 @@ class Subject:
     name: str
     kind: str
     tag: int | None = None  # None for a fact
+    values: tuple[str, ...] = ()  # that it can have; () where they are open
 
 
 class UnknownSubject(ValueError):
@@ -57,7 +65,7 @@ def volume_subject(name: str) -> Subject:
     if name not in VOLUME_FACTS:
         hint = nearest(name, VOLUME_FACTS) or f"; known: {', '.join(VOLUME_FACTS)}"
         raise UnknownSubject(f"'{name}' is not a fact of a volume{hint}")
-    return Subject(f"volume.{name}", VOLUME_FACTS[name])
+    return Subject(f"volume.{name}", VOLUME_FACTS[name], values=VOLUME_VALUES.get(name, ()))
 
 
 def _kind(name: str, tag: int) -> str:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 
 Values = tuple[Any, ...]  # of one attribute in one frame; () where it is absent or empty
+FrameNumbers = Mapping[str, Collection[int]]  # SOP Instance UID → numbers of its frames, from 1
 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230  # Shared and Per-Frame Functional Groups Sequence (PS3.3 C.7.6.16)
 
 
-def values_by_tag(headers: Iterable[Dataset], tags: Sequence[int]) -> Mapping[int, Counter[Values]]:
-    """How often each value of each tag occurs: counted by frame.
+def values_by_tag(
+    headers: Iterable[Dataset], tags: Sequence[int], frames: FrameNumbers | None = None
+) -> Mapping[int, Counter[Values]]:
+    """How often each value of each tag occurs, counted by frame; of multi-frame instances only `frames` (default: all).
 
     An attribute is looked up at the top level, then in the shared, then in the per-frame functional groups
     (contracts § 8); inside the groups, in the items of the macros (PS3.3 C.7.6.16.2), one level deep.
@@ -23,13 +26,17 @@ def values_by_tag(headers: Iterable[Dataset], tags: Sequence[int]) -> Mapping[in
     counts: dict[int, Counter[Values]] = {tag: Counter() for tag in tags}
     for header in headers:
         shared = _macro_items(header.get(_SHARED))
-        frames = [_macro_items([item]) for item in _items(header.get(_PER_FRAME))]
+        groups = _items(header.get(_PER_FRAME))
+        if frames is not None and groups:
+            wanted = frames.get(str(header.get("SOPInstanceUID", "")), ())
+            groups = [groups[number - 1] for number in wanted if 0 < number <= len(groups)]
+        per_frame = [_macro_items([group]) for group in groups]
         for tag, counter in counts.items():
             found = _values(header, tag) or _first(shared, tag)
-            if found or not frames:
-                counter[found] += max(1, len(frames))
+            if found or not per_frame:
+                counter[found] += max(1, len(per_frame))
             else:
-                counter.update(_first(items, tag) for items in frames)
+                counter.update(_first(items, tag) for items in per_frame)
     return counts
 
 

@@ -10,10 +10,11 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.config import Condition, PromptSettings, Rule
-from voxtell_dicom.model import Prompt
+from voxtell_dicom.model import Prompt, Volume
 from voxtell_dicom.rules.conditions import holds, parse, wanted
+from voxtell_dicom.rules.facts import volume_facts
 from voxtell_dicom.rules.keywords import Subject, subject, volume_subject
-from voxtell_dicom.rules.lookup import Values, in_words, values_by_tag
+from voxtell_dicom.rules.lookup import FrameNumbers, Values, in_words, values_by_tag
 from voxtell_dicom.rules.never import class_name, is_ours, not_an_image
 
 Facts = Mapping[str, Any]  # instances, calling_ae, called_ae; volume: a mapping of the facts of one volume
@@ -45,16 +46,31 @@ class Match:
         return ", ".join(condition.subject for condition in self.conditions if not condition.met)
 
 
-def match(rules: Sequence[Rule], headers: Sequence[Dataset], facts: Facts) -> list[Match]:
-    """Hold each rule against the headers of a series (or of one volume of it); one Match per rule, in their order.
+def match_volume(rules: Sequence[Rule], volume: Volume, headers: Sequence[Dataset], facts: Facts) -> list[Match]:
+    """Hold each rule against one volume: `match` on its frames alone, with the facts of its geometry.
 
-    headers: one dataset per instance, pixels not needed. A condition must hold for every frame; where an attribute has
-    several values, for any of them. facts: see `Facts`. The rules must have passed `rules.load_config`.
+    headers: one dataset per instance of the volume, pixels not needed, in any order. facts: of the series.
+    """
+    frames: dict[str, list[int]] = {}
+    for frame in volume.frames:
+        frames.setdefault(frame.sop_instance_uid, []).append(frame.number)
+    known = volume_facts(volume, headers[0] if headers else None)
+    return match(rules, headers, {**facts, "volume": known}, frames)
+
+
+def match(
+    rules: Sequence[Rule], headers: Sequence[Dataset], facts: Facts, frames: FrameNumbers | None = None
+) -> list[Match]:
+    """Hold each rule against the headers of a series; one Match per rule, in their order.
+
+    headers: one dataset per instance, pixels not needed. A condition must hold for every frame (of multi-frame
+    instances: of `frames`, by default all); where an attribute has several values, for any of them. facts: see `Facts`.
+    The rules must have passed `rules.load_config`.
     """
     facts = {"instances": len(headers), **facts}
     conditions = [list(_conditions(rule)) for rule in rules]
     tags = {about.tag for each in conditions for about, _ in each if about.tag is not None}
-    counts = values_by_tag(headers, sorted(tags))
+    counts = values_by_tag(headers, sorted(tags), frames)
     classes = Counter(str(header.get("SOPClassUID", "")) for header in headers)
     ours = any(is_ours(header) for header in headers)
     matches = []
