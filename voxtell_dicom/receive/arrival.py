@@ -21,6 +21,7 @@ from voxtell_dicom.errors import Refusal
 
 MANUFACTURER = "voxtell-dicom"  # (0008,0070) of our own results
 
+_ROWS = 0x00280010
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _ITEM, _ITEMS_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _UNDEFINED = 0xFFFFFFFF
@@ -121,6 +122,8 @@ def _elements(data: bytes, transfer_syntax_uid: str, uid: str) -> dict[int, Any]
             stream.seek(end)
             for _ in _whole(data_element_generator(stream, implicit, little)):
                 end = stream.tell()
+        elif _ROWS in found:
+            raise EOFError("Rows (0028,0010) is there, but no pixel data")
         if data[end:].strip(b"\0"):  # zeros at the end are tolerated padding
             raise EOFError(f"no element begins at byte {end} of {len(data)}")
     except Exception as error:  # whatever a corrupt stream makes the parser raise

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, evt
+from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from voxtell_dicom.config import Config
@@ -31,19 +32,10 @@ _REJECTED_PERMANENT, _BY_USER = 1, 1  # PS3.8 Table 9-21
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 3, 7
 _OUT_OF_RESOURCES, _PROCESSING_FAILURE = 0xA700, 0x0110
 
-# As acceptor we choose: uncompressed where the peer offers it in the same context, then whatever it has. Syntaxes whose
-# pixels lie elsewhere (JPIP) or that are live streams (SMPTE) bring no image.
-_SYNTAXES = [
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-    *(
-        uid
-        for uid in ALL_TRANSFER_SYNTAXES
-        if uid not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-        and not uid.startswith(("1.2.840.10008.1.2.7.", "1.2.840.10008.1.2.4.94", "1.2.840.10008.1.2.4.95"))
-        and uid not in ("1.2.840.10008.1.2.4.204", "1.2.840.10008.1.2.4.205")
-    ),
-]
+# Syntaxes whose pixels lie elsewhere (JPIP) or that are live streams (SMPTE) bring no image.
+_JPIP = {f"1.2.840.10008.1.2.4.{number}" for number in (94, 95, 204, 205)}
+_SYNTAXES = [uid for uid in ALL_TRANSFER_SYNTAXES if uid not in _JPIP and not uid.startswith("1.2.840.10008.1.2.7.")]
+_CLASSES = {str(context.abstract_syntax) for context in AllStoragePresentationContexts} | {str(Verification)}
 
 log = structlog.get_logger(__name__)
 
@@ -63,9 +55,8 @@ class StorageScp:
         self._ae.network_timeout = _IDLE_S
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-        self._ae.add_supported_context(Verification)
-        for context in AllStoragePresentationContexts:
-            self._ae.add_supported_context(context.abstract_syntax or "", _SYNTAXES)
+        for uid in sorted(_CLASSES):
+            self._ae.add_supported_context(uid, _SYNTAXES)
         self._server: Any = None
 
     @property
@@ -115,6 +106,7 @@ class StorageScp:
         elif calling not in self._callers and not self._config.receive.accept_unknown:
             diagnostic, why, near = _CALLING_UNKNOWN, "calling AE title is no peer", _near(calling, self._callers)
         else:
+            event.assoc.acceptor.supported_contexts = _as_offered(request.presentation_context_definition_list)
             return
         hint = {"hint": f"differs only in case or blanks from {near!r}"} if near else {}
         log.warning(
@@ -203,6 +195,15 @@ class StorageScp:
         if not released:
             log.warning("association lost", calling_ae=sender.calling_ae, address=sender.address)
         self._completion.ended(sender, released=released)
+
+
+def _as_offered(offered: Iterable[PresentationContext]) -> list[PresentationContext]:
+    """What we support of it, transfer syntaxes in the sender's order: so it can send what it has, as it has it."""
+    wanted: dict[str, list[str]] = {}
+    for context in offered:
+        order = wanted.setdefault(str(context.abstract_syntax), [])
+        order.extend(uid for uid in context.transfer_syntax if uid in _SYNTAXES and uid not in order)
+    return [build_context(uid, order) for uid, order in wanted.items() if uid in _CLASSES and order]
 
 
 def _address(event: evt.Event) -> str:
