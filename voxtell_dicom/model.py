@@ -126,12 +126,21 @@ class Volume:
     to_ras: ToRas
     key: str
     warnings: tuple[str, ...] = ()
+    keys: dict[str, str] = field(default_factory=dict)  # what distinguishes it: echo_time, b_value, kind …
+
+    @property
+    def canvas(self) -> tuple[int, int, int]:
+        """The source grid (frame, row, column) as the engine sees it: larger than `grid.shape` where a tilt is undone."""
+        count, rows, columns = self.grid.shape
+        down = max((frame.shift_px[0] for frame in self.frames), default=0)
+        along = max((frame.shift_px[1] for frame in self.frames), default=0)
+        return count, rows + down, columns + along
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:
         """Shape of the RAS array."""
         a, b, c = self.to_ras.axes
-        shape = self.grid.shape
+        shape = self.canvas
         return shape[a], shape[b], shape[c]
 
     @property

@@ -1,0 +1,94 @@
+"""What an instance is, by its SOP class and Image Type: a plane of a volume, or something to set aside or refuse."""
+
+from __future__ import annotations
+
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from voxtell_dicom.model import SetAside
+
+SINGLE_FRAME = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT Image",
+    "1.2.840.10008.5.1.4.1.1.4": "MR Image",
+    "1.2.840.10008.5.1.4.1.1.128": "PET Image",
+}
+MULTI_FRAME = {
+    "1.2.840.10008.5.1.4.1.1.2.1": "Enhanced CT Image",
+    "1.2.840.10008.5.1.4.1.1.2.2": "Legacy Converted Enhanced CT Image",
+    "1.2.840.10008.5.1.4.1.1.4.1": "Enhanced MR Image",
+    "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image",
+    "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET Image",
+    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET Image",
+}
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+ULTRASOUND = ("1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.3")
+NOT_IMAGES = (
+    ("1.2.840.10008.5.1.4.1.1.67", "real-world-value-mapping"),
+    ("1.2.840.10008.5.1.4.1.1.66.4", "segmentation"),
+    ("1.2.840.10008.5.1.4.1.1.66.7", "segmentation"),
+    ("1.2.840.10008.5.1.4.1.1.66", "raw-data"),  # raw data, spatial registration, fiducials, surfaces
+    ("1.2.840.10008.5.1.4.1.1.88.67", "dose-report"),
+    ("1.2.840.10008.5.1.4.1.1.88.68", "dose-report"),
+    ("1.2.840.10008.5.1.4.1.1.88.59", "key-object-selection"),
+    ("1.2.840.10008.5.1.4.1.1.88", "structured-report"),
+    ("1.2.840.10008.5.1.4.1.1.11", "presentation-state"),
+    ("1.2.840.10008.5.1.4.1.1.481", "radiotherapy"),
+    ("1.2.840.10008.5.1.4.1.1.104", "encapsulated-document"),
+    ("1.2.840.10008.5.1.4.1.1.9", "waveform"),
+    ("1.2.840.10008.5.1.4.1.1.4.2", "spectroscopy"),
+)
+PROJECTIONS = frozenset(
+    ("MIP", "MAX_IP", "MIN_IP", "MINIP", "AVERAGE_IP", "PROJECTION IMAGE", "PROJECTION", "VRT", "VOLUME_RENDER", "SSD")
+)
+LOCALIZERS = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY"))
+
+
+def _below(uid: str, root: str) -> bool:
+    return uid == root or uid.startswith(root + ".")
+
+
+def set_aside_by_class(ds: Dataset) -> SetAside | None:
+    """Why an instance cannot be part of a volume by what it is; None for an image that may be. Reads no pixels."""
+    uid = str(ds.get("SOPClassUID", ""))
+    sop = str(ds.get("SOPInstanceUID", ""))
+    name = UID(uid).name
+    if uid in SINGLE_FRAME or uid in MULTI_FRAME:
+        return _set_aside_by_type(ds, sop)
+    tag = f"SOP Class UID (0008,0016) is {uid} ({name})"
+    if _below(uid, SECONDARY_CAPTURE):
+        frames = int(ds.get("NumberOfFrames", 1) or 1)
+        why = (
+            "a multi-frame secondary capture has no reliable geometry"
+            if frames > 1
+            else "a screen capture has no geometry"
+        )
+        return SetAside("secondary-capture", f"{sop}: {tag}: {why}", (sop,), refused=frames > 1)
+    if any(_below(uid, root) for root in ULTRASOUND):
+        return SetAside("ultrasound", f"{sop}: {tag}: ultrasound is not segmented", (sop,), refused=True)
+    for root, code in NOT_IMAGES:
+        if _below(uid, root):
+            return SetAside(code, f"{sop}: {tag}: not an image of a volume", (sop,))
+    return SetAside(
+        "unsupported-sop-class", f"{sop}: {tag}: only CT, MR and PET images are segmented", (sop,), refused=True
+    )
+
+
+def _set_aside_by_type(ds: Dataset, sop: str) -> SetAside | None:
+    words = {str(word).strip().upper() for word in (ds.get("ImageType") or ())}
+    tag = f"Image Type (0008,0008) is {'/'.join(str(word) for word in (ds.get('ImageType') or ()))}"
+    if words & LOCALIZERS:
+        return SetAside("localizer", f"{sop}: {tag}: a localizer is not part of a volume", (sop,))
+    if "MOSAIC" in words:
+        return SetAside(
+            "mosaic", f"{sop}: {tag}: the slices of a mosaic have no positions of their own", (sop,), refused=True
+        )
+    if words & PROJECTIONS or any(word.startswith(("MIP", "MNIP", "MPR_THICK_MIP")) for word in words):
+        return SetAside("projection", f"{sop}: {tag}: a projection is not a slice", (sop,))
+    if words & {"SCREEN SAVE", "SCREENSHOT", "SCREEN CAPTURE"}:
+        return SetAside("screenshot", f"{sop}: {tag}: a screen capture is not a slice", (sop,))
+    samples = int(ds.get("SamplesPerPixel", 1) or 1)
+    if samples != 1:
+        return SetAside(
+            "colour", f"{sop}: Samples per Pixel (0028,0002) is {samples}: a colour image has no voxel values", (sop,)
+        )
+    return None

@@ -1,0 +1,51 @@
+"""The same slice twice: told from two different slices by the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from voxtell_dicom.model import SetAside
+from voxtell_dicom.series.geometry import Stack
+from voxtell_dicom.series.header import FrameHeader, uids
+from voxtell_dicom.series.pixels import frame_digest
+
+
+def drop_copies(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], list[SetAside]]:
+    """Each SOP instance once. Two files of one SOP Instance UID with different pixels are refused, both."""
+    seen: dict[tuple[str, int], FrameHeader] = {}
+    copies: list[FrameHeader] = []
+    conflicts: list[FrameHeader] = []
+    for frame in frames:
+        first = seen.setdefault((frame.sop_instance_uid, frame.number), frame)
+        if first is frame:
+            continue
+        same = first.position == frame.position and frame_digest(first.path, first.number) == frame_digest(
+            frame.path, frame.number
+        )
+        (copies if same else conflicts).append(frame)
+    aside: list[SetAside] = []
+    if copies:
+        reason = f"{copies[0].name}: the same instance more than once, with the same pixels: dropped"
+        aside.append(SetAside("duplicate", reason, uids(copies)))
+    if conflicts:
+        reason = f"{conflicts[0].name}: two files with this SOP Instance UID (0008,0018) and different contents"
+        aside.append(SetAside("conflicting-instance", reason, uids(conflicts), refused=True))
+    bad = set(uids(conflicts))
+    return [frame for frame in seen.values() if frame.sop_instance_uid not in bad], aside
+
+
+def drop_identical(stack: Stack) -> tuple[list[FrameHeader], list[FrameHeader]]:
+    """One frame of each position, and the others, where all coincident frames have identical pixels; else all are kept.
+
+    All or nothing: two volumes of a time series may share some identical (empty) slices and still be two volumes.
+    """
+    kept: list[FrameHeader] = []
+    dropped: list[FrameHeader] = []
+    for group in stack.positions():
+        if len(group) > 1:
+            first = frame_digest(group[0].path, group[0].number)
+            if any(frame_digest(frame.path, frame.number) != first for frame in group[1:]):
+                return list(stack.frames), []
+        kept.append(group[0])
+        dropped += group[1:]
+    return kept, dropped

@@ -1,0 +1,201 @@
+"""The headers of a series, read without pixels, as one `FrameHeader` for each source frame; and `assemble`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+
+from voxtell_dicom.errors import Refusal
+from voxtell_dicom.model import Assembly, Series, SetAside, Volume
+from voxtell_dicom.series.classify import MULTI_FRAME, set_aside_by_class
+from voxtell_dicom.series.header import FrameHeader
+from voxtell_dicom.series.identity import check_identity, refuse_empty_uids
+from voxtell_dicom.series.keys import Lookup, distinguishing, number
+from voxtell_dicom.series.split import volumes_of
+
+THREADS = min(8, (os.cpu_count() or 1) + 2)
+
+
+def assemble(series: Series) -> Assembly:
+    """What a series is: its volumes, each regular, and what is not part of one, with the reason. Decodes pixels only
+    where slices coincide (to tell a duplicate from a conflict).
+
+    The volumes have no key yet (`load_volume` gives it). Raises Refusal (``mixed-patients``, ``mixed-studies``,
+    ``mixed-series``) where the series as a whole cannot be trusted.
+    """
+    frames, aside = read_frames([instance.path for instance in series.instances])
+    check_identity(frames)
+    volumes: list[Volume] = []
+    for outcome in volumes_of(frames):
+        if isinstance(outcome, Volume):
+            volumes.append(outcome)
+        else:
+            aside.append(outcome)
+    return Assembly(tuple(volumes), tuple(_joined(aside)))
+
+
+def read_frames(paths: Sequence[Path]) -> tuple[list[FrameHeader], list[SetAside]]:
+    """The frames of all images among the files that may be part of a volume, and why the others are not."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        read = list(pool.map(_read_one, paths))
+    frames: list[FrameHeader] = []
+    aside: list[SetAside] = []
+    for found in read:
+        if isinstance(found, SetAside):
+            aside.append(found)
+        else:
+            frames.extend(found)
+    return frames, aside
+
+
+def _read_one(path: Path) -> list[FrameHeader] | SetAside:
+    try:
+        ds = pydicom.dcmread(path, stop_before_pixels=True)
+        return frames_of(ds, path)
+    except Refusal as refusal:
+        return SetAside(refusal.code, str(refusal), (refusal.uid,) if refusal.uid else (), refused=True)
+    except Exception as error:  # whatever a broken file raises inside the parser
+        return SetAside(
+            "unreadable", f"{path.name}: not a readable DICOM file ({type(error).__name__}: {error})", refused=True
+        )
+
+
+def frames_of(ds: Dataset, path: Path) -> list[FrameHeader] | SetAside:
+    """The frames of one instance, or why it is not part of a volume. Raises Refusal where its geometry is missing."""
+    aside = refuse_empty_uids(ds, path.name) or set_aside_by_class(ds)
+    if aside:
+        return aside
+    if str(ds.SOPClassUID) in MULTI_FRAME:
+        return _multi_frame(ds, path)
+    count = int(ds.get("NumberOfFrames", 1) or 1)
+    if count != 1:
+        words = f"{ds.SOPInstanceUID}: Number of Frames (0028,0008) is {count} in a single-frame class"
+        raise Refusal("frame-count", words, str(ds.SOPInstanceUID))
+    return [_frame(ds, ds, path, 1, lambda keyword: ds.get(keyword))]
+
+
+def _multi_frame(ds: Dataset, path: Path) -> list[FrameHeader]:
+    uid = str(ds.SOPInstanceUID)
+    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
+    shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    count = int(ds.get("NumberOfFrames", 1) or 1)
+    if count != len(per_frame):
+        words = "but Per-frame Functional Groups Sequence (5200,9230) has"
+        raise Refusal(
+            "frame-count", f"{uid}: Number of Frames (0028,0008) is {count}, {words} {len(per_frame)} items", uid
+        )
+    common = _items(shared)
+    frames: list[FrameHeader] = []
+    for index, groups in enumerate(per_frame):
+        own = _items(groups)
+        frames.append(_frame(ds, groups, path, index + 1, _lookup(own, common, ds)))
+    return frames
+
+
+def _items(groups: Dataset) -> list[Dataset]:
+    """The first item of each standard functional group, diffusion's nested gradient direction included."""
+    found = [
+        element.value[0] for element in groups if element.VR == "SQ" and not element.tag.is_private and element.value
+    ]
+    nested = [
+        item.DiffusionGradientDirectionSequence[0] for item in found if item.get("DiffusionGradientDirectionSequence")
+    ]
+    return found + nested
+
+
+def _lookup(own: Sequence[Dataset], common: Sequence[Dataset], top: Dataset) -> Lookup:
+    def look(keyword: str) -> object:
+        for item in (*own, *common, top):
+            value = item.get(keyword)
+            if value is not None:
+                return value
+        return None
+
+    return look
+
+
+def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -> FrameHeader:
+    uid = str(ds.SOPInstanceUID)
+    orientation = _numbers(look, "ImageOrientationPatient", "Image Orientation (Patient) (0020,0037)", 6, uid, frame)
+    position = _numbers(look, "ImagePositionPatient", "Image Position (Patient) (0020,0032)", 3, uid, frame)
+    spacing = _numbers(look, "PixelSpacing", "Pixel Spacing (0028,0030)", 2, uid, frame)
+    if min(spacing) <= 0:
+        raise Refusal("missing-geometry", f"{uid}: Pixel Spacing (0028,0030) is {spacing[0]}\\{spacing[1]}", uid)
+    frame_of_reference = str(ds.get("FrameOfReferenceUID", "") or "").strip()
+    if not frame_of_reference:
+        raise Refusal("empty-uid", f"{uid}: Frame of Reference UID (0020,0052) is empty", uid)
+    image_type = tuple(str(word) for word in (_sequence(look("FrameType")) or _sequence(ds.get("ImageType"))))
+    syntax = UID(str(getattr(ds, "file_meta", Dataset()).get("TransferSyntaxUID", "") or ""))
+    return FrameHeader(
+        path=path,
+        sop_instance_uid=uid,
+        sop_class_uid=str(ds.SOPClassUID),
+        number=frame,
+        study_uid=str(ds.StudyInstanceUID),
+        series_uid=str(ds.SeriesInstanceUID),
+        frame_of_reference_uid=frame_of_reference,
+        patient_id=str(ds.get("PatientID", "") or "").strip(),
+        patient_id_issuer=str(ds.get("IssuerOfPatientID", "") or "").strip(),
+        modality=str(ds.get("Modality", "") or ""),
+        image_type=image_type,
+        rows=int(ds.get("Rows", 0) or 0),
+        columns=int(ds.get("Columns", 0) or 0),
+        position=(position[0], position[1], position[2]),
+        row_cosine=(orientation[0], orientation[1], orientation[2]),
+        column_cosine=(orientation[3], orientation[4], orientation[5]),
+        pixel_spacing=(spacing[0], spacing[1]),
+        slice_thickness=number(look("SliceThickness")),
+        spacing_between_slices=number(look("SpacingBetweenSlices")),
+        slice_location=number(look("SliceLocation")),
+        lossy=str(ds.get("LossyImageCompression", "") or "") == "01" or syntax in LOSSY,
+        images_in_acquisition=int(number(ds.get("ImagesInAcquisition")) or 0) or None,
+        keys=distinguishing(groups, image_type, look),
+    )
+
+
+LOSSY = frozenset(
+    ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.81")
+)  # the syntaxes that are lossy by name; JPEG 2000 and HTJ2K say so in (0028,2110)
+
+
+def _sequence(value: Any) -> Sequence[Any]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def _numbers(look: Lookup, keyword: str, words: str, count: int, uid: str, frame: int) -> list[float]:
+    where = uid if frame == 1 else f"{uid} frame {frame}"
+    values = _sequence(look(keyword))
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != count or not all(abs(value) < 1e6 for value in numbers):
+        raise Refusal(
+            "missing-geometry", f"{where}: {words} is {list(values) or 'absent'}, {count} numbers are needed", uid
+        )
+    return numbers
+
+
+def _joined(items: Sequence[SetAside]) -> list[SetAside]:
+    """One entry for each code, not one for each of a thousand instances: the first reason and how many more."""
+    groups: dict[tuple[str, bool], list[SetAside]] = {}
+    for item in items:
+        groups.setdefault((item.code, item.refused), []).append(item)
+    joined: list[SetAside] = []
+    for (code, refused), same in groups.items():
+        single = [item for item in same if len(item.uids) <= 1]
+        joined += [item for item in same if len(item.uids) > 1]
+        if single:
+            more = f" (and {len(single) - 1} more alike)" if len(single) > 1 else ""
+            names = tuple(dict.fromkeys(uid for item in single for uid in item.uids))
+            joined.append(SetAside(code, single[0].reason + more, names, refused))
+    return joined

@@ -1,0 +1,191 @@
+"""The attributes that tell the volumes of one series apart, where the vendors write them.
+
+Each value is text made comparable (numbers to four significant digits after the point), "" where it is absent.
+Functional groups are looked up by the standard's names (PS3.3 C.7.6.16, C.8.13 to C.8.15), private elements only
+under their creator.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from pydicom.dataset import Dataset
+
+Lookup = Callable[[str], object]
+"""Finds a keyword in the per-frame groups, then the shared ones, then at the top level; None where it is absent."""
+
+PRINCIPAL = (
+    "kind",
+    "echo_time",
+    "b_value",
+    "gradient",
+    "inversion_time",
+    "temporal",
+    "cardiac_phase",
+    "kernel",
+    "stack",
+    "flip_angle",
+    "thickness",
+    "contrast",
+)
+"""Attributes that distinguish volumes by themselves, in the order in which they are tried."""
+
+RESOLVING = ("image_type", "echo_number", "energy", "acquisition", "coil", "description")
+"""Attributes that only resolve coincident positions: they may differ from slice to slice of one volume."""
+
+TIMES = ("trigger_time", "acquisition_time", "content_time", "instance_number")
+"""Attributes that order coincident frames: the first of each position makes the first volume, and so on."""
+
+KINDS = {
+    "M": "magnitude",
+    "MAG": "magnitude",
+    "MAGNITUDE": "magnitude",
+    "M_FFE": "magnitude",
+    "M_SE": "magnitude",
+    "M_IR": "magnitude",
+    "P": "phase",
+    "PHASE": "phase",
+    "PHASE MAP": "phase",
+    "PHASE_MAP": "phase",
+    "P_FFE": "phase",
+    "P_SE": "phase",
+    "R": "real",
+    "REAL": "real",
+    "R_FFE": "real",
+    "R_IR": "real",
+    "I": "imaginary",
+    "IMAGINARY": "imaginary",
+    "I_FFE": "imaginary",
+    "FIELD_MAP": "field map",
+    "B0": "field map",
+    "B0 MAP": "field map",
+    "W": "water",
+    "WATER": "water",
+    "F": "fat",
+    "FAT": "fat",
+    "IP": "in phase",
+    "IN_PHASE": "in phase",
+    "OP": "opposed phase",
+    "OPP_PHASE": "opposed phase",
+    "OUT_PHASE": "opposed phase",
+    "FF": "fat fraction",
+    "FAT_FRACTION": "fat fraction",
+    "ADC": "ADC",
+    "FA": "FA",
+    "TRACEW": "trace",
+    "T1 MAP": "T1 map",
+    "T2 MAP": "T2 map",
+    "T2_STAR MAP": "T2* map",
+    "R2_STAR MAP": "R2* map",
+    "VELOCITY MAP": "velocity",
+    "V": "velocity",
+    "SUB": "subtraction",
+    "SUBTRACTION": "subtraction",
+    "MEAN": "mean",
+    "DIFFUSION": "",
+}
+
+
+def number(value: object) -> float | None:
+    """The first value as a float; None where there is none or it is no number."""
+    if isinstance(value, (list, tuple)) or (isinstance(value, Sequence) and not isinstance(value, (str, bytes))):
+        value = value[0] if len(value) else None
+    if isinstance(value, bytes):
+        value = value.split(b"\\")[0].decode("ascii", "ignore")
+    try:
+        return None if value is None else float(str(value).strip("\0 "))
+    except ValueError:
+        return None
+
+
+def _rounded(value: object) -> str:
+    found = number(value)
+    return "" if found is None else f"{round(found, 3):g}"
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "\\".join(str(part) for part in value)
+    return str(value)
+
+
+def _kind(image_type: tuple[str, ...], look: Lookup) -> str:
+    """Magnitude, phase, water, fat …: from Image Type (Frame Type) after its second value, and the complex component."""
+    words = [KINDS[word.upper()] for word in image_type[2:] if KINDS.get(word.upper())]
+    component = _text(look("ComplexImageComponent")).upper()
+    if component not in ("", "MIXED", "MAGNITUDE"):
+        words.append(component.lower())
+    return " ".join(dict.fromkeys(words))
+
+
+def _private(ds: Dataset, group: int, creator: str, offset: int) -> object:
+    try:
+        return ds.private_block(group, creator)[offset].value
+    except KeyError:
+        return None
+
+
+def _b_value(ds: Dataset, look: Lookup) -> str:
+    """Standard attribute, then Siemens, GE (offset by 1e9 where flagged), Philips, UIH; last Siemens' sequence name."""
+    candidates = (
+        look("DiffusionBValue"),
+        _private(ds, 0x0019, "SIEMENS MR HEADER", 0x0C),
+        _private(ds, 0x0043, "GEMS_PARM_01", 0x39),
+        _private(ds, 0x2001, "Philips Imaging DD 001", 0x03),
+        _private(ds, 0x0065, "Image Private Header", 0x09),
+    )
+    for candidate in candidates:
+        value = number(candidate)
+        if value is not None and value >= 0:
+            return f"{round(value % 1e9 if value >= 1e9 else value, 3):g}"
+    match = re.search(r"_b(\d+)(?:t|#\d+)?$", _text(look("SequenceName")))
+    return match.group(1) if match else ""
+
+
+def _gradient(ds: Dataset, look: Lookup) -> str:
+    for value in (look("DiffusionGradientOrientation"), _private(ds, 0x0019, "SIEMENS MR HEADER", 0x0E)):
+        if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and len(value) == 3:
+            return "\\".join(f"{round(float(part), 3) + 0.0:g}" for part in value)
+    return ""
+
+
+def _acquisition(look: Lookup) -> str:
+    return _text(look("AcquisitionNumber")) or _text(look("FrameAcquisitionNumber"))
+
+
+def distinguishing(ds: Dataset, image_type: tuple[str, ...], look: Lookup) -> tuple[tuple[str, str], ...]:
+    """All distinguishing attributes of one frame that have a value.
+
+    ds: where private elements stand (the instance, or a frame's functional groups); look: see `Lookup`.
+    """
+    found = {
+        "kind": _kind(image_type, look),
+        "echo_time": _rounded(look("EffectiveEchoTime")) or _rounded(look("EchoTime")),
+        "b_value": _b_value(ds, look),
+        "gradient": _gradient(ds, look),
+        "inversion_time": _rounded(look("InversionTime")) or _rounded(look("InversionTimes")),
+        "temporal": _text(look("TemporalPositionIdentifier")) or _text(look("TemporalPositionIndex")),
+        "cardiac_phase": _rounded(look("NominalPercentageOfCardiacPhase"))
+        or _rounded(look("NominalCardiacTriggerDelayTime")),
+        "kernel": _text(look("ConvolutionKernel")),
+        "stack": _text(look("StackID")),
+        "flip_angle": _rounded(look("FlipAngle")),
+        "thickness": _rounded(look("SliceThickness")),
+        "contrast": _text(look("ContrastBolusAgent")),
+        "image_type": "\\".join(image_type),
+        "echo_number": _text(look("EchoNumbers")),
+        "energy": _rounded(look("KVP")) + _text(look("MonoenergeticEnergyEquivalent")),
+        "acquisition": _acquisition(look),
+        "coil": _text(look("ReceiveCoilName")),
+        "description": _text(look("SeriesDescription")) + _text(look("ImageComments")),
+        "trigger_time": _rounded(look("TriggerTime")),
+        "acquisition_time": _text(look("FrameAcquisitionDateTime"))
+        or _text(look("AcquisitionDateTime"))
+        or _text(look("AcquisitionDate")) + _text(look("AcquisitionTime")),
+        "content_time": _text(look("ContentTime")),
+        "instance_number": _text(look("InstanceNumber")),
+    }
+    return tuple((name, value) for name, value in found.items() if value)

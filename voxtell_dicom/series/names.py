@@ -1,0 +1,49 @@
+"""How a volume is called: by what distinguishes it within its series."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+WORDS = {
+    "plane": "{}",
+    "matrix": "{}",
+    "pixel_spacing": "{} mm pixels",
+    "kind": "{}",
+    "echo_time": "echo {} ms",
+    "b_value": "b {}",
+    "gradient": "gradient {}",
+    "inversion_time": "TI {} ms",
+    "temporal": "time {}",
+    "cardiac_phase": "phase {}",
+    "kernel": "kernel {}",
+    "stack": "stack {}",
+    "flip_angle": "flip {}",
+    "thickness": "{} mm thick",
+    "contrast": "contrast {}",
+    "image_type": "{}",
+    "echo_number": "echo no. {}",
+    "energy": "{} kV",
+    "acquisition": "acquisition {}",
+    "coil": "coil {}",
+    "description": "{}",
+    "time": "time no. {}",
+    "order": "no. {}",
+    "offset": "offset {}",
+    "run": "run {}",
+    "spacing": "{} mm apart",
+}
+
+
+def describe(keys: Mapping[str, str]) -> str:
+    """The name of a volume: "" where nothing distinguishes it, else such as "axial, echo 2.4 ms"."""
+    return ", ".join(WORDS[name].format(value if value else "none") for name, value in keys.items())
+
+
+def plane_of(normal: npt.ArrayLike) -> str:
+    """The plane nearest to a stack with this normal: axial, coronal or sagittal; "oblique …" beyond 5 degrees off it."""
+    parts = np.abs(np.asarray(normal, float))
+    word = ("sagittal", "coronal", "axial")[int(np.argmax(parts))]
+    return word if parts.max() > np.cos(np.radians(5)) else f"oblique {word}"

@@ -1,0 +1,225 @@
+"""One series into its volumes: groups of equal matrix and orientation, then by attributes, but only where needed.
+
+A group that is already one regular volume is never split. One that is not is split by the first principal attribute
+that separates coincident frames; then identical duplicates are dropped; then the resolving attributes, then the times
+are tried (see `keys.py`); last, runs of constant spacing within a stack become volumes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+
+from voxtell_dicom.errors import Refusal
+from voxtell_dicom.model import SetAside, Volume
+from voxtell_dicom.series.duplicates import drop_copies, drop_identical
+from voxtell_dicom.series.geometry import Stack, axes_of, is_regular, refuse_irregular, stack_of, volume_of
+from voxtell_dicom.series.header import FrameHeader, uids
+from voxtell_dicom.series.keys import PRINCIPAL, RESOLVING, TIMES
+from voxtell_dicom.series.names import describe, plane_of
+from voxtell_dicom.series.runs import runs_of
+
+Keys = dict[str, str]
+Found = tuple[Stack | SetAside, Keys]
+PARALLEL = 1e-3  # largest difference of a direction cosine within one orientation
+SAME_SPACING = 1e-3  # largest relative difference of pixel spacings within one group
+
+
+def volumes_of(frames: Sequence[FrameHeader]) -> Iterator[Volume | SetAside]:
+    """The volumes of the frames of one series, each with a name, and what could not be used. Reads pixels only where
+    frames coincide."""
+    unique, aside = drop_copies(frames)
+    yield from aside
+    groups: list[list[FrameHeader]] = []
+    for frame in unique:
+        try:
+            axes_of(frame)
+        except Refusal as refusal:
+            yield SetAside(refusal.code, str(refusal), (frame.sop_instance_uid,), refused=True)
+            continue
+        home = next((group for group in groups if _alike(group[0], frame)), None)
+        if home is None:
+            groups.append([frame])
+        else:
+            home.append(frame)
+    several = len(groups) > 1
+    found: list[tuple[Stack, Keys]] = []
+    for group in groups:
+        common = _group_keys(group[0], groups) if several else {}
+        for outcome, keys in _one_frame_of_reference(group):
+            if isinstance(outcome, SetAside):
+                yield outcome
+            else:
+                found.append((outcome, {**common, **keys}))
+    yield from _named(found)
+
+
+def _alike(one: FrameHeader, other: FrameHeader) -> bool:
+    return (
+        (one.rows, one.columns, one.modality) == (other.rows, other.columns, other.modality)
+        and np.allclose(one.row_cosine, other.row_cosine, rtol=0, atol=PARALLEL)
+        and np.allclose(one.column_cosine, other.column_cosine, rtol=0, atol=PARALLEL)
+        and np.allclose(one.pixel_spacing, other.pixel_spacing, rtol=SAME_SPACING, atol=0)
+    )
+
+
+def _group_keys(frame: FrameHeader, groups: Sequence[Sequence[FrameHeader]]) -> Keys:
+    keys = {"plane": plane_of(np.cross(frame.row_cosine, frame.column_cosine))}
+    if len({(group[0].rows, group[0].columns) for group in groups}) > 1:
+        keys["matrix"] = f"{frame.rows}x{frame.columns}"
+    if len({group[0].pixel_spacing for group in groups}) > 1:
+        keys["pixel_spacing"] = f"{frame.pixel_spacing[0]:g}x{frame.pixel_spacing[1]:g}"
+    return keys
+
+
+def _one_frame_of_reference(group: list[FrameHeader]) -> Iterator[Found]:
+    references = sorted({frame.frame_of_reference_uid for frame in group})
+    if len(references) > 1:
+        reason = (
+            f"series {group[0].series_uid}: {len(references)} different values of Frame of Reference UID (0020,0052) "
+            f"on slices of one stack: {', '.join(references[:3])}"
+        )
+        yield SetAside("mixed-frames-of-reference", reason, uids(group), refused=True), {}
+        return
+    yield from _resolve(group)
+
+
+def _resolve(frames: Sequence[FrameHeader]) -> Iterator[Found]:
+    """The regular stacks of parallel frames of equal matrix, or the reasons why there are none."""
+    stack = stack_of(frames)
+    if is_regular(stack):
+        yield stack, {}
+    elif stack.coincident:
+        yield from _resolve_coincident(stack)
+    else:
+        yield from _resolve_irregular(stack)
+
+
+def _resolve_coincident(stack: Stack) -> Iterator[Found]:
+    for name in PRINCIPAL:
+        parts = _partition(stack, name)
+        if _separates(stack, parts):
+            yield from _parts(name, parts)
+            return
+    kept, dropped = drop_identical(stack)
+    if dropped:
+        words = "the same position and the same pixels as another slice"
+        reason = f"{dropped[0].name}: {words} ({len(dropped)} in all): dropped"
+        yield SetAside("duplicate", reason, uids(dropped)), {}
+        yield from _resolve(kept)
+        return
+    for name in RESOLVING:
+        parts = _partition(stack, name)
+        if _separates(stack, parts):
+            yield from _parts(name, parts)
+            return
+    for name in TIMES:
+        ranks = _ranked(stack, name)
+        if ranks:
+            yield from _parts("time" if name != "instance_number" else "order", ranks)
+            return
+    several = next(group for group in stack.positions() if len(group) > 1)
+    shown = "\\".join(f"{value:g}" for value in several[0].position)
+    reason = (
+        f"{several[0].name} and {several[1].name}: the same Image Position (Patient) (0020,0032) {shown}, "
+        "different pixels, and no attribute tells them apart"
+    )
+    yield SetAside("coincident-slices", reason, uids(stack.frames), refused=True), {}
+
+
+def _resolve_irregular(stack: Stack) -> Iterator[Found]:
+    runs = runs_of(stack)
+    for number, run in enumerate(runs, 1):
+        yield run, {"run": f"{number} of {len(runs)}", "spacing": f"{float(np.mean(run.gaps)):.2f}"}
+    if runs:
+        return
+    for name in (*PRINCIPAL, "offset"):
+        parts = _partition(stack, name)
+        if len(parts) > 1 and all(len(part) > 1 and is_regular(stack_of(part)) for part in parts.values()):
+            yield from _parts(name, parts)
+            return
+    refusal = refuse_irregular(stack)
+    yield SetAside(refusal.code, str(refusal), uids(stack.frames), refused=True), {}
+
+
+def _partition(stack: Stack, name: str) -> dict[str, list[FrameHeader]]:
+    parts: dict[str, list[FrameHeader]] = {}
+    for index, frame in enumerate(stack.frames):
+        if name == "offset":
+            pixels = stack.offset[index] / np.array(frame.pixel_spacing)
+            value = "\\".join(f"{whole + 0.0:g}" for whole in np.rint(pixels))
+        else:
+            value = frame.key(name)
+        parts.setdefault(value, []).append(frame)
+    return parts
+
+
+def _surplus(frames: Sequence[FrameHeader]) -> int:
+    return len(frames) - len(stack_of(frames).positions())
+
+
+def _separates(stack: Stack, parts: dict[str, list[FrameHeader]]) -> bool:
+    """Whether a partition takes coincident frames apart, without shredding the stack slice by slice."""
+    most = max(len(group) for group in stack.positions())
+    if not 1 < len(parts) <= most + 2:
+        return False
+    return sum(_surplus(part) for part in parts.values()) < _surplus(stack.frames)
+
+
+def _parts(name: str, parts: dict[str, list[FrameHeader]]) -> Iterator[Found]:
+    for value, part in sorted(parts.items(), key=lambda item: _order(item[0])):
+        for outcome, keys in _resolve(part):
+            yield outcome, {name: value, **keys}
+
+
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), ""
+    except ValueError:
+        return (float("inf") if value else float("-inf")), value
+
+
+def _ranked(stack: Stack, name: str) -> dict[str, list[FrameHeader]]:
+    """The n-th frame of each position, in the order of a time, as the n-th part; empty where that is not certain."""
+    positions = stack.positions()
+    counts = [len(group) for group in positions]
+    falling = all(a >= b for a, b in pairwise(counts))
+    rising = all(a <= b for a, b in pairwise(counts))
+    if name == "instance_number" and len(set(counts)) > 1:
+        return {}
+    if not (falling or rising):  # one is missing in the middle: which one, nobody can tell
+        return {}
+    ranks: dict[str, list[FrameHeader]] = {}
+    for group in positions:
+        values = [frame.key(name) for frame in group]
+        if "" in values or len(set(values)) < len(values):
+            return {}
+        for rank, frame in enumerate(sorted(group, key=lambda one: _order(one.key(name)))):
+            ranks.setdefault(str(rank + 1), []).append(frame)
+    return ranks
+
+
+def _named(found: Sequence[tuple[Stack, Keys]]) -> Iterator[Volume]:
+    """Volumes with names that differ, and a warning on one that has fewer slices than its like."""
+    names: dict[str, int] = {}
+    for stack, keys in found:
+        name = describe(keys)
+        names[name] = names.get(name, 0) + 1
+        if names[name] > 1:
+            name = f"{name} #{names[name]}".strip()
+        volume = volume_of(stack, name, keys)
+        like = [
+            len(other.frames)
+            for other, own in found
+            if own.keys() == keys.keys() and "run" not in own and _alike(other.frames[0], stack.frames[0])
+        ]
+        most = max(like, default=0)
+        if most > len(stack.frames):
+            said = (
+                f"fewer-slices: {len(stack.frames)} slices, where the series has volumes of the same kind with {most}"
+            )
+            volume = replace(volume, warnings=(*volume.warnings, said))
+        yield volume

@@ -1,0 +1,173 @@
+"""Source frames into the RAS array that the engine takes, and its masks back onto the frames: exact, nothing resampled.
+
+The array is that of nnU-Net's NibabelIOWithReorient on dcm2niix's NIfTI of the same series: axes (z, y, x) towards
+Superior, Anterior, Right. A gantry tilt is undone by moving every frame by whole pixels on a larger canvas.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from voxtell_dicom.errors import GridMismatch, Refusal
+from voxtell_dicom.model import Mask, ToRas, Volume, canonical_digest
+from voxtell_dicom.series.pixels import decode, digest_of
+
+THREADS = max(2, min(8, os.cpu_count() or 1))
+FloatArray = npt.NDArray[np.float32]
+
+
+def to_ras(volume: Volume) -> FloatArray:
+    """The voxel values of a volume: float32 (z, y, x), C-contiguous, RAS+, rescaled frame by frame (HU for CT).
+
+    Where a tilt was undone, what lies outside of the frames has the lowest value of the volume.
+    Raises Refusal (``pixels``, ``rescale``, ``frame-size``) where a frame cannot be decoded.
+    """
+    return _decoded(volume, with_digests=False)[0]
+
+
+def load_volume(volume: Volume) -> tuple[FloatArray, Volume]:
+    """`to_ras`, and the volume with its key (contracts § 1), made of the pixels in the same pass."""
+    array, digests = _decoded(volume, with_digests=True)
+    return array, replace(volume, key=_key(volume, digests))
+
+
+def with_key(volume: Volume) -> Volume:
+    """The volume with its key: SHA-256 over the sorted (SOP Instance UID, frame number, pixel digest) of its frames."""
+    digests: dict[int, str] = {}
+    for path, indices in _by_file(volume):
+        numbers = [volume.frames[index].number for index in indices]
+        for index, (stored, _) in zip(indices, decode(path, numbers), strict=True):
+            digests[index] = digest_of(stored)
+    return replace(volume, key=_key(volume, digests))
+
+
+def to_frames(mask: Mask, volume: Volume) -> Mask:
+    """Put a mask given on the RAS grid back on the source frames, voxel for voxel.
+
+    mask: on (z, y, x) of `volume.shape_zyx`. Returns a mask on (frame, row, column) of `volume.grid.shape`, frames in
+    the order of `volume.frames`; voxels of the canvas outside of a tilted volume's frames are dropped.
+    Raises GridMismatch where the mask does not fit the volume. No resampling: PS3.3 C.7.6.2.1.1.
+    """
+    _check_fits(mask, volume.shape_zyx)
+    if not mask.voxels:
+        return mask
+    ras = volume.to_ras
+    flipped = [
+        (size - stop, size - start) if flip else (start, stop)
+        for (start, stop), size, flip in zip(mask.box, volume.shape_zyx, ras.flips, strict=True)
+    ]
+    back = np.argsort(ras.axes)
+    box = [flipped[axis] for axis in back]
+    crop = _flip(mask.crop(), ras).transpose(back)
+    if volume.canvas != volume.grid.shape:
+        return _unshifted(crop, box, volume)
+    packed = np.packbits(np.ascontiguousarray(crop)).tobytes()
+    return Mask((box[0], box[1], box[2]), packed, mask.voxels)
+
+
+def from_frames(mask: Mask, volume: Volume) -> Mask:
+    """The inverse of `to_frames`: a mask on (frame, row, column) of the source frames, put on the RAS grid."""
+    _check_fits(mask, volume.grid.shape)
+    canvas = np.zeros(volume.canvas, bool)
+    source = mask.to_array(volume.grid.shape)
+    rows, columns = volume.grid.shape[1:]
+    for index, frame in enumerate(volume.frames):
+        down, along = frame.shift_px
+        canvas[index, down : down + rows, along : along + columns] = source[index]
+    return Mask.from_array(_flip(canvas.transpose(volume.to_ras.axes), volume.to_ras))
+
+
+def _unshifted(crop: npt.NDArray[np.bool_], box: list[tuple[int, int]], volume: Volume) -> Mask:
+    (first, last), (top, bottom), (left, right) = box
+    rows, columns = volume.grid.shape[1:]
+    frames = np.zeros((last - first, rows, columns), bool)
+    for index in range(first, last):
+        down, along = volume.frames[index].shift_px
+        r0, r1 = max(top - down, 0), min(bottom - down, rows)
+        c0, c1 = max(left - along, 0), min(right - along, columns)
+        if r0 < r1 and c0 < c1:
+            piece = crop[index - first, r0 + down - top : r1 + down - top, c0 + along - left : c1 + along - left]
+            frames[index - first, r0:r1, c0:c1] = piece
+    tight = Mask.from_array(frames)
+    if not tight.voxels:
+        return tight
+    (start, stop), row_range, column_range = tight.box
+    return replace(tight, box=((start + first, stop + first), row_range, column_range))
+
+
+def _check_fits(mask: Mask, shape: tuple[int, int, int]) -> None:
+    inside = all(0 <= start <= stop <= size for (start, stop), size in zip(mask.box, shape, strict=True))
+    if not inside:
+        raise GridMismatch(f"a mask with box {mask.box} does not fit a grid of {shape}")
+    size = int(np.prod(mask.box_shape))
+    if len(mask.packed_bits) != (size + 7) // 8 and mask.voxels:
+        raise GridMismatch(
+            f"a mask with box {mask.box} has {len(mask.packed_bits)} bytes, {(size + 7) // 8} are needed"
+        )
+
+
+def _flip(array: npt.NDArray[Any], ras: ToRas) -> npt.NDArray[Any]:
+    return array[tuple(slice(None, None, -1 if flip else 1) for flip in ras.flips)]
+
+
+def _by_file(volume: Volume) -> Iterable[tuple[Path, list[int]]]:
+    files: dict[Path, list[int]] = {}
+    for index, frame in enumerate(volume.frames):
+        files.setdefault(frame.path, []).append(index)
+    return files.items()
+
+
+def _key(volume: Volume, digests: dict[int, str]) -> str:
+    parts = [(frame.sop_instance_uid, frame.number, digests[index]) for index, frame in enumerate(volume.frames)]
+    return canonical_digest([list(part) for part in sorted(parts)])
+
+
+def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[int, str]]:
+    target = np.empty(volume.shape_zyx, np.float32)
+    source = _flip(target, volume.to_ras).transpose(np.argsort(volume.to_ras.axes))  # the same memory, in source order
+    rows, columns = volume.grid.shape[1:]
+    digests: dict[int, str] = {}
+
+    def fill(item: tuple[Path, list[int]]) -> None:
+        path, indices = item
+        frames = [volume.frames[index] for index in indices]
+        for index, frame, (stored, rescale) in zip(
+            indices, frames, decode(path, [f.number for f in frames]), strict=True
+        ):
+            if stored.shape != (rows, columns):
+                uid = frame.sop_instance_uid
+                raise Refusal(
+                    "frame-size", f"{uid}: a decoded frame has {stored.shape}, {(rows, columns)} are stated", uid
+                )
+            down, along = frame.shift_px
+            rescale.into(stored, source[index, down : down + rows, along : along + columns])
+            if with_digests:
+                digests[index] = digest_of(stored)
+
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
+        for _ in pool.map(fill, _by_file(volume)):
+            pass
+    if volume.canvas != volume.grid.shape:
+        _fill_outside(volume, source)
+    return target, digests
+
+
+def _fill_outside(volume: Volume, source: FloatArray) -> None:
+    """Give what no frame covers the lowest value of the frames."""
+    rows, columns = volume.grid.shape[1:]
+    shifts = [frame.shift_px for frame in volume.frames]
+    inside = [plane[d : d + rows, a : a + columns] for plane, (d, a) in zip(source, shifts, strict=True)]
+    lowest = min(float(part.min()) for part in inside)
+    for plane, (down, along) in zip(source, shifts, strict=True):
+        plane[:down] = lowest
+        plane[down + rows :] = lowest
+        plane[down : down + rows, :along] = lowest
+        plane[down : down + rows, along + columns :] = lowest
