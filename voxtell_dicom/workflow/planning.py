@@ -11,8 +11,9 @@ import numpy as np
 import pydicom
 
 from voxtell_dicom.config import Rule
+from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Plan, Series, Volume, canonical_digest
-from voxtell_dicom.rules import Match, match
+from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.volume import load_volume
 
@@ -61,7 +62,7 @@ def plan_series(
     """
     assembly = assemble(series)
     facts = facts_of(series)
-    matches = [match(rules, headers_of(volume), facts) for volume in assembly.volumes]
+    matches = [match_volume(rules, volume, headers_of(volume), facts) for volume in assembly.volumes]
     chosen = [_chosen(index, assembly.volumes, matches) for index in range(len(rules))]
     planned: list[Planned] = []
     for position, volume in enumerate(assembly.volumes):
@@ -103,6 +104,15 @@ def load_array(volume: Volume, work_dir: Path) -> tuple[Volume, Path]:
         np.save(temporary, array)
         temporary.replace(path)
     return volume, path
+
+
+def missing_slices(series: Series) -> str:
+    """Why slices are thought to be missing from a series, "" where none is: then it waits before it is complete."""
+    try:
+        assembly = assemble(series)
+    except Refusal:
+        return ""  # wrong in another way: waiting would not mend it
+    return next((item.reason for item in assembly.set_aside if item.code == "missing-slice"), "")
 
 
 def accession_of(volume: Volume) -> str:
