@@ -1,4 +1,4 @@
-"""The node: wires the parts by node.yaml; start, check, stop. Imports no torch."""
+"""The node: wires the parts by node.yaml; start, stop. Imports no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import IO
 import structlog
 
 from voxtell_dicom.config import Config
-from voxtell_dicom.errors import ConfigError, UnknownPrompt
+from voxtell_dicom.errors import UnknownPrompt
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.dimse import StorageScp
 from voxtell_dicom.receive.spool import Spool
@@ -16,6 +16,7 @@ from voxtell_dicom.rules.asked import asked_classes
 from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.database import open_database
 from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.workflow.planning import missing_slices
 from voxtell_dicom.workflow.recovery import Leases, executor_id, lock_storage
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime
@@ -25,12 +26,13 @@ log = structlog.get_logger(__name__)
 
 
 class Node:
-    """A running node. `start` once, `check` now and then, `stop` at the end."""
+    """A running node: `start` once, `stop` at the end."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._lock: IO[str] | None = None
         self._pool = WorkerPool(config.model)
+        self._spool: Spool | None = None
 
     def start(self) -> None:
         """Load the model, take up unfinished work, and open the port.
@@ -43,21 +45,20 @@ class Node:
             self._check_prompts()
             engine = open_database(config)
             self.jobs = JobBook(engine)
-            self.spool = Spool(config.node.storage / "spool", config.receive, also=asked_classes(config.rules))
-            runtime = Runtime(config, self.jobs, self._pool, self.spool.remember_own, self.spool.current_version)
+            spool = self._spool = Spool(config.node.storage / "spool", config.receive, also=asked_classes(config.rules))
+            runtime = Runtime(config, self.jobs, self._pool, spool.remember_own, spool.current_version)
             executor = executor_id(config.node.storage)
             pipeline.launch(runtime, engine, executor)
             self._leases = Leases(engine, executor)
-            self._retention = Retention(config, self.jobs, self.spool)
-            self._completion = Completion(self.spool, config.receive, config.peers, pipeline.submit)
-            self._scp = StorageScp(config, self.spool, self._completion)
+            self._retention = Retention(config, self.jobs, spool)
+            self._completion = Completion(spool, config.receive, config.peers, pipeline.submit, missing=missing_slices)
+            self._scp = StorageScp(config, spool, self._completion)
             self._leases.start()
             self._retention.start()
             self._completion.start()
             self._scp.start()
         except BaseException:
-            self._pool.stop()
-            self._lock.close()
+            self._undo()
             raise
         log.info("node ready", ae_title=config.node.ae_title, host=config.node.dimse.host, port=self.port)
         if config.model.engine:
@@ -68,9 +69,6 @@ class Node:
         """The DIMSE port that is open (chosen by the system where node.yaml says 0)."""
         return self._scp.port
 
-    def check(self) -> None:
-        """What has to be looked at now and then."""
-
     def stop(self, drain_s: int = 10) -> None:
         """Refuse new associations, let steps end for `drain_s` seconds, stop. The rest goes on after the next start."""
         log.info("node stopping")
@@ -78,11 +76,17 @@ class Node:
         self._completion.stop()
         self._retention.stop()
         self._leases.stop()
+        self._undo(drain_s)
+        log.info("node stopped")
+
+    def _undo(self, drain_s: int = 0) -> None:
+        """Let go of what `start` took, whatever it got to."""
         self._pool.stop()
         pipeline.shut_down(drain_s)
+        if self._spool:
+            self._spool.close()
         if self._lock:
             self._lock.close()
-        log.info("node stopped")
 
     def _check_prompts(self) -> None:
         wanted = {prompt.text: rule.name for rule in self._config.rules for prompt in prompts(rule)}
@@ -90,6 +94,3 @@ class Node:
         if unknown:
             names = ", ".join(f"{text!r} (rule {wanted[text]!r})" for text in unknown)
             raise UnknownPrompt(f"the engine cannot run the prompts {names}: mend node.yaml, or add them to the bank")
-
-
-__all__ = ["ConfigError", "Node"]

@@ -29,7 +29,6 @@ def serve(
         signal.signal(number, lambda *_: asked.set())
     node.start()
     try:
-        while not asked.wait(1):
-            node.check()
+        asked.wait()
     finally:
         node.stop()
