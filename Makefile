@@ -11,7 +11,7 @@ DEPENDENCIES := $(shell sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml | cat 
 INSTALLED := .venv/.installed-$(DEPENDENCIES)
 
 # What the tests talk to: a PACS, other people's DICOM tools, a browser. `make demo` needs none of it.
-SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools chromium systemd
+SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools chromium postgresql systemd
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
