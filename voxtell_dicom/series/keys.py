@@ -113,7 +113,7 @@ def _text(value: object) -> str:
 
 
 def _kind(image_type: tuple[str, ...], look: Lookup) -> str:
-    """Magnitude, phase, water, fat …: from Image Type (Frame Type) after its second value, and the complex component."""
+    """Magnitude, phase, water, fat …: from Image Type (Frame Type) after its second value, and complex component."""
     words = [KINDS[word.upper()] for word in image_type[2:] if KINDS.get(word.upper())]
     component = _text(look("ComplexImageComponent")).upper()
     if component not in ("", "MIXED", "MAGNITUDE"):

@@ -43,7 +43,7 @@ def describe(keys: Mapping[str, str]) -> str:
 
 
 def plane_of(normal: npt.ArrayLike) -> str:
-    """The plane nearest to a stack with this normal: axial, coronal or sagittal; "oblique …" beyond 5 degrees off it."""
+    """The plane nearest to a stack with this normal: axial, coronal, sagittal; "oblique …" beyond 5 degrees off it."""
     parts = np.abs(np.asarray(normal, float))
     word = ("sagittal", "coronal", "axial")[int(np.argmax(parts))]
     return word if parts.max() > np.cos(np.radians(5)) else f"oblique {word}"

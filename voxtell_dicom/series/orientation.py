@@ -21,7 +21,7 @@ def index_axes(grid: Grid) -> npt.NDArray[np.float64]:
 
 
 def nearest_axes(directions: npt.NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[bool, bool, bool]]:
-    """For each input axis (a column of `directions`) the nearest world axis, each used once, and if it runs against it."""
+    """For each input axis (a column of `directions`) the nearest world axis, each used once; and if it runs against."""
     left, _, right = np.linalg.svd(directions)
     rotation = left @ right  # the nearest rotation (or reflection): polar decomposition
     nearest = [0, 0, 0]

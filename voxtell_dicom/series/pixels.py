@@ -35,7 +35,7 @@ class Rescale:
     table: Dataset | None = None
 
     def into(self, stored: Stored, target: npt.NDArray[np.float32]) -> None:
-        """Write the real values of a frame into a float32 view of the same shape, as float64 arithmetic rounds to it."""
+        """Write the real values of a frame into a float32 view of the same shape, as float64 arithmetic rounds."""
         if self.table is not None:
             target[...] = apply_modality_lut(stored, self.table)
             return

@@ -12,7 +12,7 @@ MULTIPLE = 0.05  # how near a ratio of spacings is to 2, 3 … to look like slic
 
 
 def runs_of(stack: Stack) -> list[Stack]:
-    """The runs of constant spacing in order; none where the stack does not fall into runs, or slices seem to be missing.
+    """The runs of constant spacing in order; none where the stack does not fall into runs or slices seem to be missing.
 
     Slices seem to be missing where the gap between two runs exceeds 1.5 times the larger spacing, or where the spacing
     of a run is a whole multiple of another's at the same Slice Thickness (0018,0050).
