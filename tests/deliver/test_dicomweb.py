@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import logging
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.system.peers.ports import free_port
 from tests.system.peers.scripted_stow import Answer, ScriptedStow, failed, referenced
+from tests.system.peers.slow_link import SlowLink
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import deliver
 from voxtell_dicom.model import Outcome, Result
@@ -104,6 +106,15 @@ def test_a_large_object_is_whole_again_after_503(large: Result) -> None:
         states = [send(large, server.peer()).state for _ in range(3)]
     assert states == ["retry", "retry", "delivered"]
     assert [p.file for p in server.posted] == [large.path.read_bytes()] * 3
+
+
+def test_a_thin_line_is_given_the_time_it_needs(large: Result) -> None:
+    with (
+        ScriptedStow() as server,
+        SlowLink(urlsplit(server.url).port or 0, bytes_per_s=large.path.stat().st_size / 2) as link,
+    ):
+        peer = Peer(dicomweb=f"http://127.0.0.1:{link.port}/dicom-web", timeout_s=0.7)
+        assert send(large, peer).state == "delivered"
 
 
 def test_nobody_there_is_sent_again(spooled: Result) -> None:

@@ -13,6 +13,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from tests.system.peers.ports import free_port
 from tests.system.peers.scripted_scp import ScriptedScp, Step
+from tests.system.peers.slow_link import SlowLink
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import deliver, deliver_all
 from voxtell_dicom.model import Outcome, Result
@@ -139,6 +140,15 @@ def test_silence_ends_by_the_timeout_of_the_peer(spooled: Result) -> None:
         outcome = send(spooled, scp.peer(timeout_s=1))
         assert (outcome.state, outcome.status) == ("retry", "lost link")
         assert time.monotonic() - started < 5
+
+
+def test_a_thin_line_is_given_the_time_it_needs(scp: ScriptedScp, large: Result) -> None:
+    scp.steps = []
+    with SlowLink(scp.port, bytes_per_s=large.path.stat().st_size / 2) as link:
+        peer = Peer(ae_title=scp.ae_title, host="127.0.0.1", port=link.port, timeout_s=0.5)
+        started = time.monotonic()
+        assert send(large, peer).state == "delivered"
+        assert time.monotonic() - started > 1, "the line was not thin: the test would prove nothing"
 
 
 def test_several_results_share_one_association(spooled: Result, large: Result, fresh: Result) -> None:

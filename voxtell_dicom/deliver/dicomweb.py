@@ -25,6 +25,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver.outcomes import DUPLICATE, State, meaning, of_http_status, outcome
+from voxtell_dicom.deliver.spooled import patience_s
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.model import Outcome, Result
 
@@ -52,7 +53,7 @@ def deliver_all(results: Sequence[Result], peer: Peer, *, name: str) -> list[Out
     """
     client = _connect(peer)
     try:
-        return [_store(client, result, name) for result in results]
+        return [_store(client, result, peer, name) for result in results]
     finally:
         client.close()
 
@@ -60,7 +61,7 @@ def deliver_all(results: Sequence[Result], peer: Peer, *, name: str) -> list[Out
 class _StowClient(DICOMwebClient):
     """dicomweb-client, with a STOW-RS that sends a file as it is and returns the answer whatever its status."""
 
-    def store_file(self, path: Path) -> requests.Response:
+    def store_file(self, path: Path, timeout_s: tuple[float, float]) -> requests.Response:
         """POST one Part 10 file as multipart/related. Raises OSError, requests.RequestException."""
         boundary = uuid.uuid4().hex
         with path.open("rb") as file:
@@ -71,7 +72,7 @@ class _StowClient(DICOMwebClient):
                     "Content-Type": f'multipart/related; type="application/dicom"; boundary="{boundary}"',
                     "Accept": "application/dicom+json",
                 },
-                timeout=self._timeout,
+                timeout=timeout_s,  # to connect; to answer
                 allow_redirects=False,  # requests would turn the POST into a GET
             )
         return response
@@ -134,9 +135,9 @@ def _secret(variable: str) -> str:
     return value
 
 
-def _store(client: _StowClient, result: Result, name: str) -> Outcome:
+def _store(client: _StowClient, result: Result, peer: Peer, name: str) -> Outcome:
     try:
-        response = client.store_file(result.path)
+        response = client.store_file(result.path, (peer.timeout_s, patience_s(result, peer)))
     except requests.exceptions.SSLError as error:
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
             todo = "mend the peer's certificate or our trust in it"
@@ -147,6 +148,8 @@ def _store(client: _StowClient, result: Result, name: str) -> Outcome:
         return outcome("retry", "no connection" if never else "lost link", _cause(error), result, name)
     except requests.RequestException as error:
         return outcome("failed", "bad request", type(error).__name__, result, name, todo="mend the peer's settings")
+    except OSError as error:  # the file went away since it was checked
+        return outcome("failed", "unreadable", f"{result.path}: {error.strerror}", result, name)
     status = f"HTTP {response.status_code}"
     log.debug("STOW-RS %s: %s %s", result.sop_instance_uid, status, response.text[:2000])
     state = of_http_status(response.status_code)

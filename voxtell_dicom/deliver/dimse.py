@@ -18,6 +18,7 @@ from pynetdicom.presentation import PresentationContext, build_context
 
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver.outcomes import DUPLICATE, State, meaning, of_store_status, outcome
+from voxtell_dicom.deliver.spooled import patience_s
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.model import Outcome, Result
 
@@ -44,8 +45,8 @@ class _NotOpened:
 def deliver_all(results: Sequence[Result], peer: Peer, *, calling_ae: str, name: str) -> list[Outcome]:
     """Send each result to the DIMSE peer; one Outcome per result, in order, by contracts § 4.
 
-    calling_ae: our AE title; name: the peer's name in node.yaml, for the messages. Blocks for at most about
-    `peer.timeout_s` per message that gets no answer. Raises ConfigError where the peer has no address.
+    calling_ae: our AE title; name: the peer's name in node.yaml, for the messages. A peer that does not answer is given
+    up after `patience_s`. Raises ConfigError where the peer has no address.
     """
     outcomes: dict[int, Outcome] = {}
     ready: list[tuple[int, Result, PresentationContext]] = []
@@ -147,6 +148,7 @@ def _store(
         what = f"the peer does not accept {_names([context])}"
         return outcome("failed", "context refused", what, result, name, todo=_allow([context]))
     try:
+        association.dimse_timeout = patience_s(result, peer)
         answer = association.send_c_store(result.path, msg_id=message_id)
     except RuntimeError:  # the association ended between the check above and the request
         answer = Dataset()

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Final
 
+from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver.outcomes import outcome
 from voxtell_dicom.model import Outcome, Result
+
+SLOWEST_BYTES_PER_S: Final = 125_000  # a link of 1 Mbit/s
+
+
+def patience_s(result: Result, peer: Peer) -> float:
+    """Seconds to wait for the answer: `timeout_s` of the peer and what the object takes over the slowest link.
+
+    Both libraries count from the hand-over of the bytes to a thread or a socket buffer, not from their arrival.
+    """
+    return peer.timeout_s + result.path.stat().st_size / SLOWEST_BYTES_PER_S
 
 
 def digest(path: Path) -> str:
