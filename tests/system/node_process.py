@@ -156,7 +156,7 @@ class NodeProcess:
         jobs: list[dict[str, Any]] = json.loads(self.cli("jobs", "list", "--json").stdout)
         return jobs
 
-    def _read(self, query: str) -> list[dict[str, Any]]:
+    def read(self, query: str) -> list[dict[str, Any]]:
         """Read the node's SQLite file beside the node; it may not be there yet."""
         try:
             with sqlite3.connect(f"file:{self.storage / 'node.sqlite'}?mode=ro", uri=True, timeout=5) as connection:
@@ -167,11 +167,11 @@ class NodeProcess:
 
     def jobs(self) -> list[dict[str, Any]]:
         """The job book, oldest first, read directly: quicker than the command line."""
-        return self._read("SELECT id, state, reason, rule, series_uid FROM voxtell_job ORDER BY created")
+        return self.read("SELECT id, state, reason, rule, series_uid FROM voxtell_job ORDER BY created")
 
     def pending(self) -> set[str]:
         """Names of the durable workflows that run at this moment: process, segment, publish, deliver."""
-        return {row["name"] for row in self._read("SELECT name FROM workflow_status WHERE status = 'PENDING'")}
+        return {row["name"] for row in self.read("SELECT name FROM workflow_status WHERE status = 'PENDING'")}
 
     def wait_for_jobs(self, *states: str, timeout_s: float = 60) -> list[dict[str, Any]]:
         """Wait until there are exactly so many jobs, all ended, in these states (in any order)."""
