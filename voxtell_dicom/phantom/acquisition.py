@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from voxtell_dicom.model import Vector
+from voxtell_dicom.model import Grid, Vector
 from voxtell_dicom.phantom.anatomy import Anatomy
 from voxtell_dicom.phantom.shapes import Floats, Lattice, rotation, vector
 
@@ -86,6 +86,14 @@ class Acquisition:
         origin = (low + high) / 2 - middle
         # As many decimals as a DICOM decimal string holds, so that what is written is what was sampled.
         return Lattice(vector(origin.round(6)), (vector(steps[0]), vector(steps[1]), vector(steps[2])), shape)
+
+    def grid(self, anatomy: Anatomy) -> Grid:
+        """The same as a source grid of the model; of a tilted gantry, the grid of the frames' normal (no shear)."""
+        lattice = self.lattice(anatomy)
+        _, row, column = self.directions()
+        normal = np.cross(row, column) * (-1 if self.descending else 1)
+        spacing = (self.slice_spacing_mm, *self.pixel_spacing_mm)
+        return Grid(lattice.shape, lattice.origin_mm, vector(row), vector(column), vector(normal), spacing)
 
     def _covering(self, extent_mm: Floats, steps: tuple[Floats, Floats, Floats]) -> tuple[int, int, int]:
         sizes = np.linalg.norm(np.asarray(steps), axis=1)
