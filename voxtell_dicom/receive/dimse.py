@@ -52,6 +52,9 @@ class StorageScp:
         self._lock = threading.Lock()
         self._ae = AE(self._title)
         self._ae.maximum_associations = config.receive.max_associations
+        self._ae.require_called_aet = True  # behind our own check, which also says what is near
+        if self._callers and not config.receive.accept_unknown:
+            self._ae.require_calling_aet = sorted(self._callers)
         self._ae.network_timeout = _IDLE_S
         self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger(__name__)
 
 
 def sync_folder(folder: Path) -> None:
@@ -29,6 +35,16 @@ class Journal:
         except FileNotFoundError:
             return []
         return [line for line in text[: text.rfind(b"\n") + 1].decode("utf-8", "replace").split("\n") if line]
+
+    def read_json(self) -> list[Any]:
+        """The lines of a journal of JSON values; a line that is none (a damaged disk) is left out and named in the log."""
+        found = []
+        for number, line in enumerate(self.read(), 1):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                log.error("unreadable line", file=str(self.path), line=number)
+        return found
 
     def append(self, lines: Iterable[str]) -> None:
         """Add lines durably. Raises OSError; a torn line is cut off before the next one is written."""

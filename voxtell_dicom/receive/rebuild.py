@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import struct
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def rebuild(series_folder: Path) -> dict[str, SeriesRecord]:
         for path in folder.glob("*.dcm"):
             try:
                 facts = read_facts(path)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, KeyError, struct.error) as error:
                 log.error("not a file of the spool: left alone", folder=folder.name, file=path.name, error=str(error))
                 continue
             record.facts[facts.sop_instance_uid] = facts
@@ -43,4 +43,4 @@ def rebuild(series_folder: Path) -> dict[str, SeriesRecord]:
 
 
 def _ends(folder: Path) -> list[End]:
-    return [End(**json.loads(line)) for line in Journal(folder / "associations.jsonl").read()]
+    return [End(**line) for line in Journal(folder / "associations.jsonl").read_json()]

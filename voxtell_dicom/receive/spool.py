@@ -18,6 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
@@ -58,12 +59,12 @@ class Spool:
         self._low = False
         try:
             self._series_folder.mkdir(parents=True, exist_ok=True)
-            self._held = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o640)
+            self._held = os.open(self.root / "lock", os.O_RDONLY | os.O_CREAT, 0o640)
             self._hold()
             shutil.rmtree(self._incoming, ignore_errors=True)
             self._incoming.mkdir(exist_ok=True)
             self._taken_journal, self._own_journal = Journal(self.root / "taken.jsonl"), Journal(self.root / "own.txt")
-            self._taken = {tuple(json.loads(line)[:2]) for line in self._taken_journal.read()}
+            self._taken = {(uid, version) for uid, version, _ in self._taken_journal.read_json()}
             self._own = set(self._own_journal.read())
             self._series = rebuild(self._series_folder)
         except OSError as error:
@@ -103,7 +104,8 @@ class Spool:
             except OSError as error:
                 raise SpoolUnavailable(f"the spool cannot be written: {error.strerror or error}") from error
             finally:
-                temporary.unlink(missing_ok=True)
+                with suppress(OSError):  # a read-only disk says so twice
+                    temporary.unlink()
         return verdict
 
     def _check_identity(self, facts: Facts) -> None:

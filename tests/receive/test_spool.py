@@ -1,0 +1,254 @@
+"""What the spool keeps, takes for the same, refuses, and finds again after a restart."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import JPEG2000Lossless
+
+from tests.receive.receiving import make_series, make_slice
+from tests.receive.sending import association, encode, send
+from voxtell_dicom.config import Receive
+from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
+from voxtell_dicom.receive.arrival import Sender, read_arrival
+from voxtell_dicom.receive.spool import Spool
+
+SENDER = Sender("a1", "CT1", "VOXTELL", "127.0.0.1:1", 1000.0)
+
+
+def open_spool(root: Path, **more: Any) -> Spool:
+    return Spool(root, Receive(min_free_percent=more.pop("min_free_percent", 0)), **more)
+
+
+@pytest.fixture
+def spool(tmp_path: Path):
+    one = open_spool(tmp_path / "spool")
+    yield one
+    one.close()
+
+
+def store(spool: Spool, ds: Dataset, sender: Sender = SENDER) -> str:
+    return spool.store(read_arrival(encode(ds), str(ds.file_meta.TransferSyntaxUID)), sender)
+
+
+def changed(ds: Dataset, **attributes: Any) -> Dataset:
+    other = copy.deepcopy(ds)
+    for keyword, value in attributes.items():
+        setattr(other, keyword, value)
+    return other
+
+
+def test_a_header_correction_keeps_the_newest_headers_and_the_version(spool):
+    ds = make_slice("1.2.3", 1)
+    assert store(spool, ds) == "new"
+    before = spool.series("1.2.3")
+    assert store(spool, changed(ds, PatientName="Doe^Joan", AccessionNumber="A2")) == "headers"
+    after = spool.series("1.2.3")
+    assert (after.version, after.instances[0].path) == (before.version, before.instances[0].path)
+    assert after.instances[0].digest != before.instances[0].digest
+    assert pydicom.dcmread(after.instances[0].path).AccessionNumber == "A2"
+    compressed = changed(ds, AccessionNumber="A3")
+    compressed.compress(JPEG2000Lossless, generate_instance_uid=False)
+    assert store(spool, compressed) == "headers"
+    assert store(spool, compressed) == "same"
+    kept = pydicom.dcmread(after.instances[0].path)
+    assert kept.AccessionNumber == "A3"
+    assert (kept.pixel_array == ds.pixel_array).all()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "code", "words"),
+    [
+        ({"PixelData": bytes(2048)}, "instance-conflict", "pixels differ"),
+        ({"ImagePositionPatient": [0, 0, 9]}, "instance-conflict", "ImagePositionPatient differs"),
+        ({"RescaleIntercept": 0}, "instance-conflict", "RescaleIntercept differs"),
+        ({"FrameOfReferenceUID": "1.9"}, "instance-conflict", "FrameOfReferenceUID differs"),
+        ({"SeriesInstanceUID": "1.2.99"}, "instance-conflict", "in another series"),
+        ({"PatientID": "P2"}, "series-conflict", "another Patient ID"),
+        ({"StudyInstanceUID": "1.9"}, "series-conflict", "another Study Instance UID"),
+        ({"PatientID": "P2", "SOPInstanceUID": "1.2.3.2"}, "series-conflict", "another Patient ID"),
+    ],
+)
+def test_other_content_under_a_known_uid_is_refused_by_name(spool, attributes, code, words):
+    ds = make_slice("1.2.3", 1)
+    store(spool, ds)
+    (instance,) = spool.series("1.2.3").instances
+    before = instance.path.read_bytes()
+    for compress in (False, True):
+        other = changed(ds, **attributes)
+        if compress:
+            other.compress(JPEG2000Lossless, generate_instance_uid=False)
+        with pytest.raises(Refusal, match=words) as refusal:
+            store(spool, other)
+        assert refusal.value.code == code
+        assert refusal.value.uid in str(refusal.value)
+        assert "P2" not in str(refusal.value)
+    assert instance.path.read_bytes() == before
+    assert len(list(spool.root.rglob("*.dcm"))) == 1
+
+
+def test_bits_above_bits_stored_are_no_pixels(spool):
+    """Overlays in the unused bits (PS3.5 § 8.1.2) get lost in compression: still the same image."""
+    ds = make_slice("1.2.3", 1)
+    values = ds.pixel_array.copy()
+    compressed = changed(ds)
+    compressed.compress(JPEG2000Lossless, generate_instance_uid=False)
+    ds.PixelData = (values | 0x8000).tobytes()
+    store(spool, ds)
+    assert store(spool, compressed) == "same"
+
+
+def test_pixels_that_cannot_be_decoded_are_not_taken_for_the_same(spool):
+    ds = make_slice("1.2.3", 1)
+    store(spool, ds)
+    ds.compress(JPEG2000Lossless, generate_instance_uid=False)
+    ds.PixelData = pydicom.encaps.encapsulate([b"no image at all "])
+    with pytest.raises(Refusal, match="cannot be decoded to compare") as refusal:
+        store(spool, ds)
+    assert refusal.value.code == "instance-conflict"
+
+
+def test_a_restart_finds_everything_again(tmp_path):
+    spool = open_spool(tmp_path)
+    for ds in make_series(4, "1.2.3", ImagesInAcquisition=9):
+        store(spool, ds)
+    store(spool, make_slice("1.2.4", 1), Sender("a2", "MR", "VOXTELL"))
+    spool.note_end(SENDER, ["1.2.3"], released=True)
+    spool.take("1.2.3", spool.current_version("1.2.3"))
+    spool.take("1.2.3", spool.current_version("1.2.3"))
+    spool.remember_own(["2.25.1", "2.25.2"])
+    spool.remember_own(["2.25.1", "2.25.3"])
+    before, series = spool.overview(), spool.series("1.2.3")
+    spool.close()
+    (tmp_path / "incoming" / "left.part").write_bytes(b"half")
+    (tmp_path / "series" / "empty").mkdir()
+    with (tmp_path / "own.txt").open("a") as own:
+        own.write("2.25.4444")  # torn by a crash: no end of line
+    again = open_spool(tmp_path)
+    assert [kept for kept in again.overview() if kept.series_uid == "1.2.3"] == [before[0]]
+    assert again.series("1.2.3") == series
+    assert again.kept("1.2.3").taken
+    assert not again.kept("1.2.3").lost
+    assert again.kept("1.2.4").lost  # its association was open when we went down
+    assert not list((tmp_path / "incoming").iterdir())
+    assert not (tmp_path / "series" / "empty").exists()
+    again.remember_own(["2.25.5"])
+    assert (tmp_path / "own.txt").read_text().split() == ["2.25.1", "2.25.2", "2.25.3", "2.25.5"]
+    assert (tmp_path / "taken.jsonl").read_text().count("\n") == 1
+    again.close()
+
+
+def test_what_never_starts_work_is_kept_but_is_no_version(tmp_path):
+    also = "1.2.840.10008.5.1.4.1.1.7"
+    spool = open_spool(tmp_path / "plain")
+    classes = ["66.4", "66.7", "88.33", "88.59", "481.3", "11.1", "7", "7.2"]
+    for number, ending in enumerate(classes):
+        ds = make_slice(f"1.2.{number}", 1, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{ending}")
+        assert store(spool, ds) == "new"
+        assert spool.series(f"1.2.{number}") is None
+    ct, ours = make_slice("1.3", 1), make_slice("1.3", 2, Manufacturer="voxtell-dicom")
+    store(spool, ct)
+    version = spool.current_version("1.3")
+    store(spool, ours)
+    store(spool, make_slice("1.3", 3, SOPClassUID=also))
+    spool.remember_own(["1.3.4", "1.4"])
+    store(spool, make_slice("1.3", 4))
+    assert spool.current_version("1.3") == version != ""
+    store(spool, make_slice("1.4", 1))
+    assert spool.series("1.4") is None
+    assert (spool.kept("1.3").starts, spool.kept("1.3").others) == (1, 3)
+    spool.close()
+    asked = open_spool(tmp_path / "plain", also={also})
+    assert [i.sop_instance_uid for i in asked.series("1.3").instances] == ["1.3.1", "1.3.3"]
+    asked.close()
+
+
+def test_drop(spool):
+    for ds in make_series(3, "1.2.3"):
+        store(spool, ds)
+    version = spool.current_version("1.2.3")
+    spool.take("1.2.3", version)
+    store(spool, make_slice("1.2.3", 4))
+    assert not spool.drop("1.2.3", version)  # news since: kept
+    assert spool.drop("1.2.3", spool.current_version("1.2.3"))
+    assert not spool.drop("1.2.3")
+    assert spool.kept("1.2.3") is None
+    assert not list(spool.root.rglob("*.dcm"))
+    assert spool.is_taken("1.2.3", version)
+    assert store(spool, make_slice("1.2.3", 1)) == "new"
+
+
+def test_one_process_at_a_time(spool):
+    with pytest.raises(ConfigError, match="in use by another process"):
+        open_spool(spool.root)
+    spool.take("1", "2")
+
+
+def test_a_full_disk_is_a700_and_recovers(receiver, small_disk):
+    node = receiver(small_disk / "spool")
+    series = make_series(8, Rows=256, Columns=256, PixelData=bytes(256 * 256 * 2))
+    with association(node.port, series) as link:
+        answers = [send(link, ds) for ds in series]
+        codes = [answer.Status for answer in answers]
+        stored = codes.index(0xA700)
+        assert 0 < stored < 8
+        assert codes == [0] * stored + [0xA700] * (8 - stored)
+        assert "No space left" in answers[-1].ErrorComment
+        assert len(list(small_disk.rglob("*.dcm"))) == stored
+        assert not list((small_disk / "spool" / "incoming").iterdir())
+        enlarge(small_disk)
+        assert [send(link, ds).Status for ds in series] == [0] * 8
+    (done,) = node.wait(1)
+    assert (len(done.instances), done.incomplete) == (8, "")
+    for instance in done.instances:
+        assert pydicom.dcmread(instance.path).pixel_array.shape == (256, 256)
+
+
+def test_a_series_cut_off_by_a_full_disk_is_not_complete(receiver, small_disk):
+    node = receiver(small_disk / "spool")
+    series = make_series(8, Rows=256, Columns=256, PixelData=bytes(256 * 256 * 2))
+    with association(node.port, series) as link:
+        stored = [send(link, ds).Status for ds in series].count(0)
+    enlarge(small_disk)
+    node.nothing_more(0.8)
+    (done,) = node.wait(1)
+    assert len(done.instances) == stored
+    assert f"{8 - stored} instances were sent that could not be stored" in done.incomplete
+
+
+def enlarge(disk: Path) -> None:
+
+    subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+
+
+def test_too_little_free_space_is_told_before_anything_is_written(tmp_path):
+    usage = shutil.disk_usage(tmp_path)
+    spool = open_spool(tmp_path, min_free_percent=min(99.9, 100 * usage.free / usage.total + 0.5))
+    with pytest.raises(SpoolUnavailable, match=r"of the disk is free, receive\.min_free_percent asks for"):
+        store(spool, make_slice("1.2.3", 1))
+    assert not list(tmp_path.rglob("*.dcm"))
+    spool.close()
+
+
+def test_a_read_only_disk_is_a700(small_disk):
+
+    spool = open_spool(small_disk / "spool")
+    store(spool, make_slice("1.2.3", 1))
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(SpoolUnavailable, match="Read-only"):
+        store(spool, make_slice("1.2.3", 2))
+    assert store(spool, make_slice("1.2.3", 1)) == "same"
+    with pytest.raises(SpoolUnavailable):
+        spool.take("1.2.3", "v")
+    assert not spool.is_taken("1.2.3", "v")
+    spool.close()
+    with pytest.raises(SpoolUnavailable, match="cannot be opened"):
+        open_spool(small_disk / "other")
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
