@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pydicom
 
 from voxtell_dicom.config import Rule
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Assembly, Plan, Series, Volume, canonical_digest
+from voxtell_dicom.model import Plan, Series, SetAside, Volume, canonical_digest
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.volume import load_volume
@@ -32,8 +33,8 @@ class Planning:
     """What a series came to: the volumes to segment, and why the rest is not."""
 
     planned: tuple[Planned, ...]
-    assembly: Assembly
-    matches: tuple[Match, ...]  # of every volume with every rule, for the log
+    set_aside: tuple[SetAside, ...]  # what is not part of a volume, or was refused
+    unmatched: tuple[Volume, ...]  # volumes that no rule wants
 
 
 def headers_of(volume: Volume) -> list[pydicom.Dataset]:
@@ -65,13 +66,20 @@ def plan_series(
     matches = [match_volume(rules, volume, headers_of(volume), facts) for volume in assembly.volumes]
     chosen = [_chosen(index, assembly.volumes, matches) for index in range(len(rules))]
     planned: list[Planned] = []
+    refused: list[SetAside] = []
     for position, volume in enumerate(assembly.volumes):
         met = [found for found in matches[position] if found.met and chosen[found.index] == position]
-        if met:
+        if not met:
+            continue
+        try:
             keyed, array = load_array(volume, work_dir)
-            plans = [_plan(found, keyed, engine_identity, encoder_revision, options) for found in met]
-            planned.append(Planned(keyed, tuple(plans), array))
-    return Planning(tuple(planned), assembly, tuple(found for some in matches for found in some))
+        except Refusal as refusal:
+            refused.append(SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True))
+            continue
+        plans = [_plan(found, keyed, engine_identity, encoder_revision, options) for found in met]
+        planned.append(Planned(keyed, tuple(plans), array))
+    unmatched = [volume for some, volume in zip(matches, assembly.volumes, strict=True) if not any(m.met for m in some)]
+    return Planning(tuple(planned), (*assembly.set_aside, *refused), tuple(unmatched))
 
 
 def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> int | None:
@@ -100,7 +108,7 @@ def load_array(volume: Volume, work_dir: Path) -> tuple[Volume, Path]:
     path = work_dir / f"{volume.key}.npy"
     if not path.exists():
         work_dir.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp.npy")
+        temporary = path.with_name(f"{uuid.uuid4().hex}.npy")  # two rules of two series may want the same volume
         np.save(temporary, array)
         temporary.replace(path)
     return volume, path

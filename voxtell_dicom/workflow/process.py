@@ -52,8 +52,8 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
         log.exception("series failed", series_uid=series.series_uid)
         _note_series(runtime, series, "failed", f"unexpected {type(error).__name__}: {error}")
         return []
-    _note_refusals(runtime, series, planning.assembly.set_aside)
-    if planning.assembly.volumes and not planning.planned:
+    _note_refusals(runtime, series, planning.set_aside)
+    if planning.unmatched and not planning.planned:
         _note_series(runtime, series, "unmatched", "no rule matches: see `rules explain`")
     opened = [_open_jobs(runtime, series, planned, options, began) for planned in planning.planned]
     return [item for item in opened if item]
