@@ -37,7 +37,7 @@ class Journal:
         return [line for line in text[: text.rfind(b"\n") + 1].decode("utf-8", "replace").split("\n") if line]
 
     def read_json(self) -> list[Any]:
-        """The lines of a journal of JSON values; a line that is none (a damaged disk) is left out and named in the log."""
+        """The lines as JSON; one that is none (a damaged disk) is left out and named in the log."""
         found = []
         for number, line in enumerate(self.read(), 1):
             try:
