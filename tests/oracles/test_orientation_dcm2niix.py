@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -83,30 +84,49 @@ def test_fractional_rescale_per_slice(tmp_path: Path) -> None:
     np.testing.assert_allclose(to_ras(volume), expected, rtol=3e-7)
 
 
-@pytest.mark.corpus
-@pytest.mark.parametrize("name", ["ct_abdomen_j2k", "ct_thorax_tcia", "mr_two_echo", "mr_dwi_3b_one_series", "mr_j2k_fragments_sub",
-                                  "mr_enh_2echo_xa30", "mr_localizer_3_orient", "pt_body_ac_tcia", "mr_enh_mag_b0_one_object"])  # fmt: skip
-def test_real_series(name: str, tmp_path: Path) -> None:
-    """Every volume of ours is one of dcm2niix's (which may stack b-values into one 4-D file: compared by file where 3-D)."""
-    volumes = assemble(slices.series_in(CORPUS / name)).volumes
-    out = tmp_path / "nifti"
-    out.mkdir()
-    subprocess.run(["dcm2niix", "-b", "n", "-z", "n", "-m", "n", "-f", "%s_%p_%e_%q", "-o", out, CORPUS / name],
-                   check=True, capture_output=True)  # fmt: skip
-    import nibabel
+def oracle_volumes(folder: Path, out: Path, merge: str) -> list[npt.NDArray[np.float32]]:
+    """The arrays of all volumes of dcm2niix's files, 4-D ones taken apart.
 
-    expected = []
+    merge: "y" lets it merge slices that differ in exposure. `-p n`: the standard rescale for Philips.
+    """
+    out.mkdir()
+    options = ["-b", "n", "-z", "n", "-m", merge, "-p", "n", "-f", "%s_%p_%e_%q"]
+    subprocess.run(["dcm2niix", *options, "-o", out, folder], check=True, capture_output=True)
+    arrays = []
     for path in sorted(out.glob("*.nii")):
         image = nibabel.load(path)
-        for part in nibabel.four_to_three(image) if len(image.shape) == 4 else [image]:
-            part.to_filename(tmp_path / "one.nii")
-            images, _ = NibabelIOWithReorient().read_images((str(tmp_path / "one.nii"),))
-            expected.append(images[0].astype(np.float32))
-    unmatched = []
+        files = [path]
+        if len(image.shape) == 4:
+            files = [out / f"{path.stem}-{index}.nii" for index in range(image.shape[3])]
+            for index, file in enumerate(files):
+                part = image.get_fdata()[..., index].astype(np.float32)
+                nibabel.Nifti1Image(part, image.affine).to_filename(file)
+        for file in files:
+            images, _ = NibabelIOWithReorient().read_images((str(file),))
+            arrays.append(images[0].astype(np.float32))
+    return arrays
+
+
+@pytest.mark.corpus
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ct_abdomen_j2k",
+        "ct_thorax_tcia",
+        "mr_two_echo",
+        "mr_dwi_3b_one_series",
+        "mr_enh_2echo_xa30",
+        "mr_enh_mag_b0_one_object",
+        "mr_localizer_3_orient",
+        "pt_body_ac_tcia",
+    ],
+)
+def test_real_series(name: str, tmp_path: Path) -> None:
+    """Each volume of ours is one of dcm2niix's. Not compared: mr_j2k_fragments_sub, which it cannot read."""
+    volumes = assemble(slices.series_in(CORPUS / name)).volumes
+    expected = oracle_volumes(CORPUS / name, tmp_path / "nifti", "y" if name.startswith("ct_") else "n")
+    assert volumes
     for volume in volumes:
         array = to_ras(volume)
-        if not any(
-            other.shape == array.shape and np.allclose(array, other, rtol=3e-7, atol=1e-6) for other in expected
-        ):
-            unmatched.append((volume.name, array.shape, [other.shape for other in expected]))
-    assert not unmatched
+        alike = [other for other in expected if other.shape == array.shape]
+        assert any(np.allclose(array, other, rtol=3e-7, atol=1e-4) for other in alike), volume.name
