@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,3 +32,18 @@ def volume_of():
         return Volume("1.2", "1.3", "1.4", "CT", "", frames, acquisition.grid(anatomy), RAS[acquisition.plane], key="k")
 
     return make
+
+
+@pytest.fixture(scope="session")
+def tool():
+    """A module of tools/, by name."""
+
+    def load(name: str):
+        path = Path(__file__).parents[2] / "tools" / f"{name}.py"
+        if name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(name, path)
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        return sys.modules[name]
+
+    return load
