@@ -1,0 +1,121 @@
+"""The node's line without the node: a series in, SEG objects out, by the same stages and the same worker process."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from voxtell_dicom.config import Config
+from voxtell_dicom.encode import ENCODER_REVISION, encode
+from voxtell_dicom.errors import Refusal, UnknownPrompt
+from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.workflow.planning import Planned, load_array
+from voxtell_dicom.workflow.segment import found_for, segment_volume
+from voxtell_dicom.workflow.workers import Worker
+
+TIMEOUT_S = 24 * 3600.0
+Report = Callable[[str, int, int], None]  # stage, steps done, steps in all
+
+
+@dataclass
+class Offline:
+    """Segments series one after the other with one loaded engine. Seconds per stage add up in `seconds`."""
+
+    config: Config
+    worker: Worker
+    identity: str
+    prompts: tuple[Prompt, ...]
+    rule: str  # the name in the results' description
+    out: Path
+    work: Path  # a folder for arrays and masks in between
+    report: Report
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def check_prompts(self) -> None:
+        """Raises UnknownPrompt where the engine cannot run one: before any pixel is decoded."""
+        _, future = self.worker.submit("unknown", prompts=[prompt.text for prompt in self.prompts])
+        unknown = future.result(600)["unknown"]
+        if unknown:
+            raise UnknownPrompt(f"the engine cannot run {', '.join(map(repr, unknown))}")
+
+    def segment(self, series: Series) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Segment every volume of a series. Returns the entries of `results` and `not_processed` (docs/json.md)."""
+        with self._timed("assemble"):
+            try:
+                assembly = assemble(series)
+            except Refusal as refusal:
+                return [], [_not_processed(series, refusal)]
+        aside = [
+            {"series_uid": series.series_uid, "code": item.code, "reason": item.reason, "refused": item.refused}
+            for item in assembly.set_aside
+        ]
+        results = []
+        for volume in assembly.volumes:
+            try:
+                results.append(self._volume(volume))
+            except Refusal as refusal:
+                aside.append(_not_processed(series, refusal))
+        return results, aside
+
+    def _volume(self, volume: Volume) -> dict[str, Any]:
+        self.report("decode", 0, 1)
+        with self._timed("decode"):
+            keyed, array = load_array(volume, self.work)
+        plan = Plan(keyed.key, self.rule, 0, self.prompts, ("seg",), (), self.identity, ENCODER_REVISION)
+        answers = self.work / f"{plan.key}.answers.json"
+        with self._timed("segment"):
+            segment_volume(
+                Planned(keyed, (plan,), array),
+                self.worker,
+                out=answers,
+                timeout_s=TIMEOUT_S,
+                progress=lambda done, total: self.report("segment", done, total),
+                cancelled=lambda: False,
+            )
+        array.unlink(missing_ok=True)
+        self.report("encode", 0, 1)
+        with self._timed("encode"):
+            found = found_for(plan, keyed, answers)
+            results = encode(plan, keyed, found, config=self.config, directory=self.out)
+        answers.unlink(missing_ok=True)
+        return _entry(keyed, found, results)
+
+    @contextlib.contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - began, 3)
+
+
+def _entry(volume: Volume, found: tuple[Found, ...], results: list[Result]) -> dict[str, Any]:
+    a, b, c = volume.grid.spacing_mm
+    result = results[0] if results else None
+    return {
+        "study_uid": volume.study_uid,
+        "series_uid": volume.series_uid,
+        "volume": volume.name,
+        "file": str(result.path) if result else None,
+        "sop_instance_uid": result.sop_instance_uid if result else None,
+        "segments": [
+            {
+                "prompt": item.prompt.text,
+                "label": item.prompt.label,
+                "voxels": item.mask.voxels,
+                "volume_ml": round(item.mask.voxels * a * b * c / 1000, 3),
+                "mean_probability": item.mean_probability,
+            }
+            for item in found
+        ],
+        "warnings": list(dict.fromkeys((*volume.warnings, *(result.warnings if result else ())))),
+    }
+
+
+def _not_processed(series: Series, refusal: Refusal) -> dict[str, Any]:
+    return {"series_uid": series.series_uid, "code": refusal.code, "reason": str(refusal), "refused": True}
