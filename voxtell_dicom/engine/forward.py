@@ -1,4 +1,4 @@
-"""One window through the network: the image once, the prompts in batches."""
+"""One window through the network: the image once, then each prompt."""
 
 from __future__ import annotations
 
@@ -6,24 +6,39 @@ from collections.abc import Iterator
 
 import torch
 
+from voxtell_dicom.engine.fast_decoder import FastDecoder, can_be_folded
 from voxtell_dicom.engine.network import VoxTellNetwork
 
 
 class WindowModel:
-    """The network on its device, asked window by window."""
+    """The network on its device, asked window by window. float16 autocast on CUDA, float32 on a CPU."""
 
     def __init__(self, network: VoxTellNetwork, device: torch.device, *, exact: bool = False) -> None:
+        """exact: the plain image decoder, prompt by prompt."""
         self.network = network
         self.device = device
-        self.exact = exact
+        self._half = device.type == "cuda"
+        self._fast = None
+        if not exact and can_be_folded(network):
+            with torch.inference_mode():
+                self._fast = FastDecoder(network, torch.float16 if self._half else torch.float32)
 
     def logits(self, patch: torch.Tensor, prompts: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """patch: (z, y, x), z-scored; prompts: (N, text_embedding_dim). Yields (first prompt, logits (n, z, y, x)).
-
-        float16 autocast on CUDA, float32 on a CPU.
-        """
-        with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+        """patch: (z, y, x), z-scored; prompts: (N, text_embedding_dim). Yields (prompt, its logits (1, z, y, x))."""
+        with self._autocast():
             skips = self.network.encode(patch[None, None])
             embeddings = self.network.ask(self.network.look(skips), prompts[None])
-            for n in range(prompts.shape[0]):
-                yield n, self.network.decoder(skips, [e[:, n] for e in embeddings])[0][0]
+        if self._fast is not None:
+            with self._autocast():
+                shared = self._fast.share(skips)
+            del skips
+            for n, logits in enumerate(self._fast.logits(shared, [e[0] for e in embeddings])):
+                yield n, logits[None]
+            return
+        for n in range(prompts.shape[0]):
+            with self._autocast():
+                logits = self.network.decoder(skips, [e[:, n] for e in embeddings])[0][0]
+            yield n, logits
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast("cuda", torch.float16, enabled=self._half)

@@ -1,0 +1,207 @@
+"""The image decoder with everything that no prompt changes done once per window: exact algebra, not an approximation.
+
+- The convolution of concat(up, skip) is conv(up) + conv(skip): the skip half is computed once per window.
+- The fusion maps are linear in the features, so a prompt's mask embedding folds into weights of its own
+  (W_x + Eᵀ W_fusion), and those, with the transposed convolution, into one small convolution (`fold`).
+- The lowest stage sees no prompt.
+- The last stage's normalise, activate and dot run over pieces that stay in the cache; the normalised map at full
+  resolution is never stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from voxtell_dicom.engine.fold import Layout, Triple, fold_bias, fold_weights
+from voxtell_dicom.engine.network.voxtell import VoxTellNetwork
+
+_PIECE_BYTES = 1 << 20  # of a feature map, on a CPU: stays in the second-level cache
+_DOMINANT_MEAN = 64.0  # mean² above this many variances: E[x²] - mean² loses digits, computed in two passes instead
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """A decoder stage that sees the prompt, weights folded."""
+
+    stride: Triple
+    base: torch.Tensor  # (parities · C_out · taps, C_in): the features' part
+    fused: torch.Tensor  # (parities · C_out · taps, heads): the fusion maps' part
+    taps: Triple
+    skip: torch.Tensor  # (C_out, C_skip, 3, 3, 3)
+    conv: torch.Tensor  # (C_out, C_mid, 3, 3, 3), for the bias alone
+    up_bias: torch.Tensor
+    bias: torch.Tensor
+    norm_weight: torch.Tensor
+    norm_bias: torch.Tensor
+    eps: float
+    slope: float
+
+    def weights(self, embedding: torch.Tensor) -> torch.Tensor:
+        """embedding: (heads, C_in) of one prompt. Returns its convolution's weights, channels-last."""
+        folded = torch.addmm(self.base, self.fused, embedding.to(self.base.dtype))
+        return folded.view(-1, *self.taps, self.base.shape[1]).permute(0, 4, 1, 2, 3)
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all prompts of a window share."""
+
+    lowest: torch.Tensor  # (z + 2, y + 2, x + 2, C): the lowest stage's features with their border
+    skips: list[torch.Tensor]  # per further stage, rows (positions, parities · C)
+    layouts: list[Layout]
+
+
+def can_be_folded(network: VoxTellNetwork) -> bool:
+    """Whether the decoder is built as v1.1's: one 3³ convolution a stage, instance norm, leaky ReLU, strides 1 or 2."""
+    for up, stage in zip(network.decoder.transpconvs, network.decoder.stages, strict=True):
+        blocks: Any = stage.convs
+        if [type(m) for block in blocks for m in block.all_modules] != [nn.Conv3d, nn.InstanceNorm3d, nn.LeakyReLU]:
+            return False
+        conv, norm, stride = blocks[0].conv, blocks[0].norm, up.stride
+        if conv.kernel_size != (3, 3, 3) or not norm.affine or not set(stride) <= {1, 2}:  # type: ignore[arg-type]
+            return False
+    return all(network.decoder.fused[:-1])
+
+
+class FastDecoder:
+    """`ImageDecoder` for many prompts over one window."""
+
+    def __init__(self, network: VoxTellNetwork, dtype: torch.dtype = torch.float32) -> None:
+        """network: with its weights, on its device; `can_be_folded`. dtype: of weights and features."""
+        decoder = network.decoder
+        self._dtype = dtype
+        self._lowest = (decoder.transpconvs[0], decoder.stages[0])
+        self._stages = [
+            _folded(up, stage, network.sizes.mask_heads, dtype)
+            for up, stage in zip(decoder.transpconvs[1:], decoder.stages[1:], strict=True)
+        ]
+        self._bias_maps: dict[tuple[int, Triple], torch.Tensor] = {}
+
+    def share(self, skips: Sequence[torch.Tensor]) -> Shared:
+        """skips: encoder features of one window, full resolution first, each (1, C, z, y, x)."""
+        up, stage = self._lowest
+        x = stage(torch.cat((up(skips[-1]), skips[-2]), dim=1)).to(self._dtype)
+        lowest = F.pad(x[0].permute(1, 2, 3, 0), (0, 0, 1, 1, 1, 1, 1, 1)).contiguous()
+        layouts, rows = [], []
+        low = _triple(x.shape[2:])
+        for index, folded in enumerate(self._stages):
+            layout = Layout(low, folded.stride)
+            skip = skips[-3 - index].to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
+            half = F.conv3d(skip, folded.skip, folded.bias.to(self._dtype), padding=1)[0]
+            half += self._bias_map(index, layout.fine)
+            rows.append(layout.rows(half.permute(1, 2, 3, 0)))
+            layouts.append(layout)
+            low = layout.fine
+        return Shared(lowest, rows, layouts)
+
+    def logits(self, shared: Shared, embeddings: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """embeddings: full resolution first, each (N, heads, C). Yields each prompt's logits (z, y, x), float32."""
+        for n in range(embeddings[0].shape[0]):
+            x = shared.lowest
+            last = len(self._stages) - 1
+            for i, (stage, layout, skip) in enumerate(zip(self._stages, shared.layouts, shared.skips, strict=True)):
+                weights = stage.weights(embeddings[last + 1 - i][n])
+                y = F.conv3d(x.permute(3, 0, 1, 2)[None], weights)
+                rows = y.permute(0, 2, 3, 4, 1).reshape(skip.shape)
+                layout.clear_outside(rows)
+                scale, shift = _add_and_measure(rows, skip, stage, layout)
+                if i < last:
+                    _normalise(rows, scale, shift, stage.slope)
+                    x = layout.padded(rows)
+                else:
+                    dotted = _normalise_and_dot(rows, scale, shift, stage.slope, embeddings[0][n, 0])
+                    yield layout.inside(layout.interleave(dotted))[..., 0]
+
+    def _bias_map(self, index: int, shape: Triple) -> torch.Tensor:
+        key = (index, shape)
+        if key not in self._bias_maps:
+            stage = self._stages[index]
+            self._bias_maps[key] = fold_bias(stage.up_bias, stage.conv, shape).to(self._dtype)
+        return self._bias_maps[key]
+
+
+def _folded(up: Any, stage: nn.Module, heads: int, dtype: torch.dtype) -> _Stage:
+    blocks: Any = stage.convs
+    block = blocks[0]
+    conv, norm = block.conv, block.norm
+    out = conv.out_channels
+    stride = _triple(up.stride)
+    folded = fold_weights(up.weight, conv.weight[:, :out], stride).to(dtype)
+    flat = folded.flatten(0, -2)
+    zeros = torch.zeros(out, device=flat.device)
+    return _Stage(
+        stride=stride,
+        base=flat[:, :-heads].contiguous(),
+        fused=flat[:, -heads:].contiguous(),
+        taps=_triple(folded.shape[4:7]),
+        skip=conv.weight[:, out:].to(dtype).contiguous(memory_format=torch.channels_last_3d),
+        conv=conv.weight[:, :out],
+        up_bias=zeros if up.bias is None else up.bias,
+        bias=zeros if conv.bias is None else conv.bias,
+        norm_weight=norm.weight,
+        norm_bias=norm.bias,
+        eps=norm.eps,
+        slope=block.nonlin.negative_slope,
+    )
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    z, y, x = values
+    return int(z), int(y), int(x)
+
+
+def _pieces(rows: torch.Tensor) -> Iterator[slice]:
+    step = rows.shape[0]
+    if rows.device.type == "cpu":
+        step = max(1, _PIECE_BYTES // (rows.shape[1] * rows.element_size()))
+    return (slice(start, start + step) for start in range(0, rows.shape[0], step))
+
+
+def _add_and_measure(
+    rows: torch.Tensor, skip: torch.Tensor, stage: _Stage, layout: Layout
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add the skip half to `rows` in place; return instance norm's scale and shift per column, both float32."""
+    channels = rows.shape[1] // layout.parities
+    total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
+    squares = torch.zeros_like(total)
+    for piece in _pieces(rows):
+        part = rows[piece]
+        part += skip[piece]
+        wide = part.float()
+        total += wide.sum(0)
+        squares += (wide * wide).sum(0)
+    count = layout.fine[0] * layout.fine[1] * layout.fine[2]
+    mean = total.view(-1, channels).sum(0) / count
+    variance = squares.view(-1, channels).sum(0) / count - mean.square()
+    lossy = torch.nonzero(mean.square() > _DOMINANT_MEAN * variance).flatten()
+    if lossy.numel():
+        values = rows.view(-1, channels)[layout.is_inside.to(rows.device)][:, lossy]
+        variance[lossy] = (values.double() - mean[lossy]).square().mean(0)
+    scale = stage.norm_weight.double() / (variance + stage.eps).sqrt()
+    shift = stage.norm_bias.double() - mean * scale
+    return scale.float().repeat(layout.parities), shift.float().repeat(layout.parities)
+
+
+def _normalise(rows: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, slope: float) -> None:
+    for piece in _pieces(rows):
+        part = rows[piece]
+        part.copy_(F.leaky_relu_(torch.addcmul(shift, part, scale), slope))
+
+
+def _normalise_and_dot(
+    rows: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, slope: float, embedding: torch.Tensor
+) -> torch.Tensor:
+    """Returns (positions, parities) float32: the dot product of each normalised, activated voxel with `embedding`."""
+    embedding = embedding.float()
+    parities = rows.shape[1] // embedding.shape[0]
+    out = torch.empty(rows.shape[0], parities, device=rows.device)
+    for piece in _pieces(rows):
+        part = F.leaky_relu_(torch.addcmul(shift, rows[piece], scale), slope)
+        torch.mv(part.reshape(-1, embedding.shape[0]), embedding, out=out[piece].view(-1))
+    return out
