@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -58,10 +59,16 @@ def test_wrong_usage_is_two(words: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_wrong_file_is_two_and_one_line(tmp_path: pytest.TempPathFactory) -> None:
+def test_wrong_file_is_two_and_one_line(tmp_path: Path) -> None:
     done = run("check", "-c", f"{tmp_path}/absent.yaml")
     assert done.returncode == 2
     assert done.stderr == f"voxtell-dicom: {tmp_path}/absent.yaml: cannot be read: No such file or directory\n"
+
+
+def test_phantom_says_what_it_wrote(tmp_path: Path) -> None:
+    done = run("phantom", str(tmp_path), "--json")
+    report = assert_documented("voxtell-dicom phantom", done.stdout)
+    assert len(list(Path(report["series"]).glob("*.dcm"))) == report["instances"]
 
 
 def test_which_errors_are_bad_input() -> None:

@@ -19,6 +19,9 @@ app = typer.Typer()
 @app.command()
 def check(
     config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml of the node.")] = Path("config/node.yaml"),
+    send_test_seg: Annotated[
+        str | None, typer.Option(metavar="PEER", help="Send a marked test SEG (of a phantom) to this peer, too.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
 ) -> None:
     """Check node.yaml and ask each peer whether it is there. Exit 1 if one does not answer, 2 if the file is wrong."""
@@ -27,6 +30,10 @@ def check(
 
     settings = load_config(config)
     answers = [_model(settings), *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items())]
+    if send_test_seg is not None:
+        from voxtell_dicom.cli.connection import send_test_seg as send
+
+        answers.append(send(send_test_seg, settings))
     if as_json:
         report = {"config": str(config), "rules": len(settings.rules), "checks": [asdict(answer) for answer in answers]}
         typer.echo(json.dumps(report, indent=2))

@@ -59,7 +59,7 @@ def choose(rule: Rule, index: int, candidates: Sequence[Candidate], best: Sequen
     """Rank the volumes of a study for a rule: those that meet it, best first, then the others.
 
     index: the rule's position in node.yaml. best: names of `CRITERIA`, the first decides, the next where it is a tie
-    (equal to 0.01 mm). What is left equal goes by Series Instance UID and volume name, so that the choice is repeatable.
+    (equal to 0.01 mm). What is left equal goes by Series Instance UID and volume name, so that it is repeatable.
     """
     ranked = [_ranked(rule, index, candidate, best) for candidate in candidates]
     standing = sorted((each for each in ranked if each.match.met), key=lambda each: _order(each, best))
