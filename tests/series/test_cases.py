@@ -1,0 +1,53 @@
+"""Every case of the corpus is handled, set aside or refused as its line says; and handled ones are decoded right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.pixels import apply_rescale, pixel_array
+
+from tests.series.cases import CASES, Case
+from voxtell_dicom.errors import Refusal
+from voxtell_dicom.model import Assembly, Mask, SetAside
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.series.volume import load_volume, to_frames
+
+
+def outcome(case: Case, folder: Path) -> Assembly:
+    try:
+        return assemble(case.write(folder))
+    except Refusal as refusal:
+        return Assembly((), (SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True),))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_case(case: Case, tmp_path: Path) -> None:
+    found = outcome(case, tmp_path)
+    assert sorted((volume.name, len(volume.frames)) for volume in found.volumes) == sorted(case.handled)
+    assert sorted(item.code for item in found.set_aside if not item.refused) == sorted(case.set_aside)
+    assert sorted(item.code for item in found.set_aside if item.refused) == sorted(case.refused)
+    said = {warning.split(":")[0] for volume in found.volumes for warning in volume.warnings}
+    assert said == set(case.warnings)
+    for volume in found.volumes:
+        array, keyed = load_volume(volume)
+        assert len(keyed.key) == 64
+        threshold = float(np.median(array)) + 0.01
+        mask = to_frames(Mask.from_array(array > threshold), volume).to_array(volume.grid.shape)
+        assert mask.any()
+        for index, frame in enumerate(volume.frames):  # by pydicom alone
+            ds = pydicom.dcmread(frame.path)
+            assert ds.SOPInstanceUID == frame.sop_instance_uid
+            np.testing.assert_array_equal(mask[index], apply_rescale(pixel_array(ds), ds) > threshold)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.refused], ids=lambda case: case.name)
+def test_refusals_name_the_uid_and_the_tag(case: Case, tmp_path: Path) -> None:
+    for item in outcome(case, tmp_path).set_aside:
+        if item.refused:
+            assert "2.25.1234567890" in item.reason or any(uid in item.reason for uid in item.uids)
+            assert "(0" in item.reason or item.code == "single-slice"
+            assert item.uids
+            assert "T1" not in item.reason.split()  # no Patient ID in a message
