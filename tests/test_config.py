@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from random import Random
 
 import jsonschema
 import pytest
@@ -155,3 +156,38 @@ def test_missing_file_and_binary_file(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"version: 1\n\xff\xfe")
     with pytest.raises(ConfigError, match="is not UTF-8"):
         load_config(tmp_path / "binary.yaml")
+
+
+def test_spoilt_files_never_give_anything_but_a_complaint(tmp_path: Path) -> None:
+    """Random damage: the file is still right, or is refused as a ConfigError that names a line; never a traceback."""
+    random = Random(7)
+    pieces = [
+        "[",
+        "}",
+        ":",
+        "- ",
+        "~",
+        "-1",
+        ".nan",
+        '"',
+        "\n  ",
+        "&a ",
+        "*a",
+        "<<: ",
+        "!!python/name:os",
+        "0x1F",
+        "\x00",
+    ]
+    text = (ROOT / "config/examples/orthanc-autorouting.yaml").read_text()
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("#"))
+    path = tmp_path / "node.yaml"
+    refused: list[str] = []
+    for _ in range(150):
+        place = random.randrange(len(text))
+        path.write_text(text[:place] + random.choice(pieces) + text[place + random.choice((0, 1, 5)) :])
+        try:
+            load_checked(path)
+        except ConfigError as error:
+            refused.append(str(error))
+    assert 20 < len(refused) < 150
+    assert all(line.startswith(f"{path}:") for text in refused for line in text.splitlines())

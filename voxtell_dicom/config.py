@@ -261,6 +261,8 @@ def _reference_problems(source: Source) -> Iterator[Problem]:
         first.setdefault(name, line)
         for position, peer in _items(rule.get("send_to")):
             line = source.line(["rules", index, "send_to", position])
+            if not isinstance(peer, str):
+                continue  # said by its type
             if peer not in peers:
                 hint = nearest(str(peer), map(str, peers)) or f"; known: {', '.join(map(str, peers)) or 'none'}"
                 yield Problem(line, f"rule '{name}' sends to '{peer}', which is not under peers{hint}")
