@@ -533,8 +533,8 @@ def empty_uids() -> Sequence[Dataset]:
 
 @case("Type 2 attributes missing", handled=(("", 6),))
 def type_2_missing() -> Sequence[Dataset]:
-    gone = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber",
-            "ReferringPhysicianName", "Manufacturer", "PatientPosition")  # fmt: skip
+    gone = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName", "Manufacturer"]
+    gone += ["StudyDate", "StudyTime", "StudyID", "AccessionNumber", "PatientPosition"]
     return stack(noise(SHAPE), **dict.fromkeys(gone))
 
 

@@ -29,12 +29,13 @@ def series_in(path: Path, *, calling_ae: str = "", called_ae: str = "") -> list[
     if not groups:
         raise Refusal("no-dicom", f"{path}: no DICOM file in it")
     return [
-        Series(study, series, _version(group), tuple(group), calling_ae, called_ae)
+        Series(study, series, version_of(group), tuple(group), calling_ae, called_ae)
         for (study, series), group in sorted(groups.items())
     ]
 
 
-def _version(instances: list[Instance]) -> str:
+def version_of(instances: list[Instance]) -> str:
+    """The version of a series: a digest over the sorted SOP Instance UIDs."""
     from voxtell_dicom.model import canonical_digest
 
     return canonical_digest(sorted({instance.sop_instance_uid for instance in instances}))
@@ -47,25 +48,31 @@ def headers(paths: list[Path]) -> list[Dataset]:
     return [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
 
 
-def _instances(path: Path) -> Iterator[Instance]:
+def read_instance(file: Path) -> Instance | None:
+    """One file as an instance; None where it is no readable DICOM object (a DICOMDIR is none)."""
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     from voxtell_dicom.model import Instance
 
+    try:
+        found = pydicom.dcmread(file, specific_tags=_TAGS, stop_before_pixels=True)
+    except Exception:  # a broken file raises anything inside the parser
+        return None
+    if "SOPInstanceUID" not in found or file.name == "DICOMDIR":
+        return None
+    return Instance(
+        sop_instance_uid=str(found.SOPInstanceUID),
+        sop_class_uid=str(found.get("SOPClassUID", "")),
+        series_uid=str(found.get("SeriesInstanceUID", "")),
+        study_uid=str(found.get("StudyInstanceUID", "")),
+        path=file,
+        transfer_syntax_uid=str(found.file_meta.get("TransferSyntaxUID", "")),
+    )
+
+
+def _instances(path: Path) -> Iterator[Instance]:
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     for file in files:
-        try:
-            found = pydicom.dcmread(file, specific_tags=_TAGS, stop_before_pixels=True)
-        except (InvalidDicomError, OSError, EOFError):
-            continue
-        if "SOPInstanceUID" not in found or file.name == "DICOMDIR":
-            continue
-        yield Instance(
-            sop_instance_uid=str(found.SOPInstanceUID),
-            sop_class_uid=str(found.get("SOPClassUID", "")),
-            series_uid=str(found.get("SeriesInstanceUID", "")),
-            study_uid=str(found.get("StudyInstanceUID", "")),
-            path=file,
-            transfer_syntax_uid=str(found.file_meta.get("TransferSyntaxUID", "")),
-        )
+        instance = read_instance(file)
+        if instance is not None:
+            yield instance

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
+OBLIQUE = math.cos(math.radians(30))
 WORDS = {
     "plane": "{}",
     "matrix": "{}",
@@ -43,7 +45,7 @@ def describe(keys: Mapping[str, str]) -> str:
 
 
 def plane_of(normal: npt.ArrayLike) -> str:
-    """The plane nearest to a stack with this normal: axial, coronal, sagittal; "oblique …" beyond 5 degrees off it."""
+    """axial, coronal or sagittal where the normal is within 30° of that axis of the patient; else oblique."""
     parts = np.abs(np.asarray(normal, float))
-    word = ("sagittal", "coronal", "axial")[int(np.argmax(parts))]
-    return word if parts.max() > np.cos(np.radians(5)) else f"oblique {word}"
+    leading = int(np.argmax(parts))
+    return ("sagittal", "coronal", "axial")[leading] if parts[leading] >= OBLIQUE else "oblique"

@@ -1,0 +1,52 @@
+"""`inspect` shows what the series room makes of a folder, on screen and for programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from tests.json_page import assert_documented
+from tests.series import cases
+from voxtell_dicom.cli import app
+
+RULES = """
+version: 1
+model: {engine: threshold}
+rules:
+  - {name: soft, when: {Modality: CT, ConvolutionKernel: B30f}, prompts: ["> 300"]}
+"""
+
+
+def inspect(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["inspect", *arguments])
+    assert result.exit_code == code, result.output
+    return result.stdout if code == 0 else result.output
+
+
+def test_json(tmp_path: Path) -> None:
+    by_name = {case.name: case for case in cases.CASES}
+    by_name["kernels"].write(tmp_path / "data")
+    (tmp_path / "data" / "README.txt").write_text("no DICOM")
+    (tmp_path / "data" / "cut.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\x02\0\0")
+    (tmp_path / "node.yaml").write_text(RULES)
+    output = inspect(str(tmp_path / "data"), "--json", "-c", str(tmp_path / "node.yaml"))
+    soft, sharp, cut = assert_documented("voxtell-dicom inspect", output)
+    assert (soft["volume"], soft["rules"]) == ("kernel B30f", ["soft"])
+    assert (sharp["volume"], sharp["rules"]) == ("kernel B70f", [])
+    assert soft["shape"] == [6, 24, 20]
+    assert soft["spacing_mm"] == [2.0, 1.0, 1.0]
+    assert (soft["plane"], soft["status"], soft["tilt_degrees"]) == ("axial", "handled", 0.0)
+    assert (cut["status"], cut["code"]) == ("refused", "unreadable")
+    assert "cut.dcm" in cut["reason"]
+
+
+def test_table(tmp_path: Path) -> None:
+    next(case for case in cases.CASES if case.name == "gantry-tilt").write(tmp_path)
+    output = inspect(str(tmp_path))
+    assert "18.4°" in output
+    assert "1 volume(s) handled" in output
+
+
+def test_folder_without_dicom(tmp_path: Path) -> None:
+    assert "no DICOM file" in inspect(str(tmp_path), code=2)

@@ -1,0 +1,62 @@
+"""A folder read for `inspect` and `verify`: its series, with progress, and the DICOM files that cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from voxtell_dicom.model import Series
+    from voxtell_dicom.series.report import Row
+
+LARGE = 200  # files from which on progress is shown
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What lies in a folder."""
+
+    series: tuple[Series, ...]
+    unreadable: tuple[Path, ...]  # begin like DICOM files, but cannot be read as such
+
+
+def scan(path: Path) -> Scan:
+    """The DICOM files below a path by series; other files are passed over. Raises Refusal where there are none."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from voxtell_dicom.cli.folder import read_instance, version_of
+    from voxtell_dicom.errors import Refusal
+    from voxtell_dicom.model import Instance, Series
+
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    groups: dict[tuple[str, str], list[Instance]] = {}
+    unreadable: list[Path] = []
+    with Progress(console=Console(stderr=True), transient=True, disable=len(files) < LARGE) as progress:
+        for file in progress.track(files, description="reading headers"):
+            instance = read_instance(file)
+            if instance is not None:
+                groups.setdefault((instance.study_uid, instance.series_uid), []).append(instance)
+            elif file.name != "DICOMDIR" and _looks_like_dicom(file):
+                unreadable.append(file)
+    if not groups and not unreadable:
+        raise Refusal("no-dicom", f"{path}: no DICOM file in it")
+    series = [Series(study, uid, version_of(group), tuple(group)) for (study, uid), group in sorted(groups.items())]
+    return Scan(tuple(series), tuple(unreadable))
+
+
+def unreadable_rows(found: Scan) -> Iterator[Row]:
+    """A refused row for each file that cannot be read."""
+    from voxtell_dicom.model import Series, SetAside
+    from voxtell_dicom.series.report import aside_row
+
+    for file in found.unreadable:
+        reason = f"{file.name}: begins like a DICOM file, but cannot be read: damaged or cut short"
+        yield aside_row(Series("", "", "", ()), SetAside("unreadable", reason, refused=True))
+
+
+def _looks_like_dicom(file: Path) -> bool:
+    with file.open("rb") as content:
+        return content.read(132)[128:] == b"DICM"

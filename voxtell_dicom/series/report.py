@@ -1,0 +1,98 @@
+"""What the series room made of a series, as rows for `inspect` and `verify`: a volume each, or what was left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from voxtell_dicom.errors import Refusal
+from voxtell_dicom.model import Assembly, Series, SetAside, Vector, Volume
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.series.names import plane_of
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report. `shape`: (frames, rows, columns); `spacing_mm`: between frames, rows, columns."""
+
+    study_uid: str
+    series_uid: str
+    volume: str
+    modality: str
+    plane: str
+    shape: tuple[int, int, int] | None
+    spacing_mm: Vector | None
+    tilt_degrees: float | None
+    status: str  # handled | set_aside | refused
+    code: str
+    reason: str
+    instances: int
+    warnings: tuple[str, ...] = ()
+
+    def data(self) -> dict[str, Any]:
+        """As JSON-able data."""
+        return asdict(self)
+
+
+def rows_of(series: Series) -> Iterator[tuple[Row, Volume | None]]:
+    """The rows of one series, each with its volume where it is one. Never raises Refusal: that is a row, too."""
+    try:
+        assembly = assemble(series)
+    except Refusal as refusal:
+        everything = tuple(instance.sop_instance_uid for instance in series.instances)
+        assembly = Assembly((), (SetAside(refusal.code, str(refusal), everything, refused=True),))
+    for volume in assembly.volumes:
+        yield volume_row(volume), volume
+    for item in assembly.set_aside:
+        yield aside_row(series, item), None
+
+
+def volume_row(volume: Volume) -> Row:
+    """The row of a volume that is handled."""
+    grid = volume.grid
+    return Row(
+        study_uid=volume.study_uid,
+        series_uid=volume.series_uid,
+        volume=volume.name,
+        modality=volume.modality,
+        plane=plane_of(grid.normal),
+        shape=grid.shape,
+        spacing_mm=grid.spacing_mm,
+        tilt_degrees=tilt_degrees(volume),
+        status="handled",
+        code="",
+        reason="",
+        instances=len({frame.sop_instance_uid for frame in volume.frames}),
+        warnings=volume.warnings,
+    )
+
+
+def aside_row(series: Series, item: SetAside) -> Row:
+    """The row of something that is not part of a volume, or was refused."""
+    return Row(
+        study_uid=series.study_uid,
+        series_uid=series.series_uid,
+        volume="",
+        modality="",
+        plane="",
+        shape=None,
+        spacing_mm=None,
+        tilt_degrees=None,
+        status="refused" if item.refused else "set_aside",
+        code=item.code,
+        reason=item.reason,
+        instances=max(len(item.uids), 1),
+    )
+
+
+def tilt_degrees(volume: Volume) -> float:
+    """The angle between the slice normal and the line through first and last position; 0 where no tilt is undone."""
+    if volume.canvas == volume.grid.shape:
+        return 0.0
+    along = np.array(volume.frames[-1].position_mm) - np.array(volume.frames[0].position_mm)
+    depth = float(along @ np.array(volume.grid.normal))
+    return math.degrees(math.atan2(math.sqrt(max(float(along @ along) - depth**2, 0.0)), depth))
