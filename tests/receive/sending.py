@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
@@ -31,10 +34,18 @@ def echoscu(port: int, calling: str = "CT1", called: str = "VOXTELL") -> subproc
 def encode(dataset: Dataset, syntax: str | None = None) -> bytes:
     """The dataset as it goes over the wire, in its own transfer syntax or in a native one."""
     uid = UID(syntax or dataset.file_meta.TransferSyntaxUID)
+    if not uid.is_little_endian:  # pydicom leaves swapping 16-bit pixels to the caller
+        dataset = copy.deepcopy(dataset)
+        dataset.PixelData = np.frombuffer(dataset.PixelData, np.uint16).byteswap().tobytes()
     stream = DicomBytesIO()
     stream.is_implicit_VR, stream.is_little_endian = uid.is_implicit_VR, uid.is_little_endian
     write_dataset(stream, dataset)
     return stream.getvalue()
+
+
+def deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packer.compress(data) + packer.flush()
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -11,16 +10,11 @@ from pydicom.sequence import Sequence
 from pydicom.uid import RLELossless
 
 from tests.receive.receiving import make_slice
-from tests.receive.sending import encode
+from tests.receive.sending import deflate, encode
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.receive.arrival import read_arrival
 
 IMPLICIT, EXPLICIT, BIG, DEFLATED = (f"1.2.840.10008.1.2{end}" for end in ("", ".1", ".2", ".1.99"))
-
-
-def deflate(data: bytes) -> bytes:
-    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    return packer.compress(data) + packer.flush()
 
 
 def rich_slice() -> Dataset:
@@ -76,6 +70,14 @@ def test_garbage_is_refused() -> None:
     for broken in (b"", b"\0", b"\xff" * 1000, data[::-1], b"GET / HTTP/1.1\r\n" * 20):
         with pytest.raises(Refusal):
             read_arrival(broken, EXPLICIT)
+
+
+def test_a_broken_character_set_does_not_matter() -> None:
+    ds = make_slice("1.2.3", 1, PatientID="P1")
+    data = encode(ds).replace(b"P1", b"P\xe4")
+    for charset in (b"\xff\xfe", b"ISO_IR 999", b"ISO_IR 192", b""):
+        head = b"\x08\0\x05\0CS" + len(charset).to_bytes(2, "little") + charset
+        assert read_arrival(head + data, EXPLICIT).patient_id.startswith("P")
 
 
 @pytest.mark.parametrize("keyword", ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import JPEG2000Lossless
 
 from tests.receive.receiving import make_series, make_slice
-from tests.receive.sending import association, encode, send
+from tests.receive.sending import association, deflate, encode, send
 from voxtell_dicom.config import Receive
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
 from voxtell_dicom.receive.arrival import Sender, read_arrival
@@ -103,6 +103,19 @@ def test_bits_above_bits_stored_are_no_pixels(spool):
     ds.PixelData = (values | 0x8000).tobytes()
     store(spool, ds)
     assert store(spool, compressed) == "same"
+
+
+@pytest.mark.parametrize("ending", ["", ".2", ".1.99"])
+def test_another_native_transfer_syntax_is_the_same(spool, ending):
+    ds = make_slice("1.2.3", 1, OtherPatientIDs=["A", "B"], WindowCenter=[40, 60])
+    ds.private_block(0x0009, "ACME", create=True).add_new(1, "US", 7)
+    store(spool, ds)
+    data = encode(ds, f"1.2.840.10008.1.2{'.1' if ending == '.1.99' else ending}")
+    if ending == ".1.99":
+        data = deflate(data)
+    assert spool.store(read_arrival(data, f"1.2.840.10008.1.2{ending}"), SENDER) == "same"
+    (instance,) = spool.series("1.2.3").instances
+    assert (pydicom.dcmread(instance.path).pixel_array == ds.pixel_array).all()
 
 
 def test_pixels_that_cannot_be_decoded_are_not_taken_for_the_same(spool):

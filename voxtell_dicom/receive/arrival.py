@@ -21,6 +21,7 @@ from voxtell_dicom.errors import Refusal
 
 MANUFACTURER = "voxtell-dicom"  # (0008,0070) of our own results
 
+_CHARACTER_SET = 0x00080005
 _ROWS = 0x00280010
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _ITEM, _ITEMS_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
@@ -167,10 +168,14 @@ def _text(elements: dict[int, Any], tag: int) -> str:
     if raw is None or not isinstance(raw.value, bytes):
         return ""
     value = raw.value
-    if not value.isascii():
-        charset = _text(elements, 0x00080005).split("\\")
-        value = value.decode(convert_encodings([name.strip() for name in charset])[0], "replace").encode()
-    return str(value.decode()).rstrip("\0 ").lstrip(" ")
+    if not value.isascii() and tag != _CHARACTER_SET:
+        charset = _text(elements, _CHARACTER_SET).split("\\")
+        try:
+            encoding = convert_encodings([name.strip() for name in charset])[0]
+        except (LookupError, ValueError):
+            encoding = "latin-1"
+        value = value.decode(encoding, "replace").encode()
+    return str(value.decode("utf-8", "replace")).rstrip("\0 ").lstrip(" ")
 
 
 def _number(elements: dict[int, Any], tag: int, default: int) -> int:
@@ -185,8 +190,9 @@ def _is_own(elements: dict[int, Any]) -> bool:
         return True
     if 0x0018A001 not in elements:
         return False
-    dataset = Dataset({BaseTag(0x0018A001): elements[0x0018A001]})  # Contributing Equipment Sequence
-    return any(
-        str(item.get("Manufacturer", "")).strip().casefold() == MANUFACTURER
-        for item in dataset.ContributingEquipmentSequence
-    )
+    dataset = Dataset({BaseTag(0x0018A001): elements[0x0018A001]})
+    try:
+        items = list(dataset.ContributingEquipmentSequence)
+    except Exception as error:  # whatever a corrupt sequence makes the parser raise
+        raise Refusal("unreadable", f"Contributing Equipment Sequence (0018,A001) is corrupt: {error}") from error
+    return any(str(item.get("Manufacturer", "")).strip().casefold() == MANUFACTURER for item in items)

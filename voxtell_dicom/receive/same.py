@@ -15,6 +15,7 @@ from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
 from pydicom.pixels.utils import pixel_array
+from pydicom.tag import BaseTag
 
 from voxtell_dicom.errors import Refusal
 
@@ -58,12 +59,15 @@ def compare(old: BinaryIO, new: BinaryIO, uid: str) -> str:
 
     Raises Refusal ``instance-conflict`` where content differs, or cannot be decoded to show that it does not.
     """
-    before, after = dcmread(old), dcmread(new)
-    for keyword in _CONTENT:
-        if before.get(keyword) != after.get(keyword):
-            raise _conflict(uid, f"{keyword} differs")
+    try:
+        before, after = dcmread(old), dcmread(new)
+        different = [keyword for keyword in _CONTENT if before.get(keyword) != after.get(keyword)]
+    except Exception as error:  # whatever a broken value makes the parser raise
+        raise _conflict(uid, f"it cannot be read to compare it ({error})") from error
+    if different:
+        raise _conflict(uid, f"{', '.join(different)} differs")
     _compare_pixels(before, after, uid)
-    return SAME if _headers(before) == _headers(after) else HEADERS
+    return SAME if _same_headers(before, after) else HEADERS
 
 
 def _compare_pixels(before: FileDataset, after: FileDataset, uid: str) -> None:
@@ -92,16 +96,25 @@ def _stored_values(dataset: FileDataset) -> npt.NDArray[Any]:
     return pixels
 
 
-def _headers(dataset: FileDataset) -> dict[int, Any]:
-    """All but pixels and form, undecoded where pydicom has not decoded it. A false difference does no harm."""
+def _same_headers(before: FileDataset, after: FileDataset) -> bool:
+    """All but pixels and form. A false difference does no harm: the newest copy is kept then, with the same content."""
     left_out = {tag_for_keyword(keyword) for keyword in _FORM}
-    found = {}
-    for tag in list(dataset.keys()):
-        if tag.group >= 0x7FE0 or tag.element == 0 or int(tag) in left_out:
-            continue
-        value = dataset.get_item(tag).value
-        found[int(tag)] = value.rstrip(b"\0 ") if isinstance(value, bytes) else value
-    return found
+    tags = [
+        {tag for tag in dataset.keys() if tag.group < 0x7FE0 and tag.element and int(tag) not in left_out}  # noqa: SIM118
+        for dataset in (before, after)
+    ]
+    return tags[0] == tags[1] and all(_same_value(before, after, tag) for tag in tags[0])
+
+
+def _same_value(before: FileDataset, after: FileDataset, tag: BaseTag) -> bool:
+    """Undecoded where that is enough."""
+    values = [dataset.get_item(tag).value for dataset in (before, after)]
+    if all(isinstance(value, bytes) for value in values) and values[0].rstrip(b"\0 ") == values[1].rstrip(b"\0 "):
+        return True
+    try:
+        return bool(before[tag].value == after[tag].value)
+    except Exception:  # whatever a broken value makes the parser raise
+        return False
 
 
 def _conflict(uid: str, why: str) -> Refusal:

@@ -58,7 +58,8 @@ class Spool:
         self._stripes = [threading.Lock() for _ in range(64)]
         self._low = False
         try:
-            self._series_folder.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(mode=0o750, parents=True, exist_ok=True)  # patient data: not for everybody on the machine
+            self._series_folder.mkdir(exist_ok=True)
             self._held = os.open(self.root / "lock", os.O_RDONLY | os.O_CREAT, 0o640)
             self._hold()
             shutil.rmtree(self._incoming, ignore_errors=True)
