@@ -158,6 +158,30 @@ def test_a_restart_finds_everything_again(tmp_path):
     again.close()
 
 
+def test_a_damaged_disk_costs_no_more_than_what_is_damaged(tmp_path):
+    spool = open_spool(tmp_path)
+    series = make_series(3, "1.2.3")
+    for ds in series:
+        store(spool, ds)
+    spool.note_end(SENDER, ["1.2.3"], released=True)
+    spool.take("1.2.3", "v1")
+    spool.take("1.2.3", "v2")
+    first, second, _ = (instance.path for instance in spool.series("1.2.3").instances)
+    spool.close()
+    first.write_bytes(bytes(4096))
+    second.write_bytes(second.read_bytes()[:200])
+    journal = tmp_path / "taken.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b"v1", b"\0\0"))
+    (tmp_path / "series" / first.parent.name / "associations.jsonl").write_bytes(b"\0\0\0\n")
+    again = open_spool(tmp_path)
+    assert [i.sop_instance_uid for i in again.series("1.2.3").instances] == ["1.2.3.3"]
+    assert again.kept("1.2.3").lost  # how its association ended is no longer known
+    assert not again.is_taken("1.2.3", "v1")
+    assert again.is_taken("1.2.3", "v2")
+    assert [store(again, ds) for ds in series] == ["new", "new", "same"]
+    again.close()
+
+
 def test_what_never_starts_work_is_kept_but_is_no_version(tmp_path):
     also = "1.2.840.10008.5.1.4.1.1.7"
     spool = open_spool(tmp_path / "plain")
