@@ -18,7 +18,7 @@ def configure_logs(*, json: bool = False, level: int = logging.INFO) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s %(message)s")
     for name in ("pynetdicom", "pydicom", "highdicom", "dicomweb_client", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\\..*")  # their text quotes values: patient data
+    warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\..*")  # their text quotes values: patient data
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
