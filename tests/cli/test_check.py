@@ -80,6 +80,18 @@ def test_a_peer_that_refuses_us_says_why(tmp_path: Path) -> None:
     assert "does the peer know the AE title VOXTELL?" in states(done)["pacs"][1]
 
 
+@pytest.mark.parametrize(("prompt", "state"), [("> 300", "ok"), ("liver", "failed")])
+def test_prompts_that_the_engine_cannot_run(tmp_path: Path, prompt: str, state: str) -> None:
+    path = tmp_path / "node.yaml"
+    rules = json.dumps([{"name": "r", "when": {"Modality": "CT"}, "prompts": [prompt]}])
+    path.write_text(f"version: 1\nmodel: {{engine: threshold}}\nrules: {rules}\n")
+    done = CliRunner().invoke(app, ["check", "-c", str(path), "--load-model", "--json"])
+    assert done.exit_code == (1 if state == "failed" else 0), done.output
+    found, message = states(done)["prompts"]
+    assert found == state
+    assert (prompt in message) == (state == "failed")
+
+
 def test_model_that_is_not_there(tmp_path: Path) -> None:
     done = check(tmp_path, {}, "--json", model=json.dumps({"directory": str(tmp_path)}))
     assert done.exit_code == 1

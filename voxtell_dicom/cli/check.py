@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +21,9 @@ app = typer.Typer()
 @app.command()
 def check(
     config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml of the node.")] = Path("config/node.yaml"),
+    load_model: Annotated[
+        bool, typer.Option("--load-model", help="Load the model, too, and check that it can run every prompt.")
+    ] = False,
     send_test_seg: Annotated[
         str | None, typer.Option(metavar="PEER", help="Send a marked test SEG (of a phantom) to this peer, too.")
     ] = None,
@@ -26,10 +31,14 @@ def check(
 ) -> None:
     """Check node.yaml and ask each peer whether it is there. Exit 1 if one does not answer, 2 if the file is wrong."""
     from voxtell_dicom.cli.peers import ask
+    from voxtell_dicom.observe.logs import configure_logs
     from voxtell_dicom.rules import load_config
 
+    configure_logs(level=logging.WARNING)
     settings = load_config(config)
     answers = [_model(settings), *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items())]
+    if load_model:
+        answers.append(_prompts(settings))
     if send_test_seg is not None:
         from voxtell_dicom.cli.connection import send_test_seg as send
 
@@ -55,6 +64,28 @@ def _model(settings: Config) -> Answer:
     if missing is not None:
         return Answer("model", "directory", str(directory), "failed", f"there is no {missing.name} in it", 0)
     return Answer("model", "directory", str(directory), "ok", "is there", 0)
+
+
+def _prompts(settings: Config) -> Answer:
+    """Whether the engine loads, and can run every prompt of every rule."""
+    from voxtell_dicom.cli.peers import Answer
+    from voxtell_dicom.errors import VoxtellDicomError
+    from voxtell_dicom.rules import prompts
+    from voxtell_dicom.workflow.workers import WorkerPool
+
+    began, identity = time.monotonic(), ""
+    texts = list(dict.fromkeys(prompt.text for rule in settings.rules for prompt in prompts(rule)))
+    pool = WorkerPool(settings.model)
+    try:
+        identity = pool.identity()
+        unknown = pool.unknown(texts)
+        state = "failed" if unknown else "ok"
+        message = f"unknown: {', '.join(unknown)}" if unknown else f"can run all {len(texts)}"
+    except VoxtellDicomError as error:
+        state, message = "failed", str(error)
+    finally:
+        pool.stop()
+    return Answer("prompts", "engine", identity, state, message, round(1000 * (time.monotonic() - began)))
 
 
 def _show(answers: list[Answer]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -50,7 +51,9 @@ def segment(
     Exit code 0 also where nothing was found (the output says so), 1 where a series was refused, 2 where all were.
     """
     from voxtell_dicom.cli.folder import series_in
+    from voxtell_dicom.observe.logs import configure_logs
 
+    configure_logs(level=logging.WARNING)
     settings = _settings(model, engine, bank, device, name, prompt)
     series = series_in(dicom_dir)
     results: list[dict[str, Any]] = []
