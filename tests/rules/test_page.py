@@ -1,0 +1,35 @@
+"""docs/rules.md says what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from voxtell_dicom.config import Source
+from voxtell_dicom.rules import problems
+from voxtell_dicom.rules.keywords import FACTS, VOLUME_FACTS, VOLUME_VALUES
+
+PAGE = (Path(__file__).parents[2] / "docs/rules.md").read_text(encoding="utf-8")
+
+
+def test_the_example_is_right() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert problems(Source(example, "rules.md")) == []
+
+
+def test_every_condition_written_there_is_right() -> None:
+    written = [line.split("|")[1] for line in PAGE.splitlines() if re.match(r"\| `[A-Z]", line)]
+    assert len(written) == 5
+    for cell in written:
+        condition = cell.split("`")[1]
+        text = f"rules:\n  - when:\n      Modality: CT\n      {condition}\n".replace(
+            "      Modality: CT\n      Mod", "      Mod"
+        )
+        assert problems(Source(text, "rules.md")) == [], condition
+
+
+def test_every_fact_is_there() -> None:
+    for name in [*FACTS, *VOLUME_FACTS]:
+        assert f"`{name}`" in PAGE
+    for value in (value for values in VOLUME_VALUES.values() for value in values):
+        assert value in PAGE
