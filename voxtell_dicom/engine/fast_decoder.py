@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from voxtell_dicom.engine.cpu import conv3d
 from voxtell_dicom.engine.fold import Layout, Triple, fold_bias, fold_weights
 from voxtell_dicom.engine.network.voxtell import VoxTellNetwork
 
@@ -61,10 +62,15 @@ def can_be_folded(network: VoxTellNetwork) -> bool:
     """Whether the decoder is built as v1.1's: one 3³ convolution a stage, instance norm, leaky ReLU, strides 1 or 2."""
     for up, stage in zip(network.decoder.transpconvs, network.decoder.stages, strict=True):
         blocks: Any = stage.convs
-        if [type(m) for block in blocks for m in block.all_modules] != [nn.Conv3d, nn.InstanceNorm3d, nn.LeakyReLU]:
+        if len(blocks) != 1 or [*map(type, blocks[0].all_modules)][1:] != [nn.InstanceNorm3d, nn.LeakyReLU]:
             return False
-        conv, norm, stride = blocks[0].conv, blocks[0].norm, up.stride
-        if conv.kernel_size != (3, 3, 3) or not norm.affine or not set(stride) <= {1, 2}:  # type: ignore[arg-type]
+        conv, norm, stride = blocks[0].conv, blocks[0].norm, _triple(up.stride)  # type: ignore[arg-type]
+        if (
+            not isinstance(conv, nn.Conv3d)
+            or conv.kernel_size != (3, 3, 3)
+            or not norm.affine
+            or not set(stride) <= {1, 2}
+        ):
             return False
     return all(network.decoder.fused[:-1])
 
@@ -93,7 +99,7 @@ class FastDecoder:
         for index, folded in enumerate(self._stages):
             layout = Layout(low, folded.stride)
             skip = skips[-3 - index].to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
-            half = F.conv3d(skip, folded.skip, folded.bias.to(self._dtype), padding=1)[0]
+            half = conv3d(skip, folded.skip, folded.bias.to(self._dtype), padding=(1, 1, 1))[0]
             half += self._bias_map(index, layout.fine)
             rows.append(layout.rows(half.permute(1, 2, 3, 0)))
             layouts.append(layout)
@@ -107,7 +113,7 @@ class FastDecoder:
             last = len(self._stages) - 1
             for i, (stage, layout, skip) in enumerate(zip(self._stages, shared.layouts, shared.skips, strict=True)):
                 weights = stage.weights(embeddings[last + 1 - i][n])
-                y = F.conv3d(x.permute(3, 0, 1, 2)[None], weights)
+                y = conv3d(x.permute(3, 0, 1, 2)[None], weights)
                 rows = y.permute(0, 2, 3, 4, 1).reshape(skip.shape)
                 layout.clear_outside(rows)
                 scale, shift = _add_and_measure(rows, skip, stage, layout)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
+from voxtell_dicom.engine.cpu import use_direct_convolutions
 from voxtell_dicom.engine.fast_decoder import FastDecoder, can_be_folded
 from voxtell_dicom.engine.network import VoxTellNetwork
 
@@ -19,6 +20,8 @@ class WindowModel:
         self.device = device
         self._half = device.type == "cuda"
         self._fast = None
+        if not exact and device.type == "cpu":
+            use_direct_convolutions(network.encoder)
         if not exact and can_be_folded(network):
             with torch.inference_mode():
                 self._fast = FastDecoder(network, torch.float16 if self._half else torch.float32)
