@@ -1,0 +1,76 @@
+"""A Part 10 file written once: head by pydicom, the long sequences and the pixels as bytes, then fsync and rename."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_dataset, write_file_meta_info
+from pydicom.uid import ExplicitVRLittleEndian
+
+from voxtell_dicom.encode.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+
+
+def write_once(path: Path, ds: Dataset, tail: Iterable[bytes | memoryview] = ()) -> str:
+    """Write `ds` and then `tail` (encoded elements whose tags come after all of `ds`) atomically.
+
+    Returns the SHA-256 (hex) of the file. The file appears whole or not at all; an existing one is never replaced:
+    then its own digest is returned. Raises OSError as the file system does.
+    """
+    head = _head(ds)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    digest = hashlib.sha256()
+    try:
+        with temporary.open("wb") as file:
+            for chunk in (head, *tail):
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)  # unlike a rename, this does not replace what another process has just written
+            _sync_folder(path.parent)
+            return digest.hexdigest()
+        return file_digest(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _head(ds: Dataset) -> bytes:
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = ds.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION
+    buffer = DicomBytesIO()
+    buffer.write(b"\0" * 128 + b"DICM")
+    write_file_meta_info(buffer, meta, enforce_standard=True)
+    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    write_dataset(buffer, ds, parent_encoding=ds.get("SpecificCharacterSet", "iso8859"))
+    return buffer.getvalue()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,93 @@
+"""Words and numbers that a radiologist sees, within the limits of their value representations (contracts § 5)."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable
+
+from pydicom.charset import python_encoding
+from pydicom.dataset import Dataset
+from pydicom.valuerep import PersonName
+
+from voxtell_dicom.encode.provenance import TEST_MARK, Maker
+from voxtell_dicom.model import Plan
+
+LO = 64
+ST = 1024
+LARGEST_IS = 2**31 - 1
+
+
+def clipped(text: str, limit: int = LO, ending: str = "") -> str:
+    """`text` cleaned of control characters and backslashes, shortened with an ellipsis to leave room for `ending`."""
+    clean = "".join(" " if ord(c) < 32 or c == "\\" else c for c in text).strip()
+    room = limit - len(ending)
+    if len(clean) > room:
+        clean = clean[: room - 3].rstrip() + "..."
+    return clean + ending
+
+
+def segment_label(label: str, maker: Maker) -> str:
+    """Segment Label (0062,0005): marked where the engine is a test engine; the mark is never cut off."""
+    return clipped(label, LO, f" {TEST_MARK}" if maker.test else "")
+
+
+def series_description(plan: Plan, maker: Maker, found: int, asked: int, warnings: bool) -> str:
+    """``AI RESEARCH <rule> [n/m found]``, then v2 for a newer version of the series, [!] and the test mark."""
+    ending = f" [{found}/{asked} found]"
+    if int(plan.options.get("version", 1)) > 1:
+        ending += f" v{plan.options['version']}"
+    if warnings:
+        ending += " [!]"
+    if maker.test:
+        ending += f" {TEST_MARK}"
+    return clipped(f"AI RESEARCH {plan.rule}", LO, ending)
+
+
+def series_number(source: object, plan: Plan, base: int) -> int:
+    """Source number × base + rule index, kept positive and within IS."""
+    try:
+        number = abs(int(str(source)))
+    except ValueError:
+        number = 0
+    number %= LARGEST_IS // base
+    return max(1, number * base + min(plan.rule_index, base - 1))
+
+
+def character_set(source: object, texts: Iterable[str]) -> list[str]:
+    """Specific Character Set of the result: the source's, or ISO_IR 192 where it cannot hold `texts`."""
+    own = [source] if isinstance(source, str) else list(source or [])  # type: ignore[call-overload]
+    own = [str(value) for value in own]
+    written = "".join(texts)
+    if written.isascii():
+        return own
+    if len(own) == 1 and own[0] in python_encoding:
+        try:
+            codecs.encode(written, python_encoding[own[0]])
+            return own
+        except UnicodeEncodeError:
+            pass
+    return ["ISO_IR 192"]
+
+
+def recode(ds: Dataset, charset: list[str]) -> None:
+    """Turn the text of `ds` from its own character set into `charset`, in nested items too."""
+    ds.decode()
+    _unbind(ds)
+    if charset:
+        ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
+    elif "SpecificCharacterSet" in ds:
+        del ds.SpecificCharacterSet
+
+
+def _unbind(ds: Dataset) -> None:
+    """Names keep the bytes they were read from: make them plain text, so that they are encoded anew."""
+    for element in ds:
+        if element.VR == "SQ":
+            for item in element.value:
+                _unbind(item)
+                if "SpecificCharacterSet" in item:
+                    del item.SpecificCharacterSet
+        elif element.VR == "PN" and element.value:
+            values = element.value if element.VM > 1 else [element.value]
+            names = [PersonName(str(value)) for value in values]
+            element.value = names if len(names) > 1 else names[0]
