@@ -14,7 +14,7 @@ from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result, Series, Volume, dump, load
 from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.deliver import delivery_inputs
-from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.workflow.jobs import ASKED_FOR, JobBook
 from voxtell_dicom.workflow.planning import Planned, with_run
 from voxtell_dicom.workflow.process import segment_input
 from voxtell_dicom.workflow.runtime import FORMAT
@@ -99,6 +99,7 @@ class JobActions:
             if not sent:
                 self._jobs.reopen(job["id"], "delivering")
             item["attempt"] = self._jobs.last_attempt(job["id"], uid, peer) + 1
+            self._jobs.record_delivery(job["id"], uid, peer, item["attempt"], ASKED_FOR)
             workflow_id = pipeline.deliver_id(uid, peer, item["attempt"])
             waiting = self._client.list_workflows(workflow_ids=[workflow_id], load_input=False, load_output=False)
             if waiting and waiting[0].status == "DELAYED":

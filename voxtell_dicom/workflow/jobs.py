@@ -18,6 +18,8 @@ from voxtell_dicom.model import Outcome, Plan, Result, Series, Volume, dump, loa
 FINAL = ("delivered", "failed", "empty", "kept", "refused", "unmatched", "cancelled", "set_aside", "dropped")
 # States that a late stage must not overwrite.
 STOPPED = ("cancelled", "dropped")
+# Stands in the book until the attempt is made: else the job would end with the first of several that is made.
+ASKED_FOR = Outcome("retry", "asked for")
 
 _metadata = sa.MetaData()
 _JSON = sa.JSON
@@ -267,10 +269,13 @@ class JobBook:
             return sorted(set(connection.scalars(query)))
 
     def last_attempt(self, job_id: str, sop_instance_uid: str, peer: str) -> int:
-        """The number of the newest attempt, 0 where there was none."""
+        """The number of the newest attempt that was made, 0 where there was none."""
         table = delivery_table
         query = sa.select(sa.func.max(table.c.attempt)).where(
-            table.c.job_id == job_id, table.c.sop_instance_uid == sop_instance_uid, table.c.peer == peer
+            table.c.job_id == job_id,
+            table.c.sop_instance_uid == sop_instance_uid,
+            table.c.peer == peer,
+            table.c.status != ASKED_FOR.status,
         )
         with self._engine.connect() as connection:
             return int(connection.execute(query).scalar() or 0)
