@@ -6,6 +6,7 @@ a step may be repeated after a crash.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -73,6 +74,7 @@ class JobBook:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
+        self._settling = threading.Lock()
         _metadata.create_all(engine)
 
     def open_job(
@@ -196,20 +198,23 @@ class JobBook:
     def get(self, job_id: str) -> dict[str, Any] | None:
         """One job with its deliveries and timeline; a unique beginning of its id is enough."""
         with self._engine.connect() as connection:
-            rows = connection.execute(
-                sa.select(job_table).where(job_table.c.id.startswith(job_id, autoescape=True)).limit(2)
-            ).mappings()
-            found = [dict(row) for row in rows]
-            if len(found) != 1:
-                return None
-            job = found[0]
-            for name, table, order in (("deliveries", delivery_table, "at"), ("timeline", stage_table, "started")):
-                query = sa.select(table).where(table.c.job_id == job["id"]).order_by(table.c[order])
-                job[name] = [
-                    {key: value for key, value in row.items() if key != "job_id"}
-                    for row in connection.execute(query).mappings()
-                ]
-            return job
+            return self._read(connection, job_id)
+
+    def _read(self, connection: sa.Connection, job_id: str) -> dict[str, Any] | None:
+        rows = connection.execute(
+            sa.select(job_table).where(job_table.c.id.startswith(job_id, autoescape=True)).limit(2)
+        ).mappings()
+        found = [dict(row) for row in rows]
+        if len(found) != 1:
+            return None
+        job = found[0]
+        for name, table, order in (("deliveries", delivery_table, "at"), ("timeline", stage_table, "started")):
+            query = sa.select(table).where(table.c.job_id == job["id"]).order_by(table.c[order])
+            job[name] = [
+                {key: value for key, value in row.items() if key != "job_id"}
+                for row in connection.execute(query).mappings()
+            ]
+        return job
 
     def find(
         self,
@@ -231,22 +236,34 @@ class JobBook:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def settle(self, job_id: str) -> None:
-        """Set the job's state from its deliveries: delivered when all are, failed when none is left to try."""
-        job = self.get(job_id)
-        if job is None or job["state"] in STOPPED:
-            return
-        wanted = {(result["sop_instance_uid"], peer) for result in job["results"] for peer in job["plan"]["send_to"]}
-        last = {(row["sop_instance_uid"], row["peer"]): row for row in job["deliveries"]}  # in order of time
-        states = [last[key]["state"] if key in last else "waiting" for key in wanted]
-        problems = sorted(
-            {f"{row['peer']}: {row['status']} {row['message']}" for row in last.values() if row["message"]}
-        )
-        if all(state == "delivered" for state in states):
-            self.advance(job_id, "delivered", "; ".join(problems))
-        elif all(state in ("delivered", "failed") for state in states):
-            self.advance(job_id, "failed", "; ".join(problems))
-        else:
-            self.advance(job_id, "delivering", "; ".join(problems))
+        """Set the job's state from its deliveries: delivered when all are, failed when none is left to try.
+
+        One caller at a time reads and writes, else an older look could overwrite a newer one.
+        """
+        lock_row = sa.select(job_table.c.id).where(job_table.c.id == job_id).with_for_update()
+        with self._settling, self._engine.begin() as connection:
+            connection.execute(lock_row)
+            job = self._read(connection, job_id)
+            if job is None or job["state"] in STOPPED:
+                return
+            wanted = {
+                (result["sop_instance_uid"], peer) for result in job["results"] for peer in job["plan"]["send_to"]
+            }
+            last = {(row["sop_instance_uid"], row["peer"]): row for row in job["deliveries"]}  # in order of time
+            states = {last[key]["state"] if key in last else "waiting" for key in wanted}
+            notes = {row["message"] for row in last.values() if row["state"] != "delivered" or row["warning"]}
+            state = (
+                "delivered"
+                if states == {"delivered"}
+                else "failed"
+                if states <= {"delivered", "failed"}
+                else "delivering"
+            )
+            connection.execute(
+                sa.update(job_table)
+                .where(job_table.c.id == job_id)
+                .values(state=state, reason="; ".join(sorted(notes)), updated=time.time())
+            )
 
     def delivered(self, job_id: str, sop_instance_uid: str, peer: str) -> bool:
         """Whether that object has reached that peer already."""
