@@ -37,9 +37,10 @@ def encode_seg(
 ) -> Result | None:
     """Write the plan's segmentation into `directory`, or give back the one that is already there.
 
-    found: one per prompt of the plan, in that order, masks on the source grid (frame, row, column). `engine`: node.yaml's
-    `model.engine`, for the test mark. Prompts that found nothing are left out and named in `Result.empty`; None where
-    nothing at all was found. Bounded memory: masks stay boxes and bits. Raises Refusal (identity differs within the series), GridMismatch, EncodingError.
+    found: one per prompt of the plan, in that order, masks on the source grid (frame, row, column). engine: what
+    node.yaml's `model.engine` says, for the test mark. Prompts that found nothing are left out and named in
+    `Result.empty`; None where nothing at all was found. Bounded memory: masks stay boxes and bits.
+    Raises Refusal (identity differs within the series), GridMismatch, EncodingError.
     """
     if [item.prompt for item in found] != list(plan.prompts):
         raise EncodingError(f"rule {plan.rule!r}: the masks are not those of the plan's prompts")
