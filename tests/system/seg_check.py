@@ -29,8 +29,10 @@ def seg_frames(seg: Dataset, segment: int = 1) -> dict[Key, npt.NDArray[np.bool_
     """The frames of one segment, by the one source frame that each references."""
     pixels = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
     frames: dict[Key, npt.NDArray[np.bool_]] = {}
+    shared = seg.SharedFunctionalGroupsSequence[0]
     for index, item in enumerate(seg.PerFrameFunctionalGroupsSequence):
-        if item.SegmentIdentificationSequence[0].ReferencedSegmentNumber != segment:
+        identification = item if "SegmentIdentificationSequence" in item else shared
+        if identification.SegmentIdentificationSequence[0].ReferencedSegmentNumber != segment:
             continue
         (source,) = item.DerivationImageSequence[0].SourceImageSequence
         number = source.get("ReferencedFrameNumber", 1)

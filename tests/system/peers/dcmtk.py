@@ -28,13 +28,13 @@ def storescu(
     """Send files, or all files of a folder, over one association to the loopback port.
 
     abort: end with A-ABORT instead of a release. syntax: DCMTK's option for compressed files, e.g. "-xv" (JPEG 2000).
-    check: raise CalledProcessError where a file was not stored.
+    check: raise CalledProcessError where a file was not stored. What each file was answered stands in stderr.
     """
     paths = [files] if isinstance(files, Path) else list(files)
     options = ["+sd", "+r"] if any(path.is_dir() for path in paths) else []
     options += ["--abort"] if abort else []
     options += [syntax] if syntax else []
-    command = ["storescu", "-aet", calling, "-aec", called, *options, "127.0.0.1", str(port), *map(str, paths)]
+    command = ["storescu", "-v", "-aet", calling, "-aec", called, *options, "127.0.0.1", str(port), *map(str, paths)]
     return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=check, timeout=timeout_s)
 
 

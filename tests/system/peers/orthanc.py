@@ -159,17 +159,18 @@ class Orthanc:
         return response.json()
 
     def _find(self, level: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        body = {"Level": level, "Query": dict(query), "Expand": True}
+        wanted = {key: value for key, value in query.items() if value}
+        body = {"Level": level, "Query": wanted, "Expand": True}
         response = self._http.post(self.url + "/tools/find", json=body, timeout=10)
         response.raise_for_status()
         found: list[dict[str, Any]] = response.json()
         return found
 
-    def series(self, study_uid: str = "*", modality: str = "*") -> list[dict[str, Any]]:
+    def series(self, study_uid: str = "", modality: str = "") -> list[dict[str, Any]]:
         """The series of a study as Orthanc describes them ("MainDicomTags", "Instances": Orthanc's ids, …)."""
         return self._find("Series", {"StudyInstanceUID": study_uid, "Modality": modality})
 
-    def instances(self, study_uid: str = "*", modality: str = "*") -> list[str]:
+    def instances(self, study_uid: str = "", modality: str = "") -> list[str]:
         """Orthanc's ids of the instances of a study, optionally of one modality (e.g. "SEG")."""
         return [item["ID"] for item in self._find("Instance", {"StudyInstanceUID": study_uid, "Modality": modality})]
 
@@ -180,7 +181,7 @@ class Orthanc:
         return response.content
 
     def wait_for(
-        self, count: int, *, study_uid: str = "*", modality: str = "SEG", timeout_s: float = 60.0, settle_s: float = 0.0
+        self, count: int, *, study_uid: str = "", modality: str = "SEG", timeout_s: float = 60.0, settle_s: float = 0.0
     ) -> list[str]:
         """Orthanc's ids once it holds `count` instances of the modality, and, after `settle_s` more, still that many.
 

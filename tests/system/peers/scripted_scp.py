@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import build_context
+from pynetdicom.transport import ThreadedAssociationServer
 
 from tests.system.peers.ports import free_port
 from voxtell_dicom.config import Peer
@@ -84,15 +85,18 @@ class ScriptedScp:
         entity.add_supported_context("1.2.840.10008.1.1")
         if self.find is not None:
             entity.add_supported_context(STUDY_ROOT_FIND)
-        self._server = entity.start_server(
+        self._server = entity.make_server(
             ("127.0.0.1", self.port),
-            block=False,
+            server_class=ThreadedAssociationServer,
             evt_handlers=[
                 (evt.EVT_REQUESTED, self._on_request),
                 (evt.EVT_C_STORE, self._on_store),
                 (evt.EVT_C_FIND, self._on_find),
             ],
         )
+        entity._servers.append(self._server)
+        # As start_server does, but quicker to shut down: its servers look every half second whether they should.
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
     def __exit__(
