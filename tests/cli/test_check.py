@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -103,3 +105,35 @@ def test_wrong_file(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert not done.stdout
     assert "did you mean 'ae_title'?" in done.stderr
+
+
+def test_test_seg_arrives_marked_and_new_each_time(tmp_path: Path, orthanc: Orthanc) -> None:
+    peers = {"dimse": orthanc.dimse_settings, "web": orthanc.web_settings, "ct": {"ae_title": "CT1"}}
+    uids = set()
+    for name in ("dimse", "web", "dimse"):
+        done = check(tmp_path, peers, "--send-test-seg", name, "--json")
+        assert done.exit_code == 0, done.output
+        report = assert_documented("voxtell-dicom check", done.stdout)
+        (sent,) = [each for each in report["checks"] if each["kind"] == "test SEG"]
+        assert (sent["peer"], sent["state"]) == (name, "ok")
+        uids.add(sent["address"])
+    stored = [pydicom.dcmread(BytesIO(orthanc.download(each))) for each in orthanc.wait_for(3, modality="SEG")]
+    assert {each.SOPInstanceUID for each in stored} == uids
+    for each in stored:
+        assert "TEST - NOT FOR PATIENTS" in each.SeriesDescription
+    wrong = check(tmp_path, peers, "--send-test-seg", "ct")
+    assert wrong.exit_code == 2
+    assert "those are: dimse, web" in wrong.stderr
+
+
+def test_test_seg_that_is_refused(tmp_path: Path) -> None:
+    with ScriptedScp([0xC000]) as peer:
+        settings = {"ae_title": peer.ae_title, "host": "127.0.0.1", "port": peer.port}
+        done = check(tmp_path, {"pacs": settings}, "--send-test-seg", "pacs", "--json")
+    assert done.exit_code == 1
+    report = assert_documented("voxtell-dicom check", done.stdout)
+    assert [(each["kind"], each["state"]) for each in report["checks"][1:]] == [
+        ("C-ECHO", "ok"),
+        ("test SEG", "failed"),
+    ]
+    assert "C000" in report["checks"][-1]["message"]

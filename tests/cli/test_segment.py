@@ -1,0 +1,89 @@
+"""`segment`: a folder in, SEG out, read back by pydicom alone and held against the source's own pixels."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from tests.json_page import assert_documented
+
+
+def segment(folder: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "voxtell_dicom", "segment", str(folder), "-o", str(out), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def done(small_ct: Path, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
+    out = tmp_path_factory.mktemp("out")
+    return segment(small_ct, out, "--engine", "threshold", "-p", "> 100", "-p", "> 5000", "--json")
+
+
+def test_one_seg_and_what_was_not_found(done: subprocess.CompletedProcess[str]) -> None:
+    assert done.returncode == 0, done.stderr
+    report = assert_documented("voxtell-dicom segment", done.stdout)
+    assert report["not_for_patients"]
+    assert set(report["seconds"]) == {"assemble", "decode", "segment", "encode"}
+    (result,) = report["results"]
+    above, nothing = result["segments"]
+    assert above["voxels"] > 0
+    assert above["volume_ml"] == pytest.approx(above["voxels"] * 8.0 * 4.5 * 4.5 / 1000, abs=0.001)
+    assert (nothing["voxels"], nothing["volume_ml"]) == (0, 0)
+    assert Path(result["file"]).is_file()
+
+
+def test_every_frame_is_the_threshold_of_its_own_source(done: subprocess.CompletedProcess[str], small_ct: Path) -> None:
+    (result,) = assert_documented("voxtell-dicom segment", done.stdout)["results"]
+    seg = pydicom.dcmread(result["file"])
+    assert "TEST - NOT FOR PATIENTS" in seg.SeriesDescription
+    assert len(seg.SegmentSequence) == 1
+    sources = {ds.SOPInstanceUID: ds for ds in map(pydicom.dcmread, small_ct.glob("*.dcm"))}
+    frames = np.atleast_3d(seg.pixel_array) if seg.NumberOfFrames > 1 else seg.pixel_array[None]
+    total = 0
+    for frame, groups in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        uid = groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
+        source = sources.pop(uid)
+        values = source.pixel_array * float(source.RescaleSlope) + float(source.RescaleIntercept)
+        assert np.array_equal(frame.astype(bool), values > 100)
+        total += int(frame.sum())
+    assert total == result["segments"][0]["voxels"]
+    for source in sources.values():  # what has no frame has nothing above
+        assert not (source.pixel_array * float(source.RescaleSlope) + float(source.RescaleIntercept) > 100).any()
+
+
+def test_all_empty_is_done_and_writes_nothing(small_ct: Path, tmp_path: Path) -> None:
+    done = segment(small_ct, tmp_path, "--engine", "threshold", "-p", "> 5000")
+    assert done.returncode == 0, done.stderr
+    assert "nothing was found" in done.stdout
+    assert list(tmp_path.rglob("*.dcm")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--engine", "threshold", "-p", "liver"], "liver"),
+        (["--engine", "threshold", "--model", ".", "-p", "> 1"], "not both"),
+        (["--model", "/nowhere", "-p", "> 1"], "/nowhere does not exist"),
+        (["--engine", "threshold", "-p", " "], "a prompt needs"),
+        (["--engine", "threshold"], "--prompt"),
+        (["--engine", "thresh", "-p", "> 1"], "thresh"),
+    ],
+)
+def test_wrong_input_is_two(small_ct: Path, tmp_path: Path, arguments: list[str], words: str) -> None:
+    done = segment(small_ct, tmp_path, *arguments)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_a_folder_without_images_is_two(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = segment(tmp_path / "empty", tmp_path / "out", "--engine", "threshold", "-p", "> 1")
+    assert done.returncode == 2
+    assert "no DICOM file" in done.stderr
