@@ -30,6 +30,7 @@ TYPE_2 = (
 )
 CARRIED = ("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "IssuerOfAccessionNumberSequence")
 SERIES_LEVEL = ("BodyPartExamined", "Laterality", "PatientPosition")
+REPLACED = ("SpecificCharacterSet", "NumberOfFrames", "DimensionOrganizationSequence", "DimensionIndexSequence")
 NOT_CARRIED = frozenset((0x0028, 0x5200, 0x7FE0))  # groups of pixels and functional groups
 
 
@@ -49,7 +50,7 @@ def build(
     volume: Volume, header: Dataset, position: str, segments: list[Dataset], naming: Naming, charset: list[str]
 ) -> Dataset:
     """A Segmentation dataset without per-frame groups and pixels. `header`: a source header, text in `charset`."""
-    stand_in = _stand_in(volume, header, position, charset)
+    stand_in = _stand_in(volume, header, position)
     built = highdicom.seg.Segmentation(
         source_images=[stand_in],
         pixel_array=np.ones((1, 2, 2), np.uint8),
@@ -75,6 +76,8 @@ def build(
     shared.PlaneOrientationSequence = built.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
     shared.PixelMeasuresSequence = built.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
     ds.SharedFunctionalGroupsSequence = [shared]
+    if charset:  # not by highdicom, which refuses the empty first value that code extensions begin with
+        ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
     _restore(ds, header)
     ds.SegmentSequence = segments
     del ds.SourceImageSequence  # the per-frame groups and the Referenced Series Sequence say it for each frame
@@ -83,7 +86,7 @@ def build(
     return ds
 
 
-def _stand_in(volume: Volume, header: Dataset, position: str, charset: list[str]) -> Dataset:
+def _stand_in(volume: Volume, header: Dataset, position: str) -> Dataset:
     """A single-frame CT image of 2 × 2 pixels in the plane of the volume's first frame."""
     image = Dataset()
     for element in header:
@@ -91,7 +94,12 @@ def _stand_in(volume: Volume, header: Dataset, position: str, charset: list[str]
             image.add(copy.copy(element))  # the values set below must not change the header
     for keyword in TYPE_2:
         setattr(image, keyword, "")
-    for keyword in ("NumberOfFrames", "DimensionOrganizationSequence", "DimensionIndexSequence"):
+    for keyword in (
+        "SpecificCharacterSet",
+        "NumberOfFrames",
+        "DimensionOrganizationSequence",
+        "DimensionIndexSequence",
+    ):
         if keyword in image:
             delattr(image, keyword)
     image.SOPClassUID = CTImageStorage
@@ -113,8 +121,6 @@ def _stand_in(volume: Volume, header: Dataset, position: str, charset: list[str]
     image.SliceThickness = thickness if thickness else decimal(grid.spacing_mm[0])
     image.SpacingBetweenSlices = decimal(grid.spacing_mm[0])
     image.LossyImageCompression = "00"
-    if charset:
-        image.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
     return image
 
 
