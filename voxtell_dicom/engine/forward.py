@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import torch
@@ -42,6 +43,23 @@ class WindowModel:
             with self._autocast():
                 logits = self.network.decoder(skips, [e[:, n] for e in embeddings])[0][0]
             yield n, logits
+
+    def time_decoder(self, patch: torch.Tensor, prompts: torch.Tensor) -> float:
+        """Seconds that the image decoder takes for a window, its prompt-free part included: for the benchmark."""
+        assert self._fast is not None
+        with self._autocast():
+            skips = self.network.encode(patch[None, None])
+            embeddings = [e[0] for e in self.network.ask(self.network.look(skips), prompts[None])]
+            self._wait()
+            start = time.perf_counter()
+            for _ in self._fast.logits(self._fast.share(skips), embeddings):
+                pass
+        self._wait()
+        return time.perf_counter() - start
+
+    def _wait(self) -> None:
+        if self._half:
+            torch.cuda.synchronize(self.device)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast("cuda", torch.float16, enabled=self._half)

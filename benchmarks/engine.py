@@ -1,0 +1,365 @@
+"""The official VoxTell network and ours on one window: same full-size random weights, same machine, in one run.
+
+    python benchmarks/engine.py              # CPU, a 96³ window, 1, 4, 12 and 20 prompts: some minutes
+    python benchmarks/engine.py --quick      # 12 prompts, once: under two minutes on two quiet cores
+    python benchmarks/engine.py --cuda       # a 192³ window, float16 autocast, 1, 4, 20 and 60 prompts
+    python benchmarks/engine.py --json       # the same as JSON; `ratios` is what the README claims
+
+Three processes take turns, one measuring while the others wait: the official module as a user starts it, the official
+module under the allocator settings that our worker gets, and ours. On CUDA the allocator makes no difference, and two
+take turns. Every number is the best of the rounds. "decoder" is the image decoder alone, prompt-free part included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+FULL_FEATURES = [32, 64, 128, 256, 320, 320]
+SIDES = {"official": "official", "official_tuned": "official, our allocator settings", "ours": "ours"}
+
+
+def full_size_arch() -> dict[str, Any]:
+    """The architecture of the v1.1 checkpoint, as plans.json states it."""
+    return {
+        "n_stages": 6,
+        "features_per_stage": FULL_FEATURES,
+        "conv_op": "torch.nn.modules.conv.Conv3d",
+        "kernel_sizes": [[3, 3, 3]] * 6,
+        "strides": [[1, 1, 1]] + [[2, 2, 2]] * 5,
+        "n_blocks_per_stage": [1, 3, 4, 6, 6, 6],
+        "n_conv_per_stage_decoder": [1] * 5,
+        "conv_bias": True,
+        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
+        "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+        "dropout_op": None,
+        "dropout_op_kwargs": None,
+        "nonlin": "torch.nn.LeakyReLU",
+        "nonlin_kwargs": {"inplace": True},
+    }
+
+
+def write_random_model(directory: Path, patch: tuple[int, int, int], seed: int) -> None:
+    """A model directory of full size with random weights, in the official format."""
+    import torch
+
+    from voxtell_dicom.engine.network import Sizes, VoxTellNetwork
+    from voxtell_dicom.engine.network.state import official_state_dict
+    from voxtell_dicom.engine.network.voxtell import position_table
+    from voxtell_dicom.engine.plans import read_plans
+
+    architecture = {
+        "arch_kwargs": full_size_arch(),
+        "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    }
+    plans = {"configurations": {"3d_fullres": {"patch_size": list(patch), "architecture": architecture}}}
+    (directory / "fold_0").mkdir(parents=True)
+    (directory / "plans.json").write_text(json.dumps(plans))
+    with torch.device("meta"):
+        network = VoxTellNetwork(Sizes(), read_plans(directory).arch_kwargs, patch)
+    network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if parameter.ndim == 1:
+                parameter.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+            else:
+                fan_in = parameter[0].numel()
+                parameter.copy_(torch.randn(parameter.shape, generator=generator) * (2 / fan_in) ** 0.5)
+        network.pos_embed.copy_(position_table([n // 16 for n in patch], 2048))
+    torch.save({"network_weights": official_state_dict(network)}, directory / "fold_0" / "checkpoint_final.pth")
+
+
+class Side:
+    """One implementation, in a process of its own: loads the model, then runs what it is asked to."""
+
+    def __init__(self, name: str, directory: Path, cuda: bool) -> None:
+        import torch
+
+        self.torch = torch
+        self.name = name
+        self.device = torch.device("cuda" if cuda else "cpu")
+        if name == "ours":
+            from voxtell_dicom.engine.checkpoint import load_checkpoint
+            from voxtell_dicom.engine.forward import WindowModel
+
+            self.network = load_checkpoint(directory).network.to(self.device)
+            self.model = WindowModel(self.network, self.device)
+        else:
+            self.network = self._official(directory).to(self.device)
+        patch = json.loads((directory / "plans.json").read_text())["configurations"]["3d_fullres"]["patch_size"]
+        generator = torch.Generator().manual_seed(7)
+        self.image = torch.randn(patch, generator=generator).to(self.device)
+        self.prompts = torch.randn(60, 2560, generator=generator).to(self.device)
+
+    def _official(self, directory: Path) -> Any:
+        from unittest.mock import patch as patched
+
+        from voxtell.model.voxtell_model import VoxTellModel
+
+        from voxtell_dicom.engine.checkpoint import PICKLE, read_pickle
+        from voxtell_dicom.engine.plans import read_plans
+
+        plans = read_plans(directory)
+        shapes = [tuple(n // 2**stage for n in plans.patch_size) for stage in range(6)]
+        configs = {i: {"channels": c, "shape": s} for i, (c, s) in enumerate(zip(FULL_FEATURES, shapes, strict=True))}
+        with patched.object(VoxTellModel, "DECODER_CONFIGS", configs), _no_initialisation(self.torch):
+            network = VoxTellModel(
+                input_channels=1, **plans.arch_kwargs, decoder_layer=4, text_embedding_dim=2560,
+                num_maskformer_stages=5, num_heads=32, query_dim=2048, project_to_decoder_hidden_dim=2048,
+            )  # fmt: skip
+        network.load_state_dict(read_pickle(directory / PICKLE), assign=True)
+        return network.eval()
+
+    def autocast(self) -> Any:
+        return self.torch.autocast("cuda", self.torch.float16, enabled=self.device.type == "cuda")
+
+    def window(self, prompts: int) -> Any:
+        """One window, all of it. Returns the logits (N, z, y, x)."""
+        vectors = self.prompts[:prompts]
+        if self.name != "ours":
+            with self.autocast():
+                return self.network(self.image[None, None], vectors[None])[0]
+        out = self.torch.empty(prompts, *self.image.shape, device=self.device)
+        for first, logits in self.model.logits(self.image, vectors):
+            out[first : first + logits.shape[0]] = logits
+        return out
+
+    def decoder(self, prompts: int) -> float:
+        """Seconds of the image decoder alone."""
+        vectors = self.prompts[None, :prompts]
+        if self.name == "ours":
+            return self.model.time_decoder(self.image, vectors[0])
+        seen: list[float] = []
+        real = self.network.decoder.forward
+
+        def timed(*args: Any) -> Any:
+            self.wait()
+            start = time.perf_counter()
+            result = real(*args)
+            self.wait()
+            seen.append(time.perf_counter() - start)
+            return result
+
+        self.network.decoder.forward = timed
+        with self.autocast():
+            self.network(self.image[None, None], vectors)
+        self.network.decoder.forward = real
+        return sum(seen)
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            self.torch.cuda.synchronize()
+
+    def serve(self) -> None:
+        """Requests on standard input, answers on standard output, one JSON line each."""
+        answers = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)
+        print(json.dumps({"ready": self.name}), file=answers)
+        with self.torch.inference_mode():
+            for line in sys.stdin:
+                task = json.loads(line)
+                start = time.perf_counter()
+                if task["op"] == "decoder":
+                    seconds = self.decoder(task["prompts"])
+                else:
+                    logits = self.window(task["prompts"])
+                    self.wait()
+                    seconds = time.perf_counter() - start
+                    if task.get("save"):
+                        self.torch.save(logits.float().cpu(), task["save"])
+                    del logits
+                print(json.dumps({"seconds": seconds, "peak_bytes": self._peak()}), file=answers)
+
+    def _peak(self) -> int:
+        if self.device.type == "cuda":
+            return int(self.torch.cuda.max_memory_allocated())
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@contextlib.contextmanager
+def _no_initialisation(torch: Any) -> Any:
+    """Random initial weights of 440 M parameters take half a minute, and are overwritten."""
+    from unittest.mock import patch as patched
+
+    init = torch.nn.init
+    names = ("kaiming_uniform_", "xavier_uniform_", "uniform_", "kaiming_normal_")
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            stack.enter_context(patched.object(init, name, lambda tensor, *_a, **_k: tensor))
+        yield
+
+
+class Process:
+    """A `Side` in its own process and environment."""
+
+    def __init__(self, name: str, directory: Path, cuda: bool) -> None:
+        from voxtell_dicom.engine import worker_environment
+
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+        if name != "official":
+            environment.update({k: v for k, v in worker_environment().items() if k.startswith("MALLOC_")})
+        command = [sys.executable, __file__, "--side", name, "--directory", str(directory)]
+        self._process = subprocess.Popen(
+            command + (["--cuda"] if cuda else []),
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self._answer()
+
+    def ask(self, **task: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(task) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit("a measured process ended; its error stands above")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+
+
+def official_macs(patch: tuple[int, int, int], prompts: int) -> float:
+    """Multiplications that the official way does for a window: encoder 1.7 T and 0.78 T per prompt at 192³."""
+    share = patch[0] * patch[1] * patch[2] / 192**3
+    return (1.7e12 + 0.78e12 * prompts) * share
+
+
+def our_macs(patch: tuple[int, int, int], prompts: int) -> float:
+    """Multiplications that ours does in the image decoder and the encoder, exact algebra (see engine/fold.py)."""
+    total = official_macs(patch, 0)
+    voxels = patch[0] * patch[1] * patch[2]
+    for stage in range(5):
+        fine = voxels / 8**stage
+        here, below = FULL_FEATURES[stage], FULL_FEATURES[stage + 1]
+        if stage == 4:
+            total += fine * (27 * 2 * here * here + below * here)
+            continue
+        side = round((voxels / 8 ** (stage + 1)) ** (1 / 3))
+        positions = ((side + 1) / side) ** 3
+        total += fine * 27 * here * here + prompts * fine * positions * 8 * below * here
+    return total
+
+
+def measure(sides: list[str], directory: Path, patch: tuple[int, int, int], args: argparse.Namespace) -> dict[str, Any]:
+    """Every side, every number of prompts, taking turns."""
+    import torch
+
+    processes = {name: Process(name, directory, args.cuda) for name in sides}
+    result: dict[str, Any] = {"window": {}, "decoder": {}, "peak_bytes": {}, "disagreement": {}}
+    try:
+        for prompts in args.prompts:
+            best: dict[str, dict[str, float]] = {"window": {}, "decoder": {}}
+            saved = {name: directory / f"{name}.pt" for name in ("official", "ours")}
+            for turn in range(args.rounds):
+                for name, process in processes.items():
+                    save = str(saved[name]) if turn == 0 and name in saved else None
+                    answer = process.ask(op="window", prompts=prompts, save=save)
+                    best["window"][name] = min(answer["seconds"], best["window"].get(name, 1e9))
+                    result["peak_bytes"].setdefault(name, {})[prompts] = answer["peak_bytes"]
+            for name, process in processes.items():
+                best["decoder"][name] = process.ask(op="decoder", prompts=prompts)["seconds"]
+            official, ours = (torch.load(saved[name]) for name in ("official", "ours"))
+            result["disagreement"][prompts] = {
+                "voxels": float(((official > 0) != (ours > 0)).float().mean()),
+                "logits": float((official - ours).abs().max() / official.abs().max()),
+            }
+            for kind in ("window", "decoder"):
+                result[kind][prompts] = best[kind]
+    finally:
+        for process in processes.values():
+            process.close()
+    result["ratios"] = _ratios(result)
+    result["official_macs"] = {n: official_macs(patch, n) for n in args.prompts}
+    result["our_macs"] = {n: our_macs(patch, n) for n in args.prompts}
+    return result
+
+
+def _ratios(result: dict[str, Any]) -> dict[str, float]:
+    ratios = {}
+    for prompts, seconds in result["window"].items():
+        decoder = result["decoder"][prompts]
+        ratios[f"window_{prompts}"] = seconds["official"] / seconds["ours"]
+        ratios[f"decoder_{prompts}"] = decoder.get("official_tuned", decoder["official"]) / decoder["ours"]
+        if "official_tuned" in seconds:
+            ratios[f"window_{prompts}_same_allocator"] = seconds["official_tuned"] / seconds["ours"]
+    return {key: round(value, 3) for key, value in ratios.items()}
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table."""
+    print(f"{result['machine']}; patch {result['patch']}; torch {result['torch']}")
+    for prompts, seconds in result["window"].items():
+        print(f"\n{prompts} prompts")
+        for name in seconds:
+            macs = result["our_macs" if name == "ours" else "official_macs"][prompts]
+            rate, peak = 2 * macs / seconds[name] / 1e9, result["peak_bytes"][name][prompts] / 2**30
+            print(
+                f"  {SIDES[name]:34} window {seconds[name]:7.2f} s   decoder {result['decoder'][prompts][name]:7.2f} s"
+                f"   {rate:8.0f} GFLOP/s   peak {peak:5.1f} GiB"
+            )
+        off = result["disagreement"][prompts]
+        print(f"  mask voxels that differ: {off['voxels']:.1e}; logits differ by {off['logits']:.1e} of the largest")
+    print("\nratios: " + ", ".join(f"{key} {value:.2f}×" for key, value in result["ratios"].items()))
+    print("GFLOP/s counts the work that the side itself does. decoder_N compares under the same allocator settings.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="12 prompts, one round")
+    parser.add_argument("--cuda", action="store_true", help="192³ on a CUDA device")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--prompts", type=int, nargs="+")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--patch", type=int, help="edge of the window in voxels, a multiple of 32")
+    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
+    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.side:
+        Side(args.side, args.directory, args.cuda).serve()
+        return
+    import torch
+
+    edge = args.patch or (192 if args.cuda else 96)
+    patch = (edge, edge, edge)
+    args.prompts = args.prompts or ([12] if args.quick else [1, 4, 20, 60] if args.cuda else [1, 4, 12, 20])
+    args.rounds = args.rounds or (1 if args.quick else 3 if args.cuda else 2)
+    sides = ["official", "ours"] if args.cuda else list(SIDES)
+    with tempfile.TemporaryDirectory() as folder:
+        directory = Path(folder) / "model"
+        write_random_model(directory, patch, seed=11)
+        start = time.perf_counter()
+        result = measure(sides, directory, patch, args)
+    result["seconds"] = time.perf_counter() - start
+    result["patch"] = f"{edge}³"
+    result["torch"] = torch.__version__
+    result["machine"] = torch.cuda.get_device_name() if args.cuda else f"CPU, {torch.get_num_threads()} threads"
+    if args.json:
+        print(json.dumps(result))
+    else:
+        show(result)
+
+
+if __name__ == "__main__":
+    main()
