@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from voxtell_dicom.engine.checkpoint import PICKLE, SAFETENSORS
+from voxtell_dicom.engine.library import (
+    OFFICIAL_LICENCE,
+    import_model,
+    inspect_model,
+    list_models,
+    named_directory,
+    verify_model,
+)
+from voxtell_dicom.errors import ModelError
+
+
+@pytest.fixture
+def snapshot(tiny_directory: Path, tmp_path: Path) -> Path:
+    """As the hub lays it out: the model, and its bank in a folder of its own."""
+    root = tmp_path / "snapshot"
+    shutil.copytree(tiny_directory, root / "voxtell_v1.1")
+    bank = root / "embeddings" / "voxtell_v1.1" / "text_embeddings.npz"
+    bank.parent.mkdir(parents=True)
+    (root / "voxtell_v1.1" / "text_embeddings.npz").rename(bank)
+    return root
+
+
+def test_a_hub_snapshot_is_imported_whole(snapshot: Path, tmp_path: Path) -> None:
+    before = inspect_model(snapshot / "voxtell_v1.1")
+    info = import_model(snapshot, tmp_path / "models")
+    assert info.digest == before.digest
+    assert (info.format, before.format) == ("safetensors", "pickle")
+    assert info.licence == OFFICIAL_LICENCE
+    assert info.prompts == 5
+    assert len(info.source_sha256) == 64
+    target = tmp_path / "models" / "voxtell_v1.1"
+    assert list_models(tmp_path / "models") == [target]
+    assert sorted(p.name for p in target.iterdir()) == [
+        "model.json", "model.safetensors", "plans.json", "text_embeddings.npz",
+    ]  # fmt: skip
+    assert verify_model(target) == []
+    with pytest.raises(ModelError, match="there already"):
+        import_model(snapshot, tmp_path / "models")
+
+
+def test_the_model_card_states_the_licence(tiny_directory: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(tiny_directory, tmp_path / "mine"))
+    assert "unknown" in inspect_model(source).licence
+    (source / "README.md").write_text("---\nlicense: apache-2.0\n---\nWords.\n")
+    assert inspect_model(source).licence == "apache-2.0"
+
+
+def test_a_failed_import_leaves_nothing(snapshot: Path, tmp_path: Path) -> None:
+    (snapshot / "voxtell_v1.1" / PICKLE).write_bytes(b"no")
+    with pytest.raises(ModelError):
+        import_model(snapshot, tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_damage_is_told(snapshot: Path, tmp_path: Path) -> None:
+    info = import_model(snapshot, tmp_path / "models", name="mine")
+    weights = Path(info.directory) / SAFETENSORS
+    data = bytearray(weights.read_bytes())
+    data[-9] ^= 0x10
+    weights.write_bytes(data)
+    assert any("damaged" in line for line in verify_model(Path(info.directory)))
+    plans = Path(info.directory) / "plans.json"
+    changed = json.loads(plans.read_text())
+    changed["voxtell_dicom"]["mask_heads"] = 4
+    plans.write_text(json.dumps(changed))
+    assert any("do not match plans.json" in line for line in verify_model(Path(info.directory)))
+
+
+def test_where_the_model_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VOXTELL_MODEL", raising=False)
+    with pytest.raises(ModelError, match="VOXTELL_MODEL"):
+        named_directory(None)
+    monkeypatch.setenv("VOXTELL_MODEL", str(tmp_path))
+    assert named_directory(None) == tmp_path
+    with pytest.raises(ModelError, match="does not exist"):
+        named_directory(tmp_path / "nowhere")
