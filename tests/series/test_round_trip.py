@@ -128,3 +128,33 @@ def test_key_depends_on_pixels_and_not_on_the_transfer_syntax(tmp_path: Path) ->
     changed[2].PixelData = slices.noise((1, 64, 64), 9).tobytes()
     _, volume = load_volume(assemble(slices.save(changed, tmp_path / "changed")).volumes[0])
     assert volume.key not in keys
+
+
+def test_pixels_read_in_place_are_pydicoms(tmp_path: Path) -> None:
+    """Uncompressed pixels are read where the header pass found them; pydicom reads the same, unused bits included."""
+    import pydicom
+    from pydicom.pixels import pixel_array
+
+    from voxtell_dicom.series.native import noted
+    from voxtell_dicom.series.pixels import decode
+
+    stored = slices.noise((2, 6, 5))
+    datasets = slices.stack(stored) + slices.stack(stored.astype(np.int16) - 2048, origin=(0, 0, 50))
+    datasets[1].PixelData = (stored[1] | 0xA000).tobytes()  # overlay bits of old
+    for ds, bits in zip(datasets, (12, 12, 12, 13), strict=True):
+        ds.BitsStored, ds.HighBit = bits, bits - 1
+    for index, ds in enumerate(datasets):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"{slices.UID}.7.{index}"
+    series = slices.save(datasets, tmp_path)
+    assemble(series)
+    for instance in series.instances:
+        assert noted(instance.path) is not None
+        ((found, _),) = decode(instance.path, [1])
+        np.testing.assert_array_equal(found, pixel_array(pydicom.dcmread(instance.path)))
+    changed = series.instances[0].path
+    ds = pydicom.dcmread(changed)
+    ds.PatientComments = "longer now"
+    ds.PixelData = stored[1].tobytes()
+    ds.save_as(changed)
+    ((found, _),) = decode(changed, [1])
+    np.testing.assert_array_equal(found, pixel_array(pydicom.dcmread(changed)))

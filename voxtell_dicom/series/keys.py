@@ -122,6 +122,8 @@ def _kind(image_type: tuple[str, ...], look: Lookup) -> str:
 
 
 def _private(ds: Dataset, group: int, creator: str, offset: int) -> object:
+    if (group << 16) + 0x0010 not in ds:  # quick where there is nothing private, which is the rule
+        return None
     try:
         return ds.private_block(group, creator)[offset].value
     except KeyError:

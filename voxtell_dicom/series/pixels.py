@@ -1,4 +1,4 @@
-"""Decoded pixels of source frames, and what turns stored values into real ones (PS3.3 C.11.1, Modality LUT).
+"""Decoded pixels of source frames.
 
 Decoding is pydicom's with its plugins (python-gdcm, pylibjpeg-openjpeg, pyjpegls): every transfer syntax they know.
 """
@@ -7,48 +7,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import UID
 
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.series.keys import number
+from voxtell_dicom.series.native import noted
+from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 Stored = npt.NDArray[Any]
-EXACT = 2.0**24  # integers below it are exact in float32
-
-
-@dataclass(frozen=True)
-class Rescale:
-    """Stored value to real value of one frame: a line, or a table (then `table` is the dataset that holds it)."""
-
-    slope: float = 1.0
-    intercept: float = 0.0
-    table: Dataset | None = None
-
-    def into(self, stored: Stored, target: npt.NDArray[np.float32]) -> None:
-        """Write the real values of a frame into a float32 view of the same shape, as float64 arithmetic rounds."""
-        if self.table is not None:
-            target[...] = apply_modality_lut(stored, self.table)
-            return
-        reach = float(np.iinfo(stored.dtype).max) * abs(self.slope) + abs(self.intercept)
-        if self.slope.is_integer() and self.intercept.is_integer() and reach < EXACT:
-            np.multiply(stored, np.float32(self.slope), out=target, casting="unsafe", dtype=np.float32)
-            if self.intercept:
-                np.add(target, np.float32(self.intercept), out=target)
-            return
-        real = stored.astype(np.float64)
-        real *= self.slope
-        real += self.intercept
-        target[...] = real
+OPTIONS: Any = {"view_only": True, "correct_unused_bits": False}  # no copies: `_without_unused_bits` where needed
 
 
 def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale]]:
@@ -57,6 +30,11 @@ def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale
     Raises Refusal (``pixels``) where they cannot be decoded, with the SOP Instance UID and the transfer syntax.
     """
     uid, syntax = path.name, ""
+    layout = noted(path)
+    native = layout.read(path) if layout else None
+    if layout and native is not None:
+        yield _without_unused_bits(native, layout.unused_bits), layout.rescale
+        return
     try:
         ds = pydicom.dcmread(path)
         uid = str(ds.get("SOPInstanceUID", path.name))
@@ -64,8 +42,9 @@ def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale
         decoder = get_decoder(syntax)
         single = int(ds.get("NumberOfFrames", 1) or 1) == 1
         for frame in numbers:
-            stored, _ = decoder.as_array(ds, index=None if single else frame - 1)
-            yield stored, rescale_of(ds, frame)
+            index = None if single else frame - 1
+            stored, _ = decoder.as_array(ds, index=index, **OPTIONS)
+            yield _without_unused_bits(stored, int(ds.BitsAllocated) - int(ds.BitsStored)), rescale_of(ds, frame)
     except Refusal:
         raise
     except Exception as error:  # decoders raise anything on broken data
@@ -77,24 +56,14 @@ def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale
         ) from error
 
 
-def rescale_of(ds: Dataset, frame: int) -> Rescale:
-    """The rescale of a frame (from 1): per-frame, else shared Pixel Value Transformation, else top level, else none."""
-    items: list[Dataset] = []
-    for groups, index in (("PerFrameFunctionalGroupsSequence", frame - 1), ("SharedFunctionalGroupsSequence", 0)):
-        sequence = ds.get(groups)
-        if sequence and index < len(sequence):
-            items += list(sequence[index].get("PixelValueTransformationSequence") or [])[:1]
-    for item in (*items, ds):
-        if "RescaleSlope" in item or "RescaleIntercept" in item:
-            slope, intercept = number(item.get("RescaleSlope")), number(item.get("RescaleIntercept"))
-            if slope == 0 or (slope is not None and not np.isfinite(slope)):
-                raise Refusal(
-                    "rescale", f"{ds.SOPInstanceUID}: Rescale Slope (0028,1053) is {slope}", str(ds.SOPInstanceUID)
-                )
-            return Rescale(1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
-    if ds.get("ModalityLUTSequence"):
-        return Rescale(table=ds)
-    return Rescale()
+def _without_unused_bits(stored: Stored, unused: int) -> Stored:
+    """The values in Bits Stored (0028,0101): what stands in the other allocated bits is not theirs (PS3.5 8.1.1)."""
+    if unused <= 0 or not stored.size:
+        return stored
+    limits = np.iinfo(stored.dtype)
+    if stored.max() <= limits.max >> unused and stored.min() >= limits.min >> unused:  # the rule: nothing stands there
+        return stored
+    return (stored << unused) >> unused
 
 
 def digest_of(stored: Stored) -> str:

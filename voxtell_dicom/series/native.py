@@ -1,0 +1,99 @@
+"""Where the uncompressed pixels of a single-frame file lie, noted while its header is read, so that it is parsed once.
+
+A note is used only while the file is the same (size and time of change); what is unusual is left to pydicom's decoders.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from voxtell_dicom.series.rescale import Rescale, rescale_of
+
+KEPT = 20_000  # files whose notes are kept
+PIXEL_DATA = b"\xe0\x7f\x10\x00"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where and how the stored values stand in a file."""
+
+    offset: int
+    dtype: str
+    shape: tuple[int, int]
+    unused_bits: int  # of the allocated ones
+    rescale: Rescale
+    size: int
+    changed_ns: int
+
+    def read(self, path: Path) -> npt.NDArray[Any] | None:
+        """The stored values; None where the file is no longer the one that was noted."""
+        with path.open("rb") as file:
+            state = os.fstat(file.fileno())
+            if (state.st_size, state.st_mtime_ns) != (self.size, self.changed_ns):
+                return None
+            file.seek(self.offset)
+            stored = np.empty(self.shape, self.dtype)
+            return stored if file.readinto(stored.data) == stored.nbytes else None
+
+
+_notes: OrderedDict[Path, Layout] = OrderedDict()
+_lock = Lock()
+
+
+def note(path: Path, file: BinaryIO, header: Dataset) -> None:
+    """Note where the pixels lie; `file` stands where reading the header stopped, before Pixel Data (7FE0,0010)."""
+    layout = _layout(file, header)
+    if layout is None:
+        return
+    with _lock:
+        _notes[path] = layout
+        _notes.move_to_end(path)
+        while len(_notes) > KEPT:
+            _notes.popitem(last=False)
+
+
+def noted(path: Path) -> Layout | None:
+    """The note of a file; None where there is none."""
+    return _notes.get(path)
+
+
+def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    bits = header.get("BitsAllocated")
+    if syntax not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) or bits not in (8, 16):
+        return None
+    if header.get("SamplesPerPixel") != 1 or int(header.get("NumberOfFrames", 1) or 1) != 1:
+        return None
+    shape = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
+    start = file.tell()
+    head = file.read(12)
+    if len(head) < 12 or not head.startswith(PIXEL_DATA):
+        return None
+    explicit = syntax == ExplicitVRLittleEndian
+    length = struct.unpack("<I", head[8:12] if explicit else head[4:8])[0]
+    if header.get("ModalityLUTSequence"):
+        return None
+    if not 0 <= length - shape[0] * shape[1] * bits // 8 <= 1:  # an odd length is padded by one byte
+        return None
+    state = os.fstat(file.fileno())
+    kind = "i" if header.get("PixelRepresentation") else "u"
+    return Layout(
+        offset=start + (12 if explicit else 8),
+        dtype=f"<{kind}{bits // 8}",
+        shape=shape,
+        unused_bits=bits - int(header.get("BitsStored") or bits),
+        rescale=rescale_of(header, 1),
+        size=state.st_size,
+        changed_ns=state.st_mtime_ns,
+    )
