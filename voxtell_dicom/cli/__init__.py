@@ -27,6 +27,8 @@ COMMANDS = (
     "predict",
     "inspect",
     "verify",
+    "look",
+    "terms",
     "model",
     "phantom",
     "version",

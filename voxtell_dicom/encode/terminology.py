@@ -124,7 +124,7 @@ def private_code(prompt: str) -> Code:
     """The code of a prompt in scheme 99VOXTELL: from its text, case and blanks aside; the same everywhere."""
     text = " ".join(prompt.casefold().split())
     value = "P" + hashlib.sha256(text.encode()).hexdigest()[:12].upper()
-    return Code(value, PRIVATE_SCHEME, clipped(prompt))
+    return Code(value, PRIVATE_SCHEME, clipped(prompt) or "unnamed")
 
 
 def private_scheme_item() -> Dataset:

@@ -28,7 +28,7 @@ def clipped(text: str, limit: int = LO, ending: str = "") -> str:
 
 def segment_label(label: str, maker: Maker) -> str:
     """Segment Label (0062,0005): marked where the engine is a test engine; the mark is never cut off."""
-    return clipped(label, LO, f" {TEST_MARK}" if maker.test else "")
+    return clipped(label, LO, f" {TEST_MARK}" if maker.test else "") or "segment"
 
 
 def series_description(plan: Plan, maker: Maker, found: int, asked: int, warnings: bool) -> str:
