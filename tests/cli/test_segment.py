@@ -11,6 +11,8 @@ import pydicom
 import pytest
 
 from tests.json_page import assert_documented
+from voxtell_dicom.config import Rule
+from voxtell_dicom.rules import match
 
 
 def segment(folder: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +37,13 @@ def test_one_seg_and_what_was_not_found(done: subprocess.CompletedProcess[str]) 
     assert above["volume_ml"] == pytest.approx(above["voxels"] * 8.0 * 4.5 * 4.5 / 1000, abs=0.001)
     assert (nothing["voxels"], nothing["volume_ml"]) == (0, 0)
     assert Path(result["file"]).is_file()
+
+
+def test_our_own_result_starts_no_work(done: subprocess.CompletedProcess[str]) -> None:
+    (result,) = assert_documented("voxtell-dicom segment", done.stdout)["results"]
+    when = {"Modality": "SEG", "SOPClassUID": "SegmentationStorage"}
+    (found,) = match([Rule(name="r", when=when, prompts=["x"])], [pydicom.dcmread(result["file"])], {})
+    assert [each.subject for each in found.conditions if not each.met] == ["source"]
 
 
 def test_every_frame_is_the_threshold_of_its_own_source(done: subprocess.CompletedProcess[str], small_ct: Path) -> None:

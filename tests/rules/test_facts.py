@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
@@ -14,6 +15,7 @@ from voxtell_dicom.model import Frame, Grid, ToRas, Volume
 from voxtell_dicom.rules import match_volume, volume_facts
 from voxtell_dicom.rules.facts import contrast, kernel_family, plane
 from voxtell_dicom.rules.keywords import VOLUME_FACTS
+from voxtell_dicom.series.names import plane_of
 
 
 def volume(frames: int = 40) -> Volume:
@@ -63,6 +65,7 @@ def turned(degrees: float) -> tuple[float, float, float]:
 )
 def test_plane(row: tuple[float, float, float], column: tuple[float, float, float], name: str) -> None:
     assert plane(row, column) == name
+    assert plane_of(np.cross(row, column)) == name  # what `inspect` and the volumes' names say
 
 
 @pytest.mark.parametrize(
