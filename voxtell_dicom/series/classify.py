@@ -6,6 +6,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from voxtell_dicom.model import SetAside
+from voxtell_dicom.series.lookup import get, text
 
 SINGLE_FRAME = {
     "1.2.840.10008.5.1.4.1.1.2": "CT Image",
@@ -49,14 +50,13 @@ def _below(uid: str, root: str) -> bool:
 
 def set_aside_by_class(ds: Dataset) -> SetAside | None:
     """Why an instance cannot be part of a volume by what it is; None for an image that may be. Reads no pixels."""
-    uid = str(ds.get("SOPClassUID", ""))
-    sop = str(ds.get("SOPInstanceUID", ""))
-    name = UID(uid).name
+    uid = text(ds, "SOPClassUID")
+    sop = text(ds, "SOPInstanceUID")
     if uid in SINGLE_FRAME or uid in MULTI_FRAME:
         return _set_aside_by_type(ds, sop)
-    tag = f"SOP Class UID (0008,0016) is {uid} ({name})"
+    tag = f"SOP Class UID (0008,0016) is {uid} ({UID(uid).name})"
     if _below(uid, SECONDARY_CAPTURE):
-        frames = int(ds.get("NumberOfFrames", 1) or 1)
+        frames = int(get(ds, "NumberOfFrames") or 1)
         why = (
             "a multi-frame secondary capture has no reliable geometry"
             if frames > 1
@@ -74,7 +74,7 @@ def set_aside_by_class(ds: Dataset) -> SetAside | None:
 
 
 def _set_aside_by_type(ds: Dataset, sop: str) -> SetAside | None:
-    words = {str(word).strip().upper() for word in (ds.get("ImageType") or ())}
+    words = {str(word).strip().upper() for word in (get(ds, "ImageType") or ())}
     tag = f"Image Type (0008,0008) is {'/'.join(str(word) for word in (ds.get('ImageType') or ()))}"
     if words & LOCALIZERS:
         return SetAside("localizer", f"{sop}: {tag}: a localizer is not part of a volume", (sop,))
@@ -86,7 +86,7 @@ def _set_aside_by_type(ds: Dataset, sop: str) -> SetAside | None:
         return SetAside("projection", f"{sop}: {tag}: a projection is not a slice", (sop,))
     if words & {"SCREEN SAVE", "SCREENSHOT", "SCREEN CAPTURE"}:
         return SetAside("screenshot", f"{sop}: {tag}: a screen capture is not a slice", (sop,))
-    samples = int(ds.get("SamplesPerPixel", 1) or 1)
+    samples = int(get(ds, "SamplesPerPixel") or 1)
     if samples != 1:
         return SetAside(
             "colour", f"{sop}: Samples per Pixel (0028,0002) is {samples}: a colour image has no voxel values", (sop,)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID
 
 from voxtell_dicom.errors import Refusal
@@ -19,7 +17,8 @@ from voxtell_dicom.model import Assembly, Series, SetAside, Volume
 from voxtell_dicom.series.classify import MULTI_FRAME, set_aside_by_class
 from voxtell_dicom.series.header import FrameHeader
 from voxtell_dicom.series.identity import check_identity, refuse_empty_uids
-from voxtell_dicom.series.keys import Lookup, distinguishing, number
+from voxtell_dicom.series.keys import distinguishing, number
+from voxtell_dicom.series.lookup import Lookup, get, lookup, text
 from voxtell_dicom.series.native import note
 from voxtell_dicom.series.split import volumes_of
 
@@ -80,18 +79,18 @@ def frames_of(ds: Dataset, path: Path) -> list[FrameHeader] | SetAside:
         return aside
     if str(ds.SOPClassUID) in MULTI_FRAME:
         return _multi_frame(ds, path)
-    count = int(ds.get("NumberOfFrames", 1) or 1)
+    count = int(get(ds, "NumberOfFrames") or 1)
     if count != 1:
         words = f"{ds.SOPInstanceUID}: Number of Frames (0028,0008) is {count} in a single-frame class"
         raise Refusal("frame-count", words, str(ds.SOPInstanceUID))
-    return [_frame(ds, ds, path, 1, _lookup([ds]))]
+    return [_frame(ds, ds, path, 1, lookup([ds]))]
 
 
 def _multi_frame(ds: Dataset, path: Path) -> list[FrameHeader]:
     uid = str(ds.SOPInstanceUID)
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    count = int(ds.get("NumberOfFrames", 1) or 1)
+    count = int(get(ds, "NumberOfFrames") or 1)
     if count != len(per_frame):
         words = "but Per-frame Functional Groups Sequence (5200,9230) has"
         raise Refusal(
@@ -100,7 +99,7 @@ def _multi_frame(ds: Dataset, path: Path) -> list[FrameHeader]:
     common = _items(shared)
     frames: list[FrameHeader] = []
     for index, groups in enumerate(per_frame):
-        frames.append(_frame(ds, groups, path, index + 1, _lookup([*_items(groups), *common, ds])))
+        frames.append(_frame(ds, groups, path, index + 1, lookup([*_items(groups), *common, ds])))
     return frames
 
 
@@ -115,27 +114,6 @@ def _items(groups: Dataset) -> list[Dataset]:
     return found + nested
 
 
-def _lookup(items: Sequence[Dataset]) -> Lookup:
-    """Finds a keyword in the first item that has it. By tag: some 40 questions are asked of each of 1000 headers."""
-    present = [(set(item.keys()), item) for item in items]
-
-    def look(keyword: str) -> object:
-        tag = _tag(keyword)
-        for tags, item in present:
-            if tag in tags:
-                value = item[tag].value
-                if value is not None:
-                    return value
-        return None
-
-    return look
-
-
-@cache
-def _tag(keyword: str) -> BaseTag:
-    return Tag(keyword)
-
-
 def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -> FrameHeader:
     uid = str(ds.SOPInstanceUID)
     orientation = _numbers(look, "ImageOrientationPatient", "Image Orientation (Patient) (0020,0037)", 6, uid, frame)
@@ -143,10 +121,10 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
     spacing = _numbers(look, "PixelSpacing", "Pixel Spacing (0028,0030)", 2, uid, frame)
     if min(spacing) <= 0:
         raise Refusal("missing-geometry", f"{uid}: Pixel Spacing (0028,0030) is {spacing[0]}\\{spacing[1]}", uid)
-    frame_of_reference = str(ds.get("FrameOfReferenceUID", "") or "").strip()
+    frame_of_reference = text(ds, "FrameOfReferenceUID")
     if not frame_of_reference:
         raise Refusal("empty-uid", f"{uid}: Frame of Reference UID (0020,0052) is empty", uid)
-    image_type = tuple(str(word) for word in (_sequence(look("FrameType")) or _sequence(ds.get("ImageType"))))
+    image_type = tuple(str(word) for word in (_sequence(look("FrameType")) or _sequence(get(ds, "ImageType"))))
     syntax = UID(str(getattr(ds, "file_meta", Dataset()).get("TransferSyntaxUID", "") or ""))
     return FrameHeader(
         path=path,
@@ -156,12 +134,12 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
         study_uid=str(ds.StudyInstanceUID),
         series_uid=str(ds.SeriesInstanceUID),
         frame_of_reference_uid=frame_of_reference,
-        patient_id=str(ds.get("PatientID", "") or "").strip(),
-        patient_id_issuer=str(ds.get("IssuerOfPatientID", "") or "").strip(),
-        modality=str(ds.get("Modality", "") or ""),
+        patient_id=text(ds, "PatientID"),
+        patient_id_issuer=text(ds, "IssuerOfPatientID"),
+        modality=text(ds, "Modality"),
         image_type=image_type,
-        rows=int(ds.get("Rows", 0) or 0),
-        columns=int(ds.get("Columns", 0) or 0),
+        rows=int(get(ds, "Rows") or 0),
+        columns=int(get(ds, "Columns") or 0),
         position=(position[0], position[1], position[2]),
         row_cosine=(orientation[0], orientation[1], orientation[2]),
         column_cosine=(orientation[3], orientation[4], orientation[5]),
@@ -169,8 +147,8 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
         slice_thickness=number(look("SliceThickness")),
         spacing_between_slices=number(look("SpacingBetweenSlices")),
         slice_location=number(look("SliceLocation")),
-        lossy=str(ds.get("LossyImageCompression", "") or "") == "01" or syntax in LOSSY,
-        images_in_acquisition=int(number(ds.get("ImagesInAcquisition")) or 0) or None,
+        lossy=text(ds, "LossyImageCompression") == "01" or syntax in LOSSY,
+        images_in_acquisition=int(number(get(ds, "ImagesInAcquisition")) or 0) or None,
         keys=distinguishing(groups, image_type, look),
     )
 

@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import SetAside
 from voxtell_dicom.series.header import FrameHeader
+from voxtell_dicom.series.lookup import text
 
 UIDS = (
     ("SOPClassUID", "SOP Class UID (0008,0016)"),
@@ -20,10 +21,10 @@ UIDS = (
 
 def refuse_empty_uids(ds: Dataset, where: str) -> SetAside | None:
     """Refuses an instance one of whose identifying UIDs is absent or empty. `where` names it if its own UID cannot."""
-    empty = [words for keyword, words in UIDS if not str(ds.get(keyword, "") or "").strip()]
+    empty = [words for keyword, words in UIDS if not text(ds, keyword)]
     if not empty:
         return None
-    sop = str(ds.get("SOPInstanceUID", "") or "").strip()
+    sop = text(ds, "SOPInstanceUID")
     return SetAside("empty-uid", f"{sop or where}: {', '.join(empty)} is empty", (sop,) if sop else (), refused=True)
 
 

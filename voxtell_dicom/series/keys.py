@@ -8,12 +8,11 @@ under their creator.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-Lookup = Callable[[str], object]
-"""Finds a keyword in the per-frame groups, then the shared ones, then at the top level; None where it is absent."""
+from voxtell_dicom.series.lookup import Lookup
 
 PRINCIPAL = (
     "kind",

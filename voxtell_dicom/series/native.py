@@ -18,6 +18,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from voxtell_dicom.series.lookup import get
 from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 KEPT = 20_000  # files whose notes are kept
@@ -70,29 +71,29 @@ def noted(path: Path) -> Layout | None:
 
 def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
     syntax = header.file_meta.get("TransferSyntaxUID")
-    bits = header.get("BitsAllocated")
+    bits = get(header, "BitsAllocated")
     if syntax not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) or bits not in (8, 16):
         return None
-    if header.get("SamplesPerPixel") != 1 or int(header.get("NumberOfFrames", 1) or 1) != 1:
+    if get(header, "SamplesPerPixel") != 1 or int(get(header, "NumberOfFrames") or 1) != 1:
         return None
-    shape = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
+    shape = int(get(header, "Rows") or 0), int(get(header, "Columns") or 0)
     start = file.tell()
     head = file.read(12)
     if len(head) < 12 or not head.startswith(PIXEL_DATA):
         return None
     explicit = syntax == ExplicitVRLittleEndian
     length = struct.unpack("<I", head[8:12] if explicit else head[4:8])[0]
-    if header.get("ModalityLUTSequence"):
+    if get(header, "ModalityLUTSequence"):
         return None
     if not 0 <= length - shape[0] * shape[1] * bits // 8 <= 1:  # an odd length is padded by one byte
         return None
     state = os.fstat(file.fileno())
-    kind = "i" if header.get("PixelRepresentation") else "u"
+    kind = "i" if get(header, "PixelRepresentation") else "u"
     return Layout(
         offset=start + (12 if explicit else 8),
         dtype=f"<{kind}{bits // 8}",
         shape=shape,
-        unused_bits=bits - int(header.get("BitsStored") or bits),
+        unused_bits=bits - int(get(header, "BitsStored") or bits),
         rescale=rescale_of(header, 1),
         size=state.st_size,
         changed_ns=state.st_mtime_ns,

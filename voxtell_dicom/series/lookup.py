@@ -1,0 +1,46 @@
+"""Attributes by keyword, by way of their tags: some sixty questions are asked of each of a thousand headers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag, Tag
+
+Lookup = Callable[[str], Any]
+"""Finds a keyword in the per-frame groups, then the shared ones, then at the top level; None where it is absent."""
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
+
+
+def get(ds: Dataset, keyword: str) -> Any:
+    """The value of an attribute; None where it is absent or empty of a value."""
+    tag = _tag(keyword)
+    return ds[tag].value if tag in ds.keys() else None  # noqa: SIM118 - the dictionary's own test: it converts nothing
+
+
+def text(ds: Dataset, keyword: str) -> str:
+    """The value of an attribute as text without blanks around it; "" where it is absent."""
+    value = get(ds, keyword)
+    return "" if value is None else str(value).strip()
+
+
+def lookup(items: Sequence[Dataset]) -> Lookup:
+    """Finds a keyword in the first item that has a value for it."""
+    present = [(item.keys(), item) for item in items]
+
+    def look(keyword: str) -> Any:
+        tag = _tag(keyword)
+        for tags, item in present:
+            if tag in tags:
+                value = item[tag].value
+                if value is not None:
+                    return value
+        return None
+
+    return look
