@@ -7,6 +7,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,14 +15,14 @@ import numpy.typing as npt
 from voxtell_dicom.errors import ModelError, UnknownPrompt
 
 FILE = "text_embeddings.npz"
-Vector16 = npt.NDArray[np.float16]
+Vector = npt.NDArray[Any]  # float16 from a bank, float32 fresh from the text model
 
 
 class Bank:
     """Prompt (lower case) → vector. Prompts are compared in lower case, as the model was trained on it."""
 
-    def __init__(self, vectors: Mapping[str, Vector16]) -> None:
-        self._vectors = {prompt.lower(): np.asarray(vector, np.float16) for prompt, vector in vectors.items()}
+    def __init__(self, vectors: Mapping[str, Vector]) -> None:
+        self._vectors = {prompt.lower(): np.asarray(vector) for prompt, vector in vectors.items()}
 
     @classmethod
     def read(cls, path: Path) -> Bank:
@@ -42,10 +43,10 @@ class Bank:
     def write(self, path: Path) -> None:
         """Write it in the official format."""
         prompts = self.prompts
-        rows = np.stack([self._vectors[p] for p in prompts]) if prompts else np.zeros((0, 0), np.float16)
-        np.savez_compressed(path, labels=np.array(prompts, dtype=np.str_), embeddings=rows)
+        rows = np.stack([self._vectors[p] for p in prompts]) if prompts else np.zeros((0, 0))
+        np.savez_compressed(path, labels=np.array(prompts, dtype=np.str_), embeddings=rows.astype(np.float16))
 
-    def merged(self, other: Mapping[str, Vector16]) -> Bank:
+    def merged(self, other: Mapping[str, Vector]) -> Bank:
         """This bank and `other`'s prompts; `other` wins."""
         return Bank({**self._vectors, **{prompt.lower(): vector for prompt, vector in other.items()}})
 

@@ -113,6 +113,11 @@ def import_model(source: Path, models: Path, name: str | None = None) -> ModelIn
 
 def download_model(models: Path, repository: str = HUB_REPOSITORY, name: str = HUB_MODEL) -> ModelInfo:
     """Fetch a model and its bank from the Hugging Face Hub and import it. Raises ModelError where that fails."""
+    return import_model(published_model(repository, name), models)
+
+
+def published_model(repository: str = HUB_REPOSITORY, name: str = HUB_MODEL) -> Path:
+    """The official model directory, from the hub or its cache. Raises ModelError where it cannot be had."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -122,7 +127,17 @@ def download_model(models: Path, repository: str = HUB_REPOSITORY, name: str = H
             f"{repository} could not be downloaded ({type(error).__name__}: {error}); without a network, copy "
             "the model directory here and use 'model import'"
         ) from error
-    return import_model(Path(local) / name, models)
+    return Path(local) / name
+
+
+def published_bank(repository: str = HUB_REPOSITORY, name: str = HUB_MODEL) -> Path:
+    """The official bank, from the hub or its cache. Raises ModelError where it cannot be had."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(repository, f"embeddings/{name}/{BANK_FILE}"))
+    except Exception as error:  # the hub client raises many kinds: all of them mean that nothing was fetched
+        raise ModelError(f"the published bank cannot be downloaded ({type(error).__name__})") from error
 
 
 def list_models(models: Path) -> list[Path]:

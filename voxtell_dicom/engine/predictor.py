@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +104,21 @@ class Predictor:
         accumulator = self._run(prepared.crop, order, progress, cancelled)
         if accumulator is not None:
             yield from accumulator.finish(offset)
+
+    def predict(self, array_zyx: npt.NDArray[Any], prompts: Sequence[str]) -> npt.NDArray[np.uint8]:
+        """All masks at once, 0 or 1, (prompt, z, y, x): convenient for a few prompts; `segment` takes less memory.
+
+        predictor = Predictor.load(Path("models/voxtell_v1.1"))
+        masks = predictor.predict(array, ["liver", "right kidney"])
+        """
+        shape = (array_zyx.shape[0], array_zyx.shape[1], array_zyx.shape[2])
+        masks = np.zeros((len(prompts), *shape), np.uint8)
+        found = {s.request.prompt: s for s in self.segment(array_zyx, (1, 1, 1), [Request(p) for p in set(prompts)])}
+        for index, prompt in enumerate(prompts):
+            mask = found[prompt].mask
+            if mask.voxels:
+                masks[(index, *mask.slices)] = mask.crop()
+        return masks
 
     @torch.inference_mode()
     def _run(

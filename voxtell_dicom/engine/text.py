@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from voxtell_dicom.engine.bank import Bank
 from voxtell_dicom.errors import ModelError
 
 QWEN = "Qwen/Qwen3-Embedding-4B"
@@ -78,3 +79,19 @@ class TextModel:
             rows.append(states[:, -1].float().cpu().numpy())  # padded on the left: the last token is the last
         result: npt.NDArray[np.float32] = np.concatenate(rows)
         return result
+
+
+def complete(bank: Bank, prompts: Sequence[str], text_model: str = QWEN, device: torch.device | None = None) -> Bank:
+    """The bank with vectors for all of `prompts`: those that it lacks are embedded, the text model held only meanwhile.
+
+    Raises ModelError where prompts are missing and the text model cannot be had; the message names them.
+    """
+    missing = list(dict.fromkeys(prompt.lower() for prompt in prompts if prompt not in bank))
+    if not missing:
+        return bank
+    try:
+        with TextModel(text_model, device) as text:
+            vectors = text.embed(missing)
+    except ModelError as error:
+        raise ModelError(f"not in the bank: {', '.join(map(repr, missing))}; and {error}") from error
+    return bank.merged(dict(zip(missing, vectors, strict=True)))

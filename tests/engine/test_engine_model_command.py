@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from voxtell_dicom.cli import app
+
+
+def _run(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, ["model", *arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_import_list_info_verify_prompts(tiny_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = str(tmp_path / "models")
+    assert "no model" in _run("list", "--models", models)
+    imported = json.loads(_run("import", str(tiny_directory), "--models", models, "--json"))
+    assert imported["format"] == "safetensors"
+    assert "licence" in _run("info", imported["directory"])
+    (listed,) = json.loads(_run("list", "--models", models, "--json"))
+    assert listed["digest"] == imported["digest"]
+    monkeypatch.setenv("VOXTELL_MODEL", imported["directory"])
+    assert "whole" in _run("verify")
+    assert _run("prompts", "kidney").split("\n")[0] == "right kidney"
+    assert "near it: spleen" in _run("prompts", "spleem", code=1)
+    (tmp_path / "models" / "tiny" / "text_embeddings.npz").unlink()
+    assert "no bank" in _run("verify", code=1)
+    _run("info", str(tmp_path / "nowhere"), code=2)
+
+
+def test_embedding_without_a_text_model_names_the_prompts(tmp_path: Path) -> None:
+    out = _run("embed", "-p", "Liver", "-o", str(tmp_path / "bank.npz"), "--text-model", str(tmp_path / "none"), code=2)
+    assert "'liver'" in out
+    assert not (tmp_path / "bank.npz").exists()

@@ -1,0 +1,110 @@
+"""`voxtell-dicom predict` beside voxtell-predict: same NIfTI files, checkpoint and bank, same files out."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+from voxtell.inference import predict_from_raw_data as official_cli
+
+from tests.oracles import engine_oracle as oracle
+from voxtell_dicom.cli import app
+from voxtell_dicom.engine.bank import Bank
+
+PATCH = (32, 32, 64)
+LONG = "a very long finding in the left lower lobe of the lung, " * 5
+PROMPTS = ["liver", "Right Kidney", "T12/L1 disc", LONG]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    model = oracle.official_model(oracle.SMALL_SIZES, oracle.SMALL_ARCH, PATCH)
+    oracle.randomise(model, seed=4)
+    where = tmp_path_factory.mktemp("predict") / "small"
+    oracle.write_official_directory(where, model, oracle.SMALL_SIZES, oracle.SMALL_ARCH, PATCH)
+    rng = np.random.default_rng(6)
+    Bank({p: rng.standard_normal(2560).astype(np.float16) for p in PROMPTS}).write(where / "text_embeddings.npz")
+    return where
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two images, neither in RAS order."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(8)
+    turned = np.array([[0, 0, 3.0, -10], [-0.8, 0, 0, 20], [0, 0.9, 0, 5], [0, 0, 0, 1]])
+    for name, shape, affine in (
+        ("one.nii.gz", (50, 36, 33), turned),
+        ("two.nii", (40, 44, 30), np.diag([-1, -1, 2, 1])),
+    ):
+        image = nibabel.Nifti1Image(rng.normal(0, 100, shape).astype(np.float32), affine)
+        nibabel.save(image, folder / name)
+    return folder
+
+
+def _official(directory: Path, arguments: list[str]) -> int:
+    def build(model_dir: str, device: torch.device, embedding_bank: str, use_precomputed_embeddings: bool) -> object:
+        bank = oracle.predictor_module.load_embedding_bank(embedding_bank)
+        return oracle.official_predictor(Path(model_dir), oracle.SMALL_SIZES, oracle.SMALL_ARCH, PATCH, bank)
+
+    with (
+        patch.object(official_cli, "VoxTellPredictor", build),
+        patch.object(sys, "argv", ["voxtell-predict", *arguments]),
+    ):
+        return official_cli.main()
+
+
+@pytest.mark.parametrize("options", [[], ["--save-combined"]], ids=["a file per prompt", "combined"])
+def test_same_names_masks_and_affines(directory: Path, images: Path, tmp_path: Path, options: list[str]) -> None:
+    """Identical with --exact; the fast decoder's logits differ by a millionth, which may turn a voxel at logit 0."""
+    bank = str(directory / "text_embeddings.npz")
+    common = ["-i", str(images), "-m", str(directory), "--device", "cpu", "--embeddings", bank, *options]
+    assert _official(directory, [*common, "-o", str(tmp_path / "theirs"), "-p", *PROMPTS]) == 0
+    for side, more in (("exact", ["--exact"]), ("fast", [])):
+        result = CliRunner().invoke(app, ["predict", *common, *more, "-o", str(tmp_path / side), "-p", *PROMPTS])
+        assert result.exit_code == 0, result.output
+    assert _differing(tmp_path / "exact", tmp_path / "theirs", 2 if options else 2 * len(PROMPTS)) == 0
+    assert _differing(tmp_path / "fast", tmp_path / "theirs", 2 if options else 2 * len(PROMPTS)) <= 2
+
+
+def _differing(ours_in: Path, theirs_in: Path, files: int) -> int:
+    """Voxels that differ, over all files; names, affines and types must be the same."""
+    ours, theirs = sorted(ours_in.iterdir()), sorted(theirs_in.iterdir())
+    assert [p.name for p in ours] == [p.name for p in theirs]
+    assert len(ours) == files
+    differing = 0
+    for a, b in zip(ours, theirs, strict=True):
+        mine, reference = nibabel.load(a), nibabel.load(b)
+        assert np.array_equal(mine.affine, reference.affine)
+        assert mine.get_data_dtype() == reference.get_data_dtype()
+        values = np.asarray(reference.dataobj)
+        assert (np.asarray(mine.dataobj) != values).sum() <= 1e-6 * values.size
+        assert (values > 0).mean() > 0.01
+
+
+def test_jobs_no_overwrite_and_wrong_use(directory: Path, images: Path, tmp_path: Path) -> None:
+    jobs = tmp_path / "jobs.json"
+    jobs.write_text(json.dumps([{"image": str(images / "two.nii"), "prompts": "liver"}]))
+    common = ["predict", "-m", str(directory), "--device", "cpu", "-o", str(tmp_path / "out")]
+    runner = CliRunner()
+    first = runner.invoke(app, [*common, "--jobs", str(jobs)])
+    assert first.exit_code == 0, first.output
+    assert "Wrote 1 file(s)" in first.output
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["two_liver.nii.gz"]
+    again = runner.invoke(app, [*common, "--jobs", str(jobs), "--no-overwrite"])
+    assert "Wrote 0 file(s)" in again.output
+    for wrong in (["-p", "liver"], ["-i", str(images)], ["-i", str(images), "-p", "liver", "--jobs", "[]"],
+                  ["--jobs", "{"], ["-i", str(tmp_path / "none.nii"), "-p", "liver"]):  # fmt: skip
+        assert runner.invoke(app, [*common, *wrong]).exit_code == 1, wrong
+    listed = runner.invoke(
+        app, ["predict", "--list-embeddings", "--embeddings", str(directory / "text_embeddings.npz")]
+    )
+    assert listed.output.splitlines()[0] == "4 precomputed embeddings available:"

@@ -1,0 +1,216 @@
+"""`voxtell-dicom predict`: VoxTell's own command line, so that a user switches by changing the command's name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from voxtell_dicom.cli.cases import Case
+    from voxtell_dicom.engine.bank import Bank
+    from voxtell_dicom.engine.predictor import Predictor
+
+app = typer.Typer()
+
+
+class _WrongUse(Exception):
+    """What the official command answers with a message and exit code 1."""
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def predict(ctx: typer.Context) -> None:
+    """Segment NIfTI files (or a DICOM folder) as voxtell-predict does: same options, file names and exit codes."""
+    arguments = _parser().parse_args(ctx.args)
+    raise typer.Exit(run(arguments))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Returns the exit code: 0 done, 1 failed or badly asked."""
+    from voxtell_dicom.errors import VoxtellDicomError
+
+    try:
+        if arguments.list_embeddings:
+            return _list(arguments)
+        jobs = _jobs(arguments)
+        written = _predict(arguments, jobs)
+    except (_WrongUse, VoxtellDicomError, FileNotFoundError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        return 1
+    typer.echo(f"\nPrediction completed successfully! Wrote {written} file(s).")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="voxtell-dicom predict",
+        description="VoxTell on NIfTI files or a DICOM folder: free text in, masks out. Research use only.",
+    )
+    add = parser.add_argument
+    add("-i", "--input", type=Path, nargs="+", help="one folder, or one or more files (NIfTI; or DICOM)")
+    add("-o", "--output", type=Path, help="folder for the results")
+    add("-m", "--model", type=Path, help="model directory [default: $VOXTELL_MODEL, else the hub's]")
+    add("-p", "--prompts", nargs="+", help="prompts for every image")
+    add("--jobs", help='JSON (or a file of it): [{"image": PATH, "prompts": [..]}, ..]; -i is not used')
+    add("--device", default="cuda", choices=["cuda", "cpu"])
+    add("--gpu", type=int, default=0, help="number of the CUDA device")
+    add("--save-combined", action="store_true", help="one label map per image; later prompts overwrite")
+    add("--embeddings", type=Path, help="bank of prompt vectors (.npz) [default: beside the model, else the hub's]")
+    add("--no-precomputed", action="store_true", help="embed every prompt with the text model")
+    add("--list-embeddings", action="store_true", help="list the bank's prompts and leave")
+    add("--no-overwrite", action="store_true", help="skip images whose results are there")
+    add("--verbose", action="store_true")
+    add("--exact", action="store_true", help="(ours) the plain image decoder, prompt by prompt: slower")
+    return parser
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    bank = _bank(arguments, None)
+    typer.echo(f"{len(bank)} precomputed embeddings available:\n" + "\n".join(f"  {p}" for p in bank.prompts))
+    return 0
+
+
+def _jobs(arguments: argparse.Namespace) -> list[tuple[Case, list[str]]]:
+    from voxtell_dicom.cli.cases import cases_of
+
+    if bool(arguments.prompts) == bool(arguments.jobs):
+        raise _WrongUse("provide exactly one of -p/--prompts or --jobs")
+    missing = [] if arguments.output else ["--output"]
+    missing += [] if arguments.jobs or arguments.input else ["--input"]
+    if missing:
+        raise _WrongUse(f"the following arguments are required: {', '.join(missing)}")
+    if not arguments.jobs:
+        return [(case, list(arguments.prompts)) for case in cases_of(arguments.input)]
+    if arguments.input:
+        typer.echo("Warning: -i/--input is ignored when --jobs is given", err=True)
+    jobs = []
+    for entry in _entries(arguments.jobs):
+        prompts = [entry["prompts"]] if isinstance(entry["prompts"], str) else list(entry["prompts"])
+        if not prompts:
+            raise _WrongUse(f"job for {entry['image']!r} has no prompts")
+        jobs += [(case, prompts) for case in cases_of([Path(entry["image"])])]
+    return jobs
+
+
+def _entries(text: str) -> Iterator[dict[str, Any]]:
+    content = Path(text).read_text(encoding="utf-8") if os.path.isfile(text) else text
+    try:
+        entries = json.loads(content)
+    except json.JSONDecodeError as error:
+        raise _WrongUse(f"--jobs is neither a file nor JSON: {text!r} ({error})") from error
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise _WrongUse('--jobs must be a JSON list of {"image":.., "prompts":[..]} objects')
+    for entry in entries:
+        if "image" not in entry or "prompts" not in entry:
+            raise _WrongUse("each --jobs entry needs 'image' and 'prompts'")
+        yield entry
+
+
+def _predict(arguments: argparse.Namespace, jobs: Sequence[tuple[Case, list[str]]]) -> int:
+    from voxtell_dicom.cli.cases import outputs_of
+
+    folder: Path = arguments.output
+    folder.mkdir(parents=True, exist_ok=True)
+    todo = []
+    for case, prompts in jobs:
+        targets = outputs_of(case, prompts, folder, combined=arguments.save_combined)
+        if arguments.no_overwrite and all(target.is_file() for target in targets):
+            _say(arguments, f"Skipping {case.name} (outputs exist)")
+            continue
+        if len(set(targets)) < len(set(prompts)) and not arguments.save_combined:
+            typer.echo(f"Warning: prompts of {case.name} share a file name; later ones overwrite", err=True)
+        todo.append((case, prompts, targets))
+    if not todo:
+        return 0
+    predictor = _load(arguments, [prompt for _, prompts, _ in todo for prompt in prompts])
+    return sum(_one(arguments, predictor, *job) for job in todo)
+
+
+def _one(
+    arguments: argparse.Namespace, predictor: Predictor, case: Case, prompts: list[str], targets: list[Path]
+) -> int:
+    import numpy as np
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from voxtell_dicom.model import Request
+
+    _say(arguments, f"Predicting {case.name} with prompts {prompts} ...")
+    array, write = case.read()
+    shape = (array.shape[0], array.shape[1], array.shape[2])
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(case.name, total=1)
+        requests = [Request(prompt) for prompt in dict.fromkeys(prompts)]
+        segments = predictor.segment(
+            array,
+            (1, 1, 1),
+            requests,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        found = {segment.request.prompt: segment.mask for segment in segments}
+    if arguments.save_combined:
+        labels = np.zeros(shape, np.uint8)
+        for number, prompt in enumerate(prompts, 1):
+            mask = found[prompt]
+            if mask.voxels:
+                labels[mask.slices][mask.crop()] = number
+        write(labels, targets[0])
+    else:
+        for prompt, target in zip(prompts, targets, strict=True):
+            write(found[prompt].to_array(shape).view(np.uint8), target)
+    return len(targets)
+
+
+def _load(arguments: argparse.Namespace, prompts: Sequence[str]) -> Predictor:
+    import torch
+
+    from voxtell_dicom.engine import library
+    from voxtell_dicom.engine.checkpoint import load_checkpoint
+    from voxtell_dicom.engine.cpu import keep_freed_memory
+    from voxtell_dicom.engine.predictor import Predictor, choose_device
+    from voxtell_dicom.engine.text import complete
+
+    wanted = "cpu" if arguments.device == "cpu" else f"cuda:{arguments.gpu}"
+    if wanted != "cpu" and not torch.cuda.is_available():
+        typer.echo("Warning: CUDA not available, falling back to CPU", err=True)
+        wanted = "cpu"
+    device = choose_device(wanted)
+    if device.type == "cpu":
+        keep_freed_memory()
+    named = arguments.model or os.environ.get(library.ENVIRONMENT)
+    directory = library.named_directory(arguments.model) if named else library.published_model()
+    _say(arguments, f"Loading VoxTell model from: {directory}")
+    bank = complete(_bank(arguments, directory), prompts, device=device)
+    return Predictor(load_checkpoint(directory), bank, device, exact=arguments.exact)
+
+
+def _bank(arguments: argparse.Namespace, directory: Path | None) -> Bank:
+    from voxtell_dicom.engine import library
+    from voxtell_dicom.engine.bank import EMPTY, Bank, find_bank
+    from voxtell_dicom.errors import ModelError
+
+    if arguments.embeddings:
+        return Bank.read(arguments.embeddings)
+    if directory is not None:
+        if arguments.no_precomputed:
+            return EMPTY
+        if beside := find_bank(directory):
+            return Bank.read(beside)
+    try:
+        return Bank.read(library.published_bank())
+    except ModelError as error:
+        if directory is None:
+            raise
+        typer.echo(f"Note: {error}; prompts will be embedded with the text model.", err=True)
+        return EMPTY
+
+
+def _say(arguments: argparse.Namespace, message: str) -> None:
+    if arguments.verbose:
+        typer.echo(message)
