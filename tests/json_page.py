@@ -15,14 +15,14 @@ PAGE = Path(__file__).parents[1] / "docs/json.md"
 
 @cache
 def schemas() -> dict[str, dict[str, Any]]:
-    """Heading → schema, for every section of the page that has one."""
+    """Heading → schema, for every section of the page; a heading may name several commands, with commas between."""
     sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for section in sections:
         heading = section.splitlines()[0].strip()
         blocks = re.findall(r"^```json\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
         assert len(blocks) == 1, f"{heading}: one schema is needed, {len(blocks)} are there"
-        found[heading] = json.loads(blocks[0])
+        found |= dict.fromkeys(heading.split(", "), json.loads(blocks[0]))
     return found
 
 
