@@ -43,7 +43,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     turned = np.array([[0, 0, 3.0, -10], [-0.8, 0, 0, 20], [0, 0.9, 0, 5], [0, 0, 0, 1]])
     for name, shape, affine in (
         ("one.nii.gz", (50, 36, 33), turned),
-        ("two.nii", (40, 44, 30), np.diag([-1, -1, 2, 1])),
+        ("two.nii", (32, 40, 30), np.diag([-1, -1, 2, 1])),
     ):
         image = nibabel.Nifti1Image(rng.normal(0, 100, shape).astype(np.float32), affine)
         nibabel.save(image, folder / name)
@@ -86,8 +86,9 @@ def _differing(ours_in: Path, theirs_in: Path, files: int) -> int:
         assert np.array_equal(mine.affine, reference.affine)
         assert mine.get_data_dtype() == reference.get_data_dtype()
         values = np.asarray(reference.dataobj)
-        assert (np.asarray(mine.dataobj) != values).sum() <= 1e-6 * values.size
         assert (values > 0).mean() > 0.01
+        differing += int((np.asarray(mine.dataobj) != values).sum())
+    return differing
 
 
 def test_jobs_no_overwrite_and_wrong_use(directory: Path, images: Path, tmp_path: Path) -> None:
