@@ -94,6 +94,12 @@ def test_prompts_that_the_engine_cannot_run(tmp_path: Path, prompt: str, state: 
     assert (prompt in message) == (state == "failed")
 
 
+def test_the_shipped_model_can_run_the_shipped_prompts() -> None:
+    shipped = Path(__file__).parents[2] / "config/node.yaml"
+    done = CliRunner().invoke(app, ["check", "-c", str(shipped), "--load-model", "--json"])
+    assert states(done)["prompts"] == ("ok", "can run all 9"), done.output
+
+
 def test_model_that_is_not_there(tmp_path: Path) -> None:
     done = check(tmp_path, {}, "--json", model=json.dumps({"directory": str(tmp_path)}))
     assert done.exit_code == 1
