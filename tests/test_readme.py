@@ -25,6 +25,7 @@ import yaml
 from tests.system.peers.orthanc import Orthanc
 from tests.system.peers.ports import wait_for_port
 from voxtell_dicom.cli import COMMANDS
+from voxtell_dicom.rules import load_config
 
 ROOT = Path(__file__).parent.parent
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -139,6 +140,7 @@ def terminal(tmp_path_factory: pytest.TempPathFactory, pacs: Orthanc) -> Iterato
     folder = tmp_path_factory.mktemp("clone")
     shutil.copytree(ROOT / "config", folder / "config")
     (folder / ".venv").symlink_to(sys.prefix)
+    (folder / "voxtell_dicom").symlink_to(ROOT / "voxtell_dicom")
     terminal = Terminal(folder)
     yield terminal
     terminal.close()
@@ -176,6 +178,13 @@ def test_every_command_is_shown() -> None:
     there = [name for name in COMMANDS if (package / f"{name}.py").exists() or (package / name).is_dir()]
     assert [name for name in there if f"voxtell-dicom {name}" not in typed] == []
     assert [name for name in ("list", "show", "retry", "rerun") if f"voxtell-dicom jobs {name}" not in typed] == []
+
+
+def test_the_excerpt_of_node_yaml_is_right(tmp_path: Path) -> None:
+    (excerpt,) = [yaml.safe_load(block.text) for block in BLOCKS if block.language == "yaml"]
+    path = tmp_path / "node.yaml"
+    path.write_text(yaml.safe_dump({**SHIPPED, **excerpt}))
+    assert load_config(path).rules[0].name == "abdomen CT"
 
 
 def test_first_screen() -> None:
