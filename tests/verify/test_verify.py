@@ -1,0 +1,146 @@
+"""`verify` proves the line on any series; and it sees what is wrong with one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from typer.testing import CliRunner
+
+from tests.json_page import assert_documented
+from tests.series import cases, slices
+from voxtell_dicom.cli import app
+from voxtell_dicom.engine.threshold import ThresholdEngine
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.verify import Verified, choose_threshold, verify_series
+
+CORPUS = Path(os.environ.get("VOXTELL_DICOM_CORPUS") or "/nonexistent")
+HANDLED = [case for case in cases.CASES if case.handled]
+
+
+def verified(series: slices.Series, folder: Path) -> list[Verified]:
+    return list(verify_series(series, ThresholdEngine(), folder))
+
+
+@pytest.mark.parametrize("case", HANDLED, ids=lambda case: case.name)
+def test_every_handled_case_is_exact(case: cases.Case, tmp_path: Path) -> None:
+    found = verified(case.write(tmp_path / "series"), tmp_path)
+    assert sum(each.outcome == "exact" for each in found) == len(case.handled), [each.data() for each in found]
+    assert {each.outcome for each in found} <= {"exact", "set_aside"}
+    for each in found:
+        if each.outcome == "exact":
+            assert each.frames_compared == each.row.shape[0]
+            assert each.max_mm == 0.0
+
+
+def _shift(ds: Dataset) -> None:
+    ds.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence[0].ImagePositionPatient[2] += 0.01
+
+
+def _swap(ds: Dataset) -> None:
+    items = [groups.DerivationImageSequence[0].SourceImageSequence[0] for groups in ds.PerFrameFunctionalGroupsSequence]
+    first, second = items[0].ReferencedSOPInstanceUID, items[1].ReferencedSOPInstanceUID
+    items[0].ReferencedSOPInstanceUID, items[1].ReferencedSOPInstanceUID = second, first
+
+
+def _one_voxel(ds: Dataset) -> None:
+    ds.PixelData = bytes([ds.PixelData[0] ^ 1]) + ds.PixelData[1:]
+
+
+def _lose(ds: Dataset) -> None:
+    del ds.PerFrameFunctionalGroupsSequence[-1]
+    ds.NumberOfFrames -= 1
+    ds.PixelData = ds.PixelData[: ds.NumberOfFrames * ds.Rows * ds.Columns // 8]
+
+
+@pytest.mark.parametrize("damage", [_shift, _swap, _one_voxel, _lose])
+def test_sees_what_is_wrong(damage: Callable[[Dataset], None], tmp_path: Path) -> None:
+    def via(seg: Path, folder: Path) -> Path:
+        ds = pydicom.dcmread(seg)
+        damage(ds)
+        ds.save_as(folder / "damaged.dcm")
+        return folder / "damaged.dcm"
+
+    series = slices.save(slices.stack(slices.noise((6, 24, 20))), tmp_path / "series")
+    (found,) = verify_series(series, ThresholdEngine(), tmp_path, via)
+    assert found.outcome == "wrong"
+    assert "2.25." in found.reason or "1.2.826" in found.reason
+
+
+def test_constant_series_proves_nothing(tmp_path: Path) -> None:
+    series = slices.save(slices.stack(np.full((4, 24, 20), 7, np.uint16)), tmp_path / "series")
+    (found,) = verified(series, tmp_path)
+    assert (found.outcome, found.threshold) == ("unproven", None)
+
+
+@pytest.mark.parametrize("share", [0.051, 0.2, 0.49])
+def test_threshold_lies_between_two_values_that_occur(share: float) -> None:
+    rng = np.random.default_rng(3)
+    array = np.where(rng.random((20, 40, 50)) < share, 1, 0).astype(np.float32)
+    assert choose_threshold(array, array.size) == 0.5
+    assert choose_threshold(np.zeros_like(array), array.size) is None
+
+
+def test_command(tmp_path: Path) -> None:
+    next(case for case in HANDLED if case.name == "dose-report").write(tmp_path / "data")
+    result = CliRunner().invoke(app, ["verify", str(tmp_path / "data"), "--json", "--keep", str(tmp_path / "kept")])
+    assert result.exit_code == 0, result.output
+    volume, aside = assert_documented("voxtell-dicom verify", result.stdout)
+    assert (volume["outcome"], volume["frames_compared"], volume["status"]) == ("exact", 6, "handled")
+    assert (aside["outcome"], aside["code"]) == ("set_aside", "dose-report")
+    kept = {path.suffix for path in (tmp_path / "kept").iterdir()}
+    assert kept == {".dcm", ".png", ".json"}
+    (report,) = (tmp_path / "kept").glob("verify-*.json")
+    content = json.loads(report.read_text())
+    assert content["versions"]["pydicom"]
+    assert content["volumes"][0]["outcome"] == "exact"
+
+
+REFUSED = {
+    "ct_abdomen_j2k_blank_uids": ["empty-uid"],
+    "mr_missing_slice": ["missing-slice"],
+    "mr_enh_interrupted": ["missing-slice"],
+}
+EXACT = {
+    "ct_abdomen_j2k": 1,
+    "ct_ge_tilt_varspacing": 2,
+    "ct_thorax_tcia": 1,
+    "mr_dwi_3b_one_series": 3,
+    "mr_enh_2echo_xa30": 2,
+    "mr_enh_interrupted": 1,
+    "mr_enh_mag_b0_one_object": 2,
+    "mr_j2k_fragments_sub": 1,
+    "mr_localizer_3_orient": 3,
+    "mr_two_echo": 2,
+    "pt_body_ac_tcia": 1,
+}
+
+
+@pytest.mark.corpus
+def test_corpus(tmp_path: Path) -> None:
+    """Whatever folder of real series is named: nothing wrong, nothing unproven, every refusal with a name."""
+    from voxtell_dicom.cli.scan import scan
+
+    for folder in sorted(path for path in CORPUS.iterdir() if path.is_dir()):
+        if not any(folder.rglob("*.dcm")):
+            continue
+        found = [each for series in scan(folder).series for each in verified(series, tmp_path)]
+        outcomes = [each.outcome for each in found]
+        assert not {"wrong", "unproven"} & set(outcomes), (folder.name, [each.reason for each in found])
+        assert all(each.row.code or each.reason for each in found if each.outcome == "refused")
+        if folder.name in EXACT or folder.name in REFUSED:
+            assert outcomes.count("exact") == EXACT.get(folder.name, 0), folder.name
+            assert [each.row.code for each in found if each.outcome == "refused"] == REFUSED.get(folder.name, [])
+
+
+def test_assembly_is_the_same_in_any_order_of_files(tmp_path: Path) -> None:
+    datasets = slices.stack(slices.noise((6, 24, 20)))
+    one, other = (slices.save(datasets, tmp_path / str(seed), shuffle=seed) for seed in (1, 2))
+    uids = [[frame.sop_instance_uid for frame in assemble(series).volumes[0].frames] for series in (one, other)]
+    assert uids[0] == uids[1]

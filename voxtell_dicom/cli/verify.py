@@ -1,0 +1,105 @@
+"""`voxtell-dicom verify`: the acceptance test on a site's own series, before go-live and after each upgrade."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from voxtell_dicom.verify import Verified
+
+app = typer.Typer()
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(exists=True, help="A folder of DICOM files, or one file.")],
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the SEG files here, with one picture for each volume.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for the dated report (default: that of --keep).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
+) -> None:
+    """Send every volume through the whole line with a threshold and compare each frame. Exit 1 if one is wrong."""
+    with tempfile.TemporaryDirectory(prefix="voxtell-verify-") as temporary:
+        folder = keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = list(_verified(path, folder))
+        if keep:
+            _pictures(found, path, keep)
+    rows = [each.data() for each in found]
+    where = report or keep
+    if where:
+        typer.echo(f"report: {write_report(rows, path, where)}", err=True)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _show(rows)
+    if any(row["outcome"] == "wrong" for row in rows):
+        raise typer.Exit(1)
+
+
+def _verified(path: Path, folder: Path) -> Iterator[Verified]:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from voxtell_dicom.cli.scan import scan, unreadable_rows
+    from voxtell_dicom.engine.threshold import ThresholdEngine
+    from voxtell_dicom.verify import Verified, verify_series
+
+    found = scan(path)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for series in progress.track(found.series, description="verifying"):
+            yield from verify_series(series, ThresholdEngine(), folder)
+    for row in unreadable_rows(found):
+        yield Verified(row, "refused")
+
+
+def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
+    from voxtell_dicom.encode.picture import picture
+
+    for each in found:
+        if each.seg is not None:
+            picture(each.seg, source, folder / f"{each.seg.stem}.png")
+
+
+def write_report(rows: list[dict[str, Any]], path: Path, folder: Path) -> Path:
+    """Write the dated report: every row, and all versions. Returns its path."""
+    from voxtell_dicom.cli.version import versions
+
+    now = datetime.now(timezone.utc)
+    folder.mkdir(parents=True, exist_ok=True)
+    out = folder / f"verify-{now:%Y%m%dT%H%M%SZ}.json"
+    content = {"date": now.isoformat(timespec="seconds"), "path": str(path), "versions": versions(), "volumes": rows}
+    out.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
+    return out
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    colors = {"exact": "green", "within": "green", "set_aside": "dim", "refused": "yellow", "unproven": "yellow"}
+    table = Table("Outcome", "Series", "Volume", "Shape", "Threshold", "Frames", "mm", "Why")
+    for row in rows:
+        table.add_row(
+            f"[{colors.get(row['outcome'], 'bold red')}]{row['outcome']}[/]",
+            row["series_uid"],
+            row["volume"],
+            "×".join(map(str, row["shape"] or ())),
+            "" if row["threshold"] is None else f"> {row['threshold']:g}",
+            str(row["frames_compared"] or ""),
+            "" if row["max_mm"] is None else f"{row['max_mm']:.4f}",
+            row["reason"],
+        )
+    console = Console()
+    console.print(table)
+    outcomes = ("exact", "within", "refused", "set_aside", "unproven", "wrong")
+    counts = {word: sum(row["outcome"] == word for row in rows) for word in outcomes}
+    console.print(", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing found")
