@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from voxtell_dicom.model import Volume
 from voxtell_dicom.series.geometry import GAP, Stack, is_regular, stack_of
 
 MIN_RUN = 3  # frames that make a run of constant spacing
@@ -38,3 +39,10 @@ def runs_of(stack: Stack) -> list[Stack]:
         if thickness[0] == thickness[1] and round(ratio) > 1 and abs(ratio - round(ratio)) < MULTIPLE:
             return []
     return runs
+
+
+def stack_of_runs(volume: Volume) -> tuple[tuple[str, str], ...]:
+    """What the runs of one stack have in common, and two volumes that are not runs of one stack have not."""
+    if "run" not in volume.keys:
+        return (*volume.keys.items(), ("name", volume.name))
+    return tuple((name, value) for name, value in volume.keys.items() if name not in ("run", "spacing"))

@@ -16,6 +16,7 @@ from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Plan, Series, SetAside, Volume, canonical_digest
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.series.runs import stack_of_runs
 from voxtell_dicom.series.volume import load_volume
 
 
@@ -68,7 +69,7 @@ def plan_series(
     planned: list[Planned] = []
     refused: list[SetAside] = []
     for position, volume in enumerate(assembly.volumes):
-        met = [found for found in matches[position] if found.met and chosen[found.index] == position]
+        met = [found for found in matches[position] if found.met and position in chosen[found.index]]
         if not met:
             continue
         try:
@@ -82,10 +83,15 @@ def plan_series(
     return Planning(tuple(planned), (*assembly.set_aside, *refused), tuple(unmatched))
 
 
-def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> int | None:
-    """Of several volumes of one series that meet a rule: the largest, then the first. Its position."""
-    met = [position for position in range(len(volumes)) if matches[position][rule].met]
-    return max(met, key=lambda position: int(np.prod(volumes[position].grid.shape)), default=None)
+def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> set[int]:
+    """Of several volumes of one series that meet a rule: the largest, then the first; all its runs. Their positions."""
+    stacks: dict[Any, list[int]] = {}
+    for position, volume in enumerate(volumes):
+        if matches[position][rule].met:
+            stacks.setdefault(stack_of_runs(volume), []).append(position)
+    return set(
+        max(stacks.values(), key=lambda some: sum(int(np.prod(volumes[i].grid.shape)) for i in some), default=[])
+    )
 
 
 def _plan(found: Match, volume: Volume, engine_identity: str, encoder_revision: str, options: dict[str, Any]) -> Plan:
