@@ -292,12 +292,40 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class Cleanup:
+    """What is done to a mask after the network: applied in the order of the fields."""
+
+    fill_holes: bool = False  # enclosed background, 6-connected, becomes mask
+    largest_component: bool = False  # of 26-connected components, the one with most voxels is kept
+    minimum_ml: float = 0.0  # smaller components are removed
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Run the network at an isotropic spacing where an axis of the input is finer or coarser than the bounds."""
+
+    spacing_mm: float
+    finer_than_mm: float = 0.0
+    coarser_than_mm: float = float("inf")
+
+    def applies_to(self, spacing_mm: Vector) -> bool:
+        """Whether a volume of this spacing is resampled."""
+        return min(spacing_mm) < self.finer_than_mm or max(spacing_mm) > self.coarser_than_mm
+
+
+@dataclass(frozen=True)
 class Request:
-    """One prompt for the engine. Segment where the probability is above `threshold`."""
+    """One prompt for the engine. Segment where the probability is above `threshold`.
+
+    Requests of the same `exclusive_group` share no voxel: it goes to the most probable one.
+    """
 
     prompt: str
     threshold: float = 0.5
     probability: bool = False
+    cleanup: Cleanup = Cleanup()
+    exclusive_group: str = ""
+    resampling: Resampling | None = None
 
 
 @dataclass(frozen=True)

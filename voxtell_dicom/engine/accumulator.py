@@ -42,9 +42,14 @@ class _Tally:
     def __post_init__(self) -> None:
         self.cutoff = logit(self.request.threshold)
 
-    def add_planes(self, first: int, logits: torch.Tensor) -> None:
-        """logits: (planes, y, x) float16, the finished planes from `first` on, on any device."""
+    def add_planes(self, first: int, logits: torch.Tensor, mine: torch.Tensor | None) -> None:
+        """logits: (planes, y, x) float16, the finished planes from `first` on, on any device.
+
+        mine: bool, where no other prompt of the exclusive group is more probable; None outside such groups.
+        """
         mask = logits > self.cutoff
+        if mine is not None:
+            mask &= mine
         count = int(mask.sum())
         low, high = (logit(p) for p in UNCERTAIN)
         likely = logits > low
@@ -165,12 +170,14 @@ class Accumulator:
             planes = slice(first - self._base, stop - self._base)
             inside = (planes, slice(by, by + cy), slice(bx, bx + cx))
             weight = self._weight[inside]
+            winners = self._winners(inside)
             for prompt, group in enumerate(self._tallies):
                 logits = self._sum[(prompt, *inside)] / weight
                 if not bool(torch.isfinite(logits).all()):
                     raise ModelError("the network gave logits that are not finite in float16: is the checkpoint whole?")
                 for tally in group:
-                    tally.add_planes(first - bz, logits)
+                    winner = winners.get(tally.request.exclusive_group)
+                    tally.add_planes(first - bz, logits, None if winner is None else winner == prompt)
         left = self._weight.shape[0] - done
         for plane in range(left):  # upwards, plane by plane: source and target overlap
             self._sum[:, plane] = self._sum[:, plane + done]
@@ -178,3 +185,21 @@ class Accumulator:
         self._sum[:, left:] = 0
         self._weight[left:] = 0
         self._base += done
+
+    def _winners(self, inside: tuple[slice, slice, slice]) -> dict[str, torch.Tensor]:
+        """Per exclusive group, the number of its most probable prompt at each voxel; the first of equals."""
+        members: dict[str, list[int]] = {}
+        for prompt, tallies in enumerate(self._tallies):
+            for name in {tally.request.exclusive_group for tally in tallies} - {""}:
+                members.setdefault(name, []).append(prompt)
+        winners = {}
+        for name, prompts in members.items():
+            best = self._sum[(prompts[0], *inside)].clone()
+            winner = torch.full(best.shape, prompts[0], dtype=torch.int16, device=best.device)
+            for prompt in prompts[1:]:
+                other = self._sum[(prompt, *inside)]
+                better = other > best
+                winner[better] = prompt
+                torch.maximum(best, other, out=best)
+            winners[name] = winner
+        return winners

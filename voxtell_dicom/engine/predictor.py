@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.bank import EMPTY, Bank, find_bank
 from voxtell_dicom.engine.checkpoint import Checkpoint, load_checkpoint
 from voxtell_dicom.engine.forward import WindowModel
+from voxtell_dicom.engine.postprocess import cleaned_segment
 from voxtell_dicom.engine.preprocess import prepare
+from voxtell_dicom.engine.resample import back_on_source, resample, resampled_shape
 from voxtell_dicom.engine.windows import windows_over
 from voxtell_dicom.errors import ModelError, UnknownPrompt
 from voxtell_dicom.model import Cancelled, Progress, Request, Segment, Vector
 
 Order = dict[str, list[Request]]
+_ANY = 1e-4  # a probability below which nothing is brought back from another spacing
 
 
 def _silent(_done: int, _total: int) -> None: ...
@@ -77,7 +81,7 @@ class Predictor:
     def segment(
         self,
         array_zyx: npt.NDArray[np.float32],
-        spacing_zyx_mm: Vector,  # noqa: ARG002 - nothing is resampled
+        spacing_zyx_mm: Vector,
         requests: Sequence[Request],
         *,
         progress: Progress = _silent,
@@ -86,16 +90,42 @@ class Predictor:
         """array_zyx: RAS volume (z, y, x), HU for CT. Yields one Segment per request, prompts shared between requests
         computed once; yields nothing more once `cancelled()` is true (asked before each window).
 
-        mean_probability is taken over the mask; uncertain_share is the share of voxels with a probability between 0.3
-        and 0.7 among those above 0.3. Raises UnknownPrompt, Refusal (values that are not finite), ModelError.
+        Requests with a `resampling` that applies to the spacing are run at that spacing, in a pass of their own;
+        clean-up comes last. mean_probability is taken over the mask before clean-up; uncertain_share is the share of
+        voxels with a probability between 0.3 and 0.7 among those above 0.3. Raises UnknownPrompt, Refusal (values that
+        are not finite), ModelError.
         """
+        if missing := self.unknown([request.prompt for request in requests]):
+            raise UnknownPrompt(f"the model cannot run {', '.join(map(repr, missing))}: not in its bank of prompts")
+        passes: dict[float, list[Request]] = {}
+        for request in requests:
+            wanted = request.resampling
+            applies = wanted is not None and wanted.applies_to(spacing_zyx_mm)
+            passes.setdefault(wanted.spacing_mm if wanted and applies else 0.0, []).append(request)
+        done = 0
+        for number, (target_mm, group) in enumerate(passes.items()):
+            later = len(passes) - number - 1  # passes whose windows are not known yet count as many as this one's
+            seen = 0
+
+            def report(n: int, of: int, before: int = done, more: int = later) -> None:
+                nonlocal seen
+                seen = of
+                progress(before + n, before + of * (1 + more))
+
+            if target_mm:
+                segments = self._resampled(array_zyx, spacing_zyx_mm, target_mm, group, report, cancelled)
+            else:
+                segments = self._one_pass(array_zyx, group, report, cancelled)
+            for segment in segments:
+                yield cleaned_segment(segment, spacing_zyx_mm)
+            done += seen
+
+    def _one_pass(
+        self, array_zyx: npt.NDArray[np.float32], requests: Sequence[Request], progress: Progress, cancelled: Cancelled
+    ) -> Iterator[Segment]:
         order: Order = {}
         for request in requests:
             order.setdefault(request.prompt.lower(), []).append(request)
-        if not order:
-            return
-        if missing := self.unknown(list(order)):
-            raise UnknownPrompt(f"the model cannot run {', '.join(map(repr, missing))}: not in its bank of prompts")
         prepared = prepare(array_zyx)
         if prepared is None:  # nothing but zeros
             yield from (Segment(request, ((0, 0), (0, 0), (0, 0)), b"", 0) for request in requests)
@@ -104,6 +134,24 @@ class Predictor:
         accumulator = self._run(prepared.crop, order, progress, cancelled)
         if accumulator is not None:
             yield from accumulator.finish(offset)
+
+    def _resampled(
+        self,
+        array_zyx: npt.NDArray[np.float32],
+        spacing_zyx_mm: Vector,
+        target_mm: float,
+        requests: Sequence[Request],
+        progress: Progress,
+        cancelled: Cancelled,
+    ) -> Iterator[Segment]:
+        """The network at another spacing; probabilities, not masks, are brought back to the source grid."""
+        shape = resampled_shape(array_zyx.shape, spacing_zyx_mm, target_mm)
+        owners: dict[Request, list[Request]] = {}
+        for request in requests:
+            owners.setdefault(replace(request, threshold=_ANY, probability=True, resampling=None), []).append(request)
+        for coarse in self._one_pass(resample(array_zyx, shape), list(owners), progress, cancelled):
+            for request in owners[coarse.request]:
+                yield back_on_source(coarse, request, shape, array_zyx.shape)
 
     def predict(self, array_zyx: npt.NDArray[Any], prompts: Sequence[str]) -> npt.NDArray[np.uint8]:
         """All masks at once, 0 or 1, (prompt, z, y, x): convenient for a few prompts; `segment` takes less memory.
