@@ -10,8 +10,8 @@ BIN := .venv/bin
 DEPENDENCIES := $(shell sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml | cat - constraints.txt | sha256sum | cut -c1-12)
 INSTALLED := .venv/.installed-$(DEPENDENCIES)
 
-# What the tests talk to: a PACS, other people's DICOM tools, a browser. `make demo` needs none of it.
-SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools chromium postgresql systemd
+# What the tests talk to: a PACS, other people's DICOM tools, a database server, a browser. `make demo` needs none of it.
+SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools postgresql chromium npm/npm systemd
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
@@ -37,6 +37,7 @@ demo: setup ## a synthetic patient through the node and back, compared with the 
 	$(BIN)/voxtell-dicom demo
 
 test: setup system ## the whole suite, with coverage
+	$(BIN)/python -m tests.viewers.npm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 
 lint: setup ## ruff, mypy --strict, the house's import contracts

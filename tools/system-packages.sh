@@ -1,9 +1,14 @@
 #!/usr/bin/env bash
 # Install those of the named Debian packages that are missing; where that is not possible, say which they are.
+# PACKAGE/COMMAND: the command will do, wherever it comes from.
 set -euo pipefail
 
 missing=()
-for package in "$@"; do
+for wanted in "$@"; do
+    package=${wanted%/*}
+    if [ "$package" != "$wanted" ] && command -v "${wanted#*/}" >/dev/null; then
+        continue
+    fi
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
