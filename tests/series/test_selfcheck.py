@@ -1,0 +1,90 @@
+"""The self-check knows a wrong side, a swapped pair, an edge, emptiness, an odd volume; and when to be silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.series import slices
+from voxtell_dicom.model import Found, Mask, Prompt, Volume
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.series.selfcheck import ON_WARNING, centre_mm, midline_of, self_check, volume_ml
+from voxtell_dicom.series.volume import to_ras
+
+SHAPE = (20, 60, 100)  # 5 × 5 × 4 mm: a body 320 mm wide in a 400 mm field of view
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    stored = np.zeros(SHAPE, np.uint16)
+    stored[:, 10:50, 10:90] = 1064  # 40 HU in air
+    series = slices.save(slices.stack(stored, spacing=(5.0, 5.0, 4.0), origin=(-198, -150, 0)), tmp_path)
+    return assemble(series).volumes[0]
+
+
+def box(frames: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Mask:
+    array = np.zeros(SHAPE, bool)
+    array[slice(*frames), slice(*rows), slice(*columns)] = True
+    return Mask.from_array(array)
+
+
+ON_RIGHT = box((8, 12), (25, 35), (20, 35))  # low columns of an axial slice: the patient's right
+ON_LEFT = box((8, 12), (25, 35), (65, 80))
+
+
+def kinds(volume: Volume, midline: float | None = 0.0, **masks: Mask) -> list[tuple[str, str]]:
+    found = [Found(Prompt(text.replace("_", " "), text), mask) for text, mask in masks.items()]
+    return [(finding.kind, finding.label) for finding in self_check(found, volume, midline_mm=midline)]
+
+
+def test_midline_and_centre(volume: Volume) -> None:
+    assert midline_of(to_ras(volume), volume) == pytest.approx(0.0, abs=4)
+    assert centre_mm(ON_LEFT, volume) == pytest.approx((-198 + 72 * 4, -150 + 29.5 * 5, 9.5 * 5))
+    assert volume_ml(ON_LEFT, volume) == pytest.approx(4 * 10 * 15 * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [
+        ({"left_kidney": ON_LEFT, "right_kidney": ON_RIGHT}, []),
+        ({"left_kidney": ON_RIGHT}, [("laterality", "left_kidney")]),
+        ({"right_adrenal_gland": ON_LEFT}, [("laterality", "right_adrenal_gland")]),
+        ({"spleen": ON_LEFT, "liver": box((5, 15), (20, 40), (15, 35))}, []),
+        ({"spleen": ON_RIGHT, "liver": box((5, 15), (20, 40), (65, 85))}, [("pair", "liver")]),
+        ({"left_lobe_of_the_liver": ON_RIGHT}, []),
+        ({"right_ventricle": ON_LEFT}, []),
+        ({"left_and_right_kidney": ON_LEFT}, []),
+        ({"rib": box((0, 4), (25, 35), (20, 35))}, [("edge", "rib")]),
+        ({"rib": box((4, 8), (25, 60), (20, 35))}, [("edge", "rib")]),
+        ({"rib": Mask.from_array(np.zeros(SHAPE, bool))}, [("empty", "rib")]),
+        ({"spleen": box((8, 9), (25, 27), (65, 67))}, [("volume", "spleen")]),
+        ({"gallbladder": box((2, 18), (10, 50), (10, 50))}, [("volume", "gallbladder")]),
+    ],
+    ids=str,
+)
+def test_findings(volume: Volume, masks: Mapping[str, Mask], expected: list[tuple[str, str]]) -> None:
+    assert kinds(volume, **masks) == expected
+
+
+def test_swapped_kidneys_are_said_as_sides_and_as_a_pair(volume: Volume) -> None:
+    found = kinds(volume, left_kidney=ON_RIGHT, right_kidney=ON_LEFT)
+    assert sorted(kind for kind, _ in found) == ["laterality", "laterality", "pair"]
+    assert kinds(volume, midline=None, left_kidney=ON_RIGHT, right_kidney=ON_LEFT) == [("pair", "right_kidney")]
+
+
+def test_no_midline_in_a_limb_or_where_one_side_is_cut(volume: Volume) -> None:
+    limb = np.full(volume.shape_zyx, -1000, np.float32)
+    limb[:, 20:40, 40:60] = 40
+    assert midline_of(limb, volume) is None
+    half = np.full(volume.shape_zyx, -1000, np.float32)
+    half[:, 10:50, 30:] = 40
+    assert midline_of(half, volume) is None
+
+
+def test_incomplete_series_is_held(volume: Volume) -> None:
+    (finding,) = self_check([], volume, incomplete="the sender broke off")
+    assert ON_WARNING[finding.kind] == "hold"
+    assert "broke off" in str(finding)
