@@ -51,6 +51,12 @@ class UnknownPrompt(VoxtellDicomError):
     code = "unknown-prompt"
 
 
+class OutOfMemory(VoxtellDicomError):
+    """The engine ran out of memory with everything moved that could be moved: retry later, or on a larger machine."""
+
+    code = "out-of-memory"
+
+
 class GridMismatch(VoxtellDicomError):
     """A mask and a volume do not lie on the same grid."""
 

@@ -27,22 +27,25 @@ class WindowModel:
             with torch.inference_mode():
                 self._fast = FastDecoder(network, torch.float16 if self._half else torch.float32)
 
-    def logits(self, patch: torch.Tensor, prompts: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """patch: (z, y, x), z-scored; prompts: (N, text_embedding_dim). Yields (prompt, its logits (1, z, y, x))."""
+    def logits(self, patch: torch.Tensor, prompts: torch.Tensor, first: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
+        """patch: (z, y, x), z-scored; prompts: (N, text_embedding_dim), both on the device.
+
+        Yields (prompt, its logits (1, z, y, x)) for the prompts from `first` on.
+        """
         with self._autocast():
             skips = self.network.encode(patch[None, None])
-            embeddings = self.network.ask(self.network.look(skips), prompts[None])
+            embeddings = [e[:, first:] for e in self.network.ask(self.network.look(skips), prompts[None])]
         if self._fast is not None:
             with self._autocast():
                 shared = self._fast.share(skips)
             del skips
             for n, logits in enumerate(self._fast.logits(shared, [e[0] for e in embeddings])):
-                yield n, logits[None]
+                yield first + n, logits[None]
             return
-        for n in range(prompts.shape[0]):
+        for n in range(embeddings[0].shape[1]):
             with self._autocast():
                 logits = self.network.decoder(skips, [e[:, n] for e in embeddings])[0][0]
-            yield n, logits
+            yield first + n, logits
 
     def time_decoder(self, patch: torch.Tensor, prompts: torch.Tensor) -> float:
         """Seconds that the image decoder takes for a window, its prompt-free part included: for the benchmark."""

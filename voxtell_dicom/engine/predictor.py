@@ -17,10 +17,11 @@ from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.bank import EMPTY, Bank, find_bank
 from voxtell_dicom.engine.checkpoint import Checkpoint, load_checkpoint
 from voxtell_dicom.engine.forward import WindowModel
+from voxtell_dicom.engine.memory import Place, Places, RunReport, places_for
 from voxtell_dicom.engine.postprocess import cleaned_segment
 from voxtell_dicom.engine.preprocess import prepare
 from voxtell_dicom.engine.resample import back_on_source, resample, resampled_shape
-from voxtell_dicom.engine.windows import windows_over
+from voxtell_dicom.engine.windows import Windows, windows_over
 from voxtell_dicom.errors import ModelError, UnknownPrompt
 from voxtell_dicom.model import Cancelled, Progress, Request, Segment, Vector
 
@@ -59,7 +60,10 @@ class Predictor:
         self.bank = bank
         self.device = device
         self.patch_size = checkpoint.plans.patch_size
-        self._model = WindowModel(checkpoint.network.to(device), device, exact=exact)
+        self._network = checkpoint.network
+        self._exact = exact
+        self._model = WindowModel(self._network.to(device), device, exact=exact)
+        self.last_run: RunReport | None = None
         self._digest = checkpoint.digest
 
     @classmethod
@@ -93,7 +97,7 @@ class Predictor:
         Requests with a `resampling` that applies to the spacing are run at that spacing, in a pass of their own;
         clean-up comes last. mean_probability is taken over the mask before clean-up; uncertain_share is the share of
         voxels with a probability between 0.3 and 0.7 among those above 0.3. Raises UnknownPrompt, Refusal (values that
-        are not finite), ModelError.
+        are not finite), ModelError, OutOfMemory.
         """
         if missing := self.unknown([request.prompt for request in requests]):
             raise UnknownPrompt(f"the model cannot run {', '.join(map(repr, missing))}: not in its bank of prompts")
@@ -132,6 +136,7 @@ class Predictor:
             return
         offset = [low for low, _ in prepared.box_zyx]
         accumulator = self._run(prepared.crop, order, progress, cancelled)
+        del prepared
         if accumulator is not None:
             yield from accumulator.finish(offset)
 
@@ -173,17 +178,41 @@ class Predictor:
         self, crop: npt.NDArray[np.float32], order: Order, progress: Progress, cancelled: Cancelled
     ) -> Accumulator | None:
         windows = windows_over(crop.shape, self.patch_size)
-        vectors = torch.from_numpy(self.bank.vectors(list(order))).to(self.device)
-        accumulator = Accumulator(windows, list(order.values()), self.device)
-        padding = itertools.chain.from_iterable(zip(windows.before[::-1], windows.after[::-1], strict=True))
-        volume = torch.nn.functional.pad(torch.from_numpy(crop), tuple(padding))
+        vectors = torch.from_numpy(self.bank.vectors(list(order)))
+        places = Places(self._device_places(), windows, len(order))
+        accumulator = places.accumulator(list(order.values()))
+        volume = _padded(crop, windows)
         for done, start in enumerate(itertools.product(*windows.starts)):
             if cancelled():
                 return None
             at = tuple(slice(s, s + p) for s, p in zip(start, windows.patch, strict=True))
-            patch = volume[at].contiguous().to(self.device)
             accumulator.begin_window(start)
-            for first, logits in self._model.logits(patch, vectors):
-                accumulator.add(start, first, logits)
+            answered = 0
+            while answered < len(order):  # once, unless memory runs out
+                try:
+                    model = self._model_on(places.current.network)
+                    patch, asked = volume[at].contiguous().to(model.device), vectors.to(model.device)
+                    for prompt, logits in model.logits(patch, asked, answered):
+                        accumulator.add(start, prompt, logits)
+                        answered = prompt + 1
+                except RuntimeError as error:
+                    places.step_down(error, accumulator)
             progress(done + 1, len(windows))
+        self.last_run = places.report(len(windows))
         return accumulator
+
+    def _device_places(self) -> list[Place]:
+        return places_for(self.device)
+
+    def _model_on(self, device: torch.device) -> WindowModel:
+        if device.type != self._model.device.type:
+            self._model = WindowModel(self._network.to(device), device, exact=self._exact)
+        return self._model
+
+
+def _padded(crop: npt.NDArray[np.float32], windows: Windows) -> torch.Tensor:
+    volume = torch.from_numpy(crop)
+    if windows.padded == windows.shape:
+        return volume  # no copy: a large volume is never padded
+    padding = itertools.chain.from_iterable(zip(windows.before[::-1], windows.after[::-1], strict=True))
+    return torch.nn.functional.pad(volume, tuple(padding))

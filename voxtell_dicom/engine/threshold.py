@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 import voxtell_dicom
+from voxtell_dicom.engine.postprocess import cleaned_segment
 from voxtell_dicom.errors import UnknownPrompt
 from voxtell_dicom.model import BoolArray, Cancelled, Mask, Progress, Request, Segment, Vector
 
@@ -49,13 +50,13 @@ class ThresholdEngine:
     def segment(
         self,
         array_zyx: npt.NDArray[np.float32],
-        spacing_zyx_mm: Vector,  # noqa: ARG002 - values only
+        spacing_zyx_mm: Vector,
         requests: Sequence[Request],
         *,
         progress: Progress = lambda _done, _total: None,
         cancelled: Cancelled = lambda: False,
     ) -> Iterator[Segment]:
-        """Yields the voxels that meet each comparison; `threshold` and `probability` of a request mean nothing here.
+        """Yields the voxels that meet each comparison, cleaned up as asked. The rest of a request means nothing here.
 
         Raises UnknownPrompt for a prompt that is no comparison. Stops once `cancelled()` is true.
         """
@@ -68,4 +69,4 @@ class ThresholdEngine:
             assert test is not None
             mask = Mask.from_array(test(array_zyx))
             progress(done + 1, len(requests))
-            yield Segment(request, mask.box, mask.packed_bits, mask.voxels)
+            yield cleaned_segment(Segment(request, mask.box, mask.packed_bits, mask.voxels), spacing_zyx_mm)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from voxtell_dicom.engine.accumulator import Accumulator
+from voxtell_dicom.engine.forward import WindowModel
+from voxtell_dicom.engine.memory import Place, places_for
+from voxtell_dicom.engine.predictor import Predictor
+from voxtell_dicom.engine.windows import windows_over
+from voxtell_dicom.errors import OutOfMemory
+from voxtell_dicom.model import Request, Segment
+
+CPU = torch.device("cpu")
+REQUESTS = [Request("liver"), Request("spleen"), Request("aorta")]
+
+
+class _Short(WindowModel):
+    """Runs out of memory at given answers, counted over the whole pass."""
+
+    answers = 0
+    fails: tuple[int, ...] = ()
+
+    def logits(self, patch: torch.Tensor, prompts: torch.Tensor, first: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
+        for item in super().logits(patch, prompts, first):
+            _Short.answers += 1
+            if _Short.answers in self.fails:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 453.00 MiB")
+            yield item
+
+
+def _run(directory: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[int, ...]) -> tuple[list[Segment], Predictor]:
+    predictor = Predictor.load(directory, device="cpu")
+    predictor._model = _Short(predictor._network, CPU)
+    monkeypatch.setattr(_Short, "answers", 0)
+    monkeypatch.setattr(_Short, "fails", fails)
+    monkeypatch.setattr(predictor, "_device_places", lambda: [Place(CPU, CPU)] * 3)  # as many as a GPU has
+    volume = np.random.default_rng(3).normal(0, 100, (40, 40, 36)).astype(np.float32)
+    return list(predictor.segment(volume, (1, 1, 1), REQUESTS)), predictor
+
+
+def test_every_step_is_taken_logged_and_changes_no_mask(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, _ = _run(tiny_directory, monkeypatch, ())
+    with caplog.at_level(logging.WARNING):
+        # In the middle of a window: nothing may be summed twice.
+        got, predictor = _run(tiny_directory, monkeypatch, (5, 12))
+    assert got == expected
+    assert predictor.last_run is not None
+    assert len(predictor.last_run.steps) == 2
+    assert predictor.last_run.windows == 8
+    assert predictor.last_run.peak_host_bytes > 1 << 20
+    assert sum("memory ran out (CUDA out of memory" in r.getMessage() for r in caplog.records) == 2
+
+
+def test_after_the_last_step_the_error_says_so(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutOfMemory, match="453"):
+        _run(tiny_directory, monkeypatch, (2, 3, 4))
+
+
+def test_another_error_is_not_taken_for_it(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor.load(tiny_directory, device="cpu")
+    monkeypatch.setattr(predictor._model, "logits", lambda *_: (_ for _ in ()).throw(RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        list(predictor.segment(np.ones((8, 8, 8), np.float32), (1, 1, 1), REQUESTS))
+
+
+def test_a_gpu_keeps_the_sums_then_the_host_then_all_goes_to_the_cpu() -> None:
+    cuda = torch.device("cuda", 0)
+    assert places_for(cuda) == [Place(cuda, cuda), Place(cuda, CPU), Place(CPU, CPU)]
+    assert places_for(CPU) == [Place(CPU, CPU)]
+
+
+def test_a_large_series_fits_twelve_and_sixteen_gigabytes() -> None:
+    windows = windows_over((1000, 512, 512), (192, 192, 192))
+    device, host = Accumulator.needs_bytes(windows, 30)
+    assert device == 31 * 192 * 512 * 512 * 2
+    assert host == 30 * 1000 * 512 * 64
+    assert device < 4e9
+    feature_maps, weights = 8 * 32 * 192**3 * 2, 440e6 * 2
+    assert device + feature_maps + weights < 12e9
+    volume = 1000 * 512 * 512 * 4
+    assert device + host + 3 * volume < 16e9, "the sums on the host, the volume, its mapped file and its crop"
+
+
+def test_the_stated_arithmetic_is_what_is_allocated() -> None:
+    windows = windows_over((50, 40, 37), (32, 32, 32))
+    accumulator = Accumulator(windows, [[Request("a")], [Request("b")], [Request("c")]], CPU)
+    device, host = Accumulator.needs_bytes(windows, 3)
+    assert accumulator._sum.nbytes + accumulator._weight.nbytes == device
+    assert sum(tally.bits.nbytes for group in accumulator._tallies for tally in group) == host
