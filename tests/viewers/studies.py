@@ -1,0 +1,82 @@
+"""Studies for a viewer: a series, our own encoder's SEG of it, and the truth of each segment on each instance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from tests.system.seg_check import source_values
+from voxtell_dicom.cli.folder import series_in
+from voxtell_dicom.config import load_config
+from voxtell_dicom.encode import ENCODER_REVISION, encode
+from voxtell_dicom.model import BoolArray, Found, Mask, Plan, Prompt, Volume
+from voxtell_dicom.phantom import demo_acquisition, torso, truth_mask, write_series
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.series.volume import with_key
+
+
+@dataclass(frozen=True)
+class Study:
+    """files: the source series and its SEG. truth: by segment number, by SOP Instance UID, bool (row, column)."""
+
+    uid: str
+    files: tuple[Path, ...]
+    labels: tuple[str, ...]
+    truth: dict[int, dict[str, BoolArray]]
+    order: tuple[str, ...]  # SOP Instance UIDs of the source, along the stack
+
+
+def phantom_study(folder: Path, labels: Sequence[str], *, seed: int = 0, shape: tuple[int, int] | None = None) -> Study:
+    """A torso and the SEG of its true masks. The truth is sampled from the shapes where the writer put the pixels."""
+    anatomy, acquisition = torso(seed), demo_acquisition(seed)
+    if shape:
+        frames, _, _ = acquisition.lattice(anatomy).shape
+        acquisition = replace(acquisition, shape=(frames, *shape))
+    files = write_series(anatomy, acquisition, folder / "series")
+    uids = [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files]
+    lattice = acquisition.lattice(anatomy)
+    truth = {
+        number: dict(zip(uids, anatomy.mask(label, lattice), strict=True)) for number, label in enumerate(labels, 1)
+    }
+    volume = _volume(folder / "series")
+    masks = [truth_mask(anatomy, label, volume) for label in labels]
+    seg = _encode(volume, labels, masks, folder / "seg")
+    return Study(volume.study_uid, (*files, seg), tuple(labels), truth, tuple(uids))
+
+
+def threshold_study(series: Path, limit: float, folder: Path) -> Study:
+    """A real series and the SEG of what lies above a limit (HU). The truth is read with pydicom alone."""
+    files = sorted(series.glob("*.dcm"))
+    truth = {uid: values > limit for (uid, _), values in source_values(files).items()}
+    volume = _volume(series)
+    uids = tuple(frame.sop_instance_uid for frame in volume.frames)
+    seg = _encode(volume, [f"> {limit:g}"], [np.stack([truth[uid] for uid in uids])], folder / "seg")
+    return Study(volume.study_uid, (*files, seg), (f"> {limit:g}",), {1: truth}, uids)
+
+
+def _volume(folder: Path) -> Volume:
+    (series,) = series_in(folder)
+    (volume,) = assemble(series).volumes
+    return with_key(volume)
+
+
+def _encode(volume: Volume, labels: Sequence[str], masks: Sequence[BoolArray], folder: Path) -> Path:
+    prompts = tuple(Prompt(label, label.capitalize()) for label in labels)
+    plan = Plan(
+        volume_key=volume.key,
+        rule="viewer test",
+        rule_index=0,
+        prompts=prompts,
+        outputs=("seg",),
+        send_to=(),
+        engine_identity="phantom truth",
+        encoder_revision=ENCODER_REVISION,
+    )
+    config = load_config(Path(__file__).parents[2] / "config" / "node.yaml")
+    found = [Found(prompt, Mask.from_array(mask)) for prompt, mask in zip(prompts, masks, strict=True)]
+    (result,) = encode(plan, volume, found, config=config, directory=folder)
+    return result.path
