@@ -306,7 +306,7 @@ def magnitude_phase() -> Sequence[Dataset]:
 
 
 @case(
-    "Dixon: water, fat, in and opposed phase", handled=(("fat", 6), ("in phase", 6), ("opposed phase", 6), ("water", 6))
+    "Dixon: water, fat, in and opposed phase", handled=(("in phase", 6), ("water", 6), ("fat", 6), ("opposed phase", 6))
 )
 def dixon() -> Sequence[Dataset]:
     types = [["DERIVED", "PRIMARY", "DIXON", word] for word in ("WATER", "FAT", "IN_PHASE", "OUT_PHASE")]

@@ -115,7 +115,7 @@ def _kind(image_type: tuple[str, ...], look: Lookup) -> str:
     """Magnitude, phase, water, fat …: from Image Type (Frame Type) after its second value, and complex component."""
     words = [KINDS[word.upper()] for word in image_type[2:] if KINDS.get(word.upper())]
     component = _text(look("ComplexImageComponent")).upper()
-    if component not in ("", "MIXED", "MAGNITUDE"):
+    if component not in ("", "MIXED", "MAGNITUDE") or (component == "MAGNITUDE" and not words):
         words.append(component.lower())
     return " ".join(dict.fromkeys(words))
 

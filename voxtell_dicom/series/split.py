@@ -25,6 +25,7 @@ from voxtell_dicom.series.runs import runs_of
 Keys = dict[str, str]
 Found = tuple[Stack | SetAside, Keys]
 PARALLEL = 1e-3  # largest difference of a direction cosine within one orientation
+FIRST = ("magnitude", "in phase", "water")  # of the kinds
 SAME_SPACING = 1e-3  # largest relative difference of pixel spacings within one group
 
 
@@ -170,9 +171,14 @@ def _separates(stack: Stack, parts: dict[str, list[FrameHeader]]) -> bool:
 
 
 def _parts(name: str, parts: dict[str, list[FrameHeader]]) -> Iterator[Found]:
-    for value, part in sorted(parts.items(), key=lambda item: _order(item[0])):
+    for value, part in sorted(parts.items(), key=lambda item: (_rank(item[0]), _order(item[0]))):
         for outcome, keys in _resolve(part):
             yield outcome, {name: value, **keys}
+
+
+def _rank(value: str) -> int:
+    """What shows the anatomy best comes first: a rule that names no volume takes the first of equal size."""
+    return FIRST.index(value) if value in FIRST else len(FIRST)
 
 
 def _order(value: str) -> tuple[float, str]:
