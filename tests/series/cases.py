@@ -551,4 +551,6 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    print(table(), end="")
+    from tests.series import cases, multiframe_cases  # noqa: F401 - under its own name, and the others' cases
+
+    print(cases.table(), end="")
