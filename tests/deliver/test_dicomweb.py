@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -123,6 +124,23 @@ def test_nobody_there_is_sent_again(spooled: Result) -> None:
     assert "Connection refused" in outcome.message
     outcome = send(spooled, Peer(dicomweb="http://no-such-host.invalid/dicom-web", timeout_s=2))
     assert (outcome.state, outcome.status) == ("retry", "no connection")
+
+
+def test_tls_is_checked(spooled: Result, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    request = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
+    request += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(request, check=True, capture_output=True)
+    both = tmp_path / "both.pem"
+    both.write_text(key.read_text() + certificate.read_text())
+    with ScriptedStow(certificate=both) as server:
+        outcome = send(spooled, server.peer())
+        assert (outcome.state, outcome.status) == ("failed", "TLS refused")
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert send(spooled, server.peer()).state == "delivered"
+    with ScriptedStow() as plain:
+        outcome = send(spooled, Peer(dicomweb=plain.url.replace("http:", "https:"), timeout_s=2))
+        assert (outcome.state, outcome.status) == ("retry", "lost link")
 
 
 def test_credentials_come_from_the_environment_and_stay_out_of_sight(

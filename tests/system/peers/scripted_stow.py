@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.parser import BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -57,10 +59,18 @@ def failed(uid: str, reason: int) -> bytes:
 class ScriptedStow:
     """A context manager. A step is an HTTP status, an Answer, or "drop" (the link is cut after the request is read).
 
-    `qido` is the status of a look-up: 200 is answered from `holds`, a set of SOP Instance UIDs.
+    `qido` is the status of a look-up: 200 is answered from `holds`, a set of SOP Instance UIDs. `certificate`: a PEM
+    file with key and certificate, for TLS.
     """
 
-    def __init__(self, steps: Sequence[int | Answer | str] = (), *, holds: Sequence[str] = (), qido: int = 200) -> None:
+    def __init__(
+        self,
+        steps: Sequence[int | Answer | str] = (),
+        *,
+        holds: Sequence[str] = (),
+        qido: int = 200,
+        certificate: Path | None = None,
+    ) -> None:
         self.steps = list(steps)
         self.holds = set(holds)
         self.qido = qido
@@ -82,7 +92,12 @@ class ScriptedStow:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/dicom-web"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "https" if certificate else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}/dicom-web"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
     def __enter__(self) -> ScriptedStow:
