@@ -142,6 +142,10 @@ class PromptSettings(Strict):
     label: str | None = Field(None, max_length=64)
     color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$", description='a colour like "#b96f4a"')
     threshold: float = Field(0.5, gt=0, lt=1)
+    fill_holes: bool = False
+    largest_component: bool = False  # keep only the largest connected part
+    minimum_ml: float = Field(0, ge=0)  # remove connected parts that are smaller
+    exclusive_group: str = ""  # prompts of a rule in one group share no voxel: the more probable one has it
 
     @model_validator(mode="before")
     @classmethod
@@ -187,6 +191,14 @@ AnyPrompt = Annotated[
 ]
 
 
+class Resample(Strict):
+    """Run the model at an isotropic spacing where the series is finer or coarser than the bounds; masks come back."""
+
+    spacing_mm: float = Field(gt=0)
+    finer_than_mm: float = Field(0, ge=0)
+    coarser_than_mm: float | None = Field(None, gt=0)
+
+
 class Rule(Strict):
     """Which prompts to run on which series, and where the results go."""
 
@@ -194,6 +206,7 @@ class Rule(Strict):
     scope: Literal["series"] = "series"
     when: Annotated[dict[str, Any], WithJsonSchema(_WHEN_SCHEMA)]  # keyword → value, list, or Condition; see rules/
     prompts: list[AnyPrompt] = Field(min_length=1)
+    resample: Resample | None = None
     outputs: list[Literal["seg"]] = Field(["seg"], min_length=1)
     send_to: list[str] = []
 

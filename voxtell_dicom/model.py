@@ -130,7 +130,7 @@ class Volume:
 
     @property
     def canvas(self) -> tuple[int, int, int]:
-        """The source grid (frame, row, column) as the engine sees it: larger than `grid.shape` where a tilt is undone."""
+        """The source grid as the engine sees it: larger than `grid.shape` where a tilt is undone. (frame, row, column)"""
         count, rows, columns = self.grid.shape
         down = max((frame.shift_px[0] for frame in self.frames), default=0)
         along = max((frame.shift_px[1] for frame in self.frames), default=0)
@@ -222,6 +222,29 @@ class Mask:
 
 
 @dataclass(frozen=True)
+class Cleanup:
+    """What is done to a mask after the network: applied in the order of the fields."""
+
+    fill_holes: bool = False  # enclosed background, 6-connected, becomes mask
+    largest_component: bool = False  # of 26-connected components, the one with most voxels is kept
+    minimum_ml: float = 0.0  # smaller components are removed
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Run the network at an isotropic spacing where an axis of the input is finer or coarser than the bounds."""
+
+    spacing_mm: float
+    finer_than_mm: float = 0.0
+    coarser_than_mm: float | None = None
+
+    def applies_to(self, spacing_mm: Vector) -> bool:
+        """Whether a volume of this spacing is resampled."""
+        too_coarse = self.coarser_than_mm is not None and max(spacing_mm) > self.coarser_than_mm
+        return min(spacing_mm) < self.finer_than_mm or too_coarse
+
+
+@dataclass(frozen=True)
 class Prompt:
     """A prompt as a rule resolves it: the text for the engine, and how the segment is shown."""
 
@@ -229,6 +252,9 @@ class Prompt:
     label: str
     color: str | None = None  # "#rrggbb"
     threshold: float = 0.5
+    cleanup: Cleanup = Cleanup()
+    exclusive_group: str = ""  # within its rule
+    resampling: Resampling | None = None
 
 
 @dataclass(frozen=True)
@@ -289,28 +315,6 @@ class Outcome:
     status: str  # "0000", "A700", "HTTP 409", "no connection", …
     message: str = ""
     warning: bool = False
-
-
-@dataclass(frozen=True)
-class Cleanup:
-    """What is done to a mask after the network: applied in the order of the fields."""
-
-    fill_holes: bool = False  # enclosed background, 6-connected, becomes mask
-    largest_component: bool = False  # of 26-connected components, the one with most voxels is kept
-    minimum_ml: float = 0.0  # smaller components are removed
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """Run the network at an isotropic spacing where an axis of the input is finer or coarser than the bounds."""
-
-    spacing_mm: float
-    finer_than_mm: float = 0.0
-    coarser_than_mm: float = float("inf")
-
-    def applies_to(self, spacing_mm: Vector) -> bool:
-        """Whether a volume of this spacing is resampled."""
-        return min(spacing_mm) < self.finer_than_mm or max(spacing_mm) > self.coarser_than_mm
 
 
 @dataclass(frozen=True)

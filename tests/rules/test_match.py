@@ -11,7 +11,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import CTImageStorage, EnhancedMRImageStorage, SecondaryCaptureImageStorage, SegmentationStorage
 
 from voxtell_dicom.config import PromptSettings, Rule
-from voxtell_dicom.model import dump
+from voxtell_dicom.model import Cleanup, Resampling, dump
 from voxtell_dicom.rules import Match, label_of, match, prompts
 
 
@@ -209,3 +209,17 @@ def test_only_the_frames_of_the_volume_count() -> None:
     assert not match(rules, [whole], {})[0].met
     assert match(rules, [whole], {}, {"1.2.3": [1, 2]})[0].met
     assert not match(rules, [whole], {}, {"1.2.3": [3]})[0].met
+
+
+def test_prompts_carry_what_is_done_to_their_masks() -> None:
+    rule = Rule(
+        name="r",
+        when={"Modality": "CT"},
+        prompts=["liver", {"text": "left kidney", "fill_holes": True, "minimum_ml": 2, "exclusive_group": "kidneys"}],
+        resample={"spacing_mm": 1.5, "finer_than_mm": 0.6},
+    )
+    plain, cleaned = prompts(rule)
+    assert plain.cleanup == Cleanup()
+    assert cleaned.cleanup == Cleanup(fill_holes=True, minimum_ml=2)
+    assert cleaned.exclusive_group == "kidneys"
+    assert {plain.resampling, cleaned.resampling} == {Resampling(1.5, 0.6, None)}

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.config import Condition, PromptSettings, Rule
-from voxtell_dicom.model import Prompt, Volume
+from voxtell_dicom.model import Cleanup, Prompt, Resampling, Volume
 from voxtell_dicom.rules.conditions import holds, parse, wanted
 from voxtell_dicom.rules.facts import volume_facts
 from voxtell_dicom.rules.keywords import Subject, subject, volume_subject
@@ -83,8 +83,9 @@ def match(
 
 
 def prompts(rule: Rule) -> tuple[Prompt, ...]:
-    """The prompts of a rule with their labels, colours and thresholds resolved."""
-    return tuple(resolve(prompt) for prompt in rule.prompts)
+    """The prompts of a rule with their labels, colours, thresholds and what is done to their masks."""
+    resampling = Resampling(**rule.resample.model_dump()) if rule.resample else None
+    return tuple(replace(resolve(prompt), resampling=resampling) for prompt in rule.prompts)
 
 
 def resolve(prompt: str | PromptSettings) -> Prompt:
@@ -92,7 +93,14 @@ def resolve(prompt: str | PromptSettings) -> Prompt:
     if isinstance(prompt, str):
         return Prompt(prompt.strip(), label_of(prompt))
     text = prompt.text.strip()
-    return Prompt(text, prompt.label or label_of(text), prompt.color, prompt.threshold)
+    return Prompt(
+        text,
+        prompt.label or label_of(text),
+        prompt.color,
+        prompt.threshold,
+        Cleanup(prompt.fill_holes, prompt.largest_component, prompt.minimum_ml),
+        prompt.exclusive_group,
+    )
 
 
 def label_of(text: str, limit: int = 64) -> str:

@@ -9,15 +9,14 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from voxtell_dicom.model import Found, Mask
+from voxtell_dicom.model import Found, Mask, Request
 
 
 @dataclass(frozen=True)
 class Answer:
     """The engine's answer to one request, on the RAS grid."""
 
-    prompt: str
-    threshold: float
+    request: Request
     mask: Mask
     mean_probability: float | None = None
     uncertain_share: float | None = None

@@ -10,7 +10,7 @@ from pathlib import Path
 import structlog
 
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
-from voxtell_dicom.model import Found, Plan, Volume
+from voxtell_dicom.model import Found, Plan, Prompt, Request, Volume, dump
 from voxtell_dicom.series.volume import to_frames
 from voxtell_dicom.workflow.masks import load_answers, save_found
 from voxtell_dicom.workflow.planning import Planned, job_id, load_array
@@ -93,13 +93,13 @@ def segment_volume(
     """
     if not planned.array.exists():  # another machine's, or cleaned up: made again, the same
         load_array(planned.volume, planned.array.parent)
-    requests = {(prompt.text, prompt.threshold) for plan in planned.plans for prompt in plan.prompts}
+    requests = dict.fromkeys(request_for(plan, prompt) for plan in planned.plans for prompt in plan.prompts)
     task_id, future = worker.submit(
         "segment",
         progress=progress,
         array=str(planned.array),
         spacing_zyx_mm=planned.volume.spacing_zyx_mm,
-        requests=[{"prompt": text, "threshold": threshold} for text, threshold in sorted(requests)],
+        requests=[dump(request) for request in requests],
         out=str(out),
     )
     deadline = time.monotonic() + timeout_s
@@ -122,11 +122,23 @@ def segment_volume(
                 ) from None
 
 
+def request_for(plan: Plan, prompt: Prompt) -> Request:
+    """What the engine is asked for a prompt of a plan. Equal requests of several rules are computed once."""
+    group = f"{plan.rule}: {prompt.exclusive_group}" if prompt.exclusive_group else ""  # rules do not share groups
+    return Request(
+        prompt.text,
+        prompt.threshold,
+        cleanup=prompt.cleanup,
+        exclusive_group=group,
+        resampling=prompt.resampling,
+    )
+
+
 def found_for(plan: Plan, volume: Volume, answers: Path) -> tuple[Found, ...]:
     """The masks of one plan, brought back on the source frames, in the order of its prompts."""
-    by_request = {(answer.prompt, answer.threshold): answer for answer in load_answers(answers)}
+    by_request = {answer.request: answer for answer in load_answers(answers)}
     found: list[Found] = []
     for prompt in plan.prompts:
-        answer = by_request[prompt.text, prompt.threshold]
+        answer = by_request[request_for(plan, prompt)]
         found.append(Found(prompt, to_frames(answer.mask, volume), answer.mean_probability, answer.uncertain_share))
     return tuple(found)

@@ -3,7 +3,7 @@
 It speaks JSON lines on standard input and output, arrays go as files. It leaves when its input closes, so that it
 never outlives the node. This is the only module that imports the engine.
 
-Requests: ``{"op": "segment", "id", "array", "spacing_zyx_mm", "requests": [{"prompt", "threshold"}…], "out"}``,
+Requests: ``{"op": "segment", "id", "array", "spacing_zyx_mm", "requests": [model.Request…], "out"}``,
 ``{"op": "unknown", "id", "prompts"}``, ``{"op": "cancel", "id"}``.
 Answers: ``{"ready": identity}`` once, then by id ``{"progress": [done, total]}`` … and one of ``{"done": …}``,
 ``{"cancelled": true}``, ``{"error": message, "code"}``.
@@ -25,7 +25,7 @@ import numpy as np
 
 from voxtell_dicom.engine import open_engine, worker_environment
 from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
-from voxtell_dicom.model import Engine, Request
+from voxtell_dicom.model import Engine, Request, load
 from voxtell_dicom.workflow.masks import Answer, save_answers
 
 
@@ -45,15 +45,14 @@ class _Wire:
 
 
 def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[str]) -> None:
-    requests = [Request(item["prompt"], item["threshold"]) for item in task["requests"]]
+    requests = [load(Request, item) for item in task["requests"]]
     unknown = engine.unknown([request.prompt for request in requests])
     if unknown:
         raise UnknownPrompt(f"the model knows no prompt {', '.join(map(repr, unknown))}")
     array = np.load(task["array"], mmap_mode="r")
     answers = [
         Answer(
-            prompt=segment.request.prompt,
-            threshold=segment.request.threshold,
+            request=segment.request,
             mask=segment.mask,
             mean_probability=segment.mean_probability,
             uncertain_share=segment.uncertain_share,
