@@ -97,7 +97,8 @@ def test_a_model_that_cannot_be_loaded_is_one_clear_error(tmp_path: Path) -> Non
 def test_the_worker_leaves_when_the_node_is_killed() -> None:
     script = (
         "import time; from voxtell_dicom.config import Model; from voxtell_dicom.workflow.workers import WorkerPool;"
-        "p = WorkerPool(Model(engine='threshold')); p.identity(); print('worker', p.pids()[0], flush=True); time.sleep(60)"
+        "p = WorkerPool(Model(engine='threshold')); p.identity(); print('worker', p.pids()[0], flush=True);"
+        "time.sleep(60)"
     )
     node = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert node.stdout is not None
