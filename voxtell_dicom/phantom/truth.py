@@ -99,7 +99,7 @@ class TruthEngine:
 
     def __init__(self, anatomy: Anatomy, volume: Volume) -> None:
         self._volume = volume
-        codes = anatomy.tissues(Lattice.of_volume(volume)).transpose(volume.to_ras.axes)
+        codes = _on_canvas(anatomy.tissues(Lattice.of_volume(volume)), volume).transpose(volume.to_ras.axes)
         self._codes = np.flip(codes, tuple(axis for axis, flip in enumerate(volume.to_ras.flips) if flip))
 
     def unknown(self, prompts: Sequence[str]) -> list[str]:
@@ -133,3 +133,15 @@ class TruthEngine:
 
 def _lattice(place: Volume | Grid) -> Lattice:
     return Lattice.of_volume(place) if isinstance(place, Volume) else Lattice.of_grid(place)
+
+
+def _on_canvas(codes: npt.NDArray[np.uint8], volume: Volume) -> npt.NDArray[np.uint8]:
+    """Frames where the engine sees them: moved by whole pixels where a tilt is undone, air (0) around them."""
+    if volume.canvas == volume.grid.shape:
+        return codes
+    canvas = np.zeros(volume.canvas, codes.dtype)
+    rows, columns = volume.grid.shape[1:]
+    for plane, moved, frame in zip(codes, canvas, volume.frames, strict=True):
+        down, along = frame.shift_px
+        moved[down : down + rows, along : along + columns] = plane
+    return canvas
