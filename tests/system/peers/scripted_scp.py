@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from types import TracebackType
 from typing import Any
 
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.presentation import build_context
@@ -35,6 +37,16 @@ class Stored:
     calling_ae: str
     data: bytes
     status: int
+
+    def part10(self) -> bytes:
+        """The same as a file."""
+        meta = FileMetaDataset()
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = self.sop_class_uid, self.sop_instance_uid
+        meta.TransferSyntaxUID = UID(self.transfer_syntax_uid)
+        buffer = BytesIO()
+        buffer.write(bytes(128) + b"DICM")
+        write_file_meta_info(buffer, meta)
+        return buffer.getvalue() + self.data
 
 
 class ScriptedScp:
