@@ -13,7 +13,7 @@ const said = [];
 // Without the background-networking switches Chromium keeps asking for hosts that a closed network refuses.
 const args = [
   '--no-sandbox', '--enable-unsafe-swiftshader', '--disable-quic', '--no-first-run', '--disable-sync',
-  '--disable-background-networking', '--disable-component-update',
+  '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage',
 ];
 const browser = await chromium.launch({ executablePath: job.chromium, headless: true, args });
 try {
