@@ -61,6 +61,51 @@ def test_two_series_of_a_study_at_once_each_over_two_associations(
         assert_is_threshold(by_source[series], files, lambda hu: hu > 300)
 
 
+def changed(files: list[Path], folder: Path, **attributes: str) -> list[Path]:
+    """The same instances with other headers, or other pixels for `pixels="…"`."""
+    folder.mkdir()
+    for path in files:
+        ds = pydicom.dcmread(path)
+        if attributes.get("pixels"):
+            ds.PixelData = ds.PixelData[::-1]
+        else:
+            for keyword, value in attributes.items():
+                setattr(ds, keyword, value)
+        ds.save_as(folder / path.name)
+    return [folder / path.name for path in files]
+
+
+def test_a_correction_by_the_pacs_is_in_the_result(node: NodeProcess, orthanc: Orthanc, tmp_path: Path) -> None:
+    """The same pixels come again with a corrected accession number, before the result is made."""
+    files = write_ct(tmp_path / "ct")
+    corrected = changed(files, tmp_path / "corrected", AccessionNumber="ACC-2", PatientName="Right^Name")
+    storescu(files, node.port)
+    storescu(corrected, node.port)
+    (instance,) = orthanc.wait_for(1, study_uid=study_of(files), settle_s=2)
+    seg = assert_is_threshold(orthanc.download(instance), files, lambda hu: hu > 300)
+    assert (seg.AccessionNumber, str(seg.PatientName)) == ("ACC-2", "Right^Name")
+
+
+@pytest.mark.parametrize(
+    "change", [{"PatientID": "SOMEBODY ELSE"}, {"StudyInstanceUID": "1.2.3.4"}, {"pixels": "others"}], ids="".join
+)
+def test_known_uids_with_another_content_are_refused_by_name(
+    node: NodeProcess, orthanc: Orthanc, tmp_path: Path, change: dict[str, str]
+) -> None:
+    files = write_ct(tmp_path / "ct", slices=6)
+    other = changed(files, tmp_path / "other", **change)
+    storescu(files, node.port)
+    orthanc.wait_for(1, study_uid=study_of(files))
+    before = len(node.log())
+    refused = storescu(other, node.port, check=False)
+    assert refused.returncode != 0
+    assert str(pydicom.dcmread(files[0]).SOPInstanceUID) in node.log()[before:]
+    assert "SOMEBODY" not in node.log()
+    (instance,) = orthanc.wait_for(1, study_uid=study_of(files), settle_s=2)
+    assert_is_threshold(orthanc.download(instance), files, lambda hu: hu > 300)
+    assert orthanc.instances("1.2.3.4", "SEG") == []
+
+
 def test_two_rules_make_two_results_of_one_pass(node: NodeProcess, orthanc: Orthanc, tmp_path: Path) -> None:
     files = write_ct(tmp_path / "ct", patient_id="TWICE")
     storescu(files, node.port)
