@@ -313,6 +313,24 @@ def dixon() -> Sequence[Dataset]:
     return edited("ImageType", types, SOPClassUID=MRImageStorage, Modality="MR")
 
 
+@case(
+    "Diffusion directions at one b-value (Siemens private)", handled=(("gradient 0\\0\\1", 6), ("gradient 1\\0\\0", 6))
+)
+def gradients_siemens() -> Sequence[Dataset]:
+    return _private_b(0x0019, "SIEMENS MR HEADER", 0x0E, "FD", [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+
+
+@case("Real and imaginary (GE private)", handled=(("imaginary", 6), ("real", 6)))
+def complex_ge() -> Sequence[Dataset]:
+    return _private_b(0x0043, "GEMS_PARM_01", 0x2F, "SS", [2, 3])
+
+
+@case("Dynamic PET, told apart by Frame Reference Time", handled=(("frame time 1000 ms", 6), ("frame time 2000 ms", 6)))
+def dynamic_pet() -> Sequence[Dataset]:
+    more = {"SOPClassUID": PositronEmissionTomographyImageStorage, "Modality": "PT"}
+    return edited("FrameReferenceTime", [1000, 2000], **more)
+
+
 @case("Temporal positions", handled=(("time 1", 6), ("time 2", 6), ("time 3", 6)))
 def temporal() -> Sequence[Dataset]:
     return edited("TemporalPositionIdentifier", [1, 2, 3], SOPClassUID=MRImageStorage, Modality="MR")

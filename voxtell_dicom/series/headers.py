@@ -121,6 +121,9 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
     spacing = _numbers(look, "PixelSpacing", "Pixel Spacing (0028,0030)", 2, uid, frame)
     if min(spacing) <= 0:
         raise Refusal("missing-geometry", f"{uid}: Pixel Spacing (0028,0030) is {spacing[0]}\\{spacing[1]}", uid)
+    rows, columns = int(get(ds, "Rows") or 0), int(get(ds, "Columns") or 0)
+    if min(rows, columns) < 1:
+        raise Refusal("missing-geometry", f"{uid}: Rows (0028,0010) × Columns (0028,0011) is {rows} × {columns}", uid)
     frame_of_reference = text(ds, "FrameOfReferenceUID")
     if not frame_of_reference:
         raise Refusal("empty-uid", f"{uid}: Frame of Reference UID (0020,0052) is empty", uid)
@@ -138,8 +141,8 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
         patient_id_issuer=text(ds, "IssuerOfPatientID"),
         modality=text(ds, "Modality"),
         image_type=image_type,
-        rows=int(get(ds, "Rows") or 0),
-        columns=int(get(ds, "Columns") or 0),
+        rows=rows,
+        columns=columns,
         position=(position[0], position[1], position[2]),
         row_cosine=(orientation[0], orientation[1], orientation[2]),
         column_cosine=(orientation[3], orientation[4], orientation[5]),

@@ -30,7 +30,7 @@ PRINCIPAL = (
 )
 """Attributes that distinguish volumes by themselves, in the order in which they are tried."""
 
-RESOLVING = ("image_type", "echo_number", "energy", "acquisition", "coil", "description")
+RESOLVING = ("image_type", "frame_time", "echo_number", "energy", "acquisition", "coil", "description")
 """Attributes that only resolve coincident positions: they may differ from slice to slice of one volume."""
 
 TIMES = ("trigger_time", "acquisition_time", "content_time", "instance_number")
@@ -120,6 +120,12 @@ def _kind(image_type: tuple[str, ...], look: Lookup) -> str:
     return " ".join(dict.fromkeys(words))
 
 
+def _ge_kind(ds: Dataset) -> str:
+    """GE's image kind (0043,xx2F), where Image Type does not tell: 0 magnitude, 1 phase, 2 real, 3 imaginary."""
+    value = number(_private(ds, 0x0043, "GEMS_PARM_01", 0x2F))
+    return {0: "magnitude", 1: "phase", 2: "real", 3: "imaginary"}.get(int(value), "") if value is not None else ""
+
+
 def _private(ds: Dataset, group: int, creator: str, offset: int) -> object:
     if (group << 16) + 0x0010 not in ds:  # quick where there is nothing private, which is the rule
         return None
@@ -147,7 +153,15 @@ def _b_value(ds: Dataset, look: Lookup) -> str:
 
 
 def _gradient(ds: Dataset, look: Lookup) -> str:
-    for value in (look("DiffusionGradientOrientation"), _private(ds, 0x0019, "SIEMENS MR HEADER", 0x0E)):
+    parts = [_private(ds, 0x0019, "GEMS_ACQU_01", offset) for offset in (0xBB, 0xBC, 0xBD)]
+    philips = [_private(ds, 0x2005, "Philips MR Imaging DD 001", offset) for offset in (0xB0, 0xB1, 0xB2)]
+    for value in (
+        look("DiffusionGradientOrientation"),
+        _private(ds, 0x0019, "SIEMENS MR HEADER", 0x0E),
+        None if None in parts else [number(part) for part in parts],
+        None if None in philips else [number(part) for part in philips],
+        _private(ds, 0x0065, "Image Private Header", 0x37),
+    ):
         if isinstance(value, Sequence) and not isinstance(value, (str, bytes)) and len(value) == 3:
             return "\\".join(f"{round(float(part), 3) + 0.0:g}" for part in value)
     return ""
@@ -163,7 +177,7 @@ def distinguishing(ds: Dataset, image_type: tuple[str, ...], look: Lookup) -> tu
     ds: where private elements stand (the instance, or a frame's functional groups); look: see `Lookup`.
     """
     found = {
-        "kind": _kind(image_type, look),
+        "kind": _kind(image_type, look) or _ge_kind(ds),
         "echo_time": _rounded(look("EffectiveEchoTime")) or _rounded(look("EchoTime")),
         "b_value": _b_value(ds, look),
         "gradient": _gradient(ds, look),
@@ -177,6 +191,7 @@ def distinguishing(ds: Dataset, image_type: tuple[str, ...], look: Lookup) -> tu
         "thickness": _rounded(look("SliceThickness")),
         "contrast": _text(look("ContrastBolusAgent")),
         "image_type": "\\".join(image_type),
+        "frame_time": _rounded(look("FrameReferenceTime")),
         "echo_number": _text(look("EchoNumbers")),
         "energy": _rounded(look("KVP")) + _text(look("MonoenergeticEnergyEquivalent")),
         "acquisition": _acquisition(look),

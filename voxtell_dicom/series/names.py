@@ -26,6 +26,7 @@ WORDS = {
     "thickness": "{} mm thick",
     "contrast": "contrast {}",
     "image_type": "{}",
+    "frame_time": "frame time {} ms",
     "echo_number": "echo no. {}",
     "energy": "{} kV",
     "acquisition": "acquisition {}",

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import SetAside, Volume
+from voxtell_dicom.model import SetAside, Vector, Volume
 from voxtell_dicom.series.duplicates import drop_copies, drop_identical
 from voxtell_dicom.series.geometry import Stack, axes_of, is_regular, refuse_irregular, stack_of, volume_of
 from voxtell_dicom.series.header import FrameHeader, uids
@@ -35,12 +35,15 @@ def volumes_of(frames: Sequence[FrameHeader]) -> Iterator[Volume | SetAside]:
     unique, aside = drop_copies(frames)
     yield from aside
     groups: list[list[FrameHeader]] = []
+    sound: set[tuple[Vector, Vector]] = set()
     for frame in unique:
-        try:
-            axes_of(frame)
-        except Refusal as refusal:
-            yield SetAside(refusal.code, str(refusal), (frame.sop_instance_uid,), refused=True)
-            continue
+        if (frame.row_cosine, frame.column_cosine) not in sound:
+            try:
+                axes_of(frame)
+            except Refusal as refusal:
+                yield SetAside(refusal.code, str(refusal), (frame.sop_instance_uid,), refused=True)
+                continue
+            sound.add((frame.row_cosine, frame.column_cosine))
         home = next((group for group in groups if _alike(group[0], frame)), None)
         if home is None:
             groups.append([frame])
@@ -59,12 +62,11 @@ def volumes_of(frames: Sequence[FrameHeader]) -> Iterator[Volume | SetAside]:
 
 
 def _alike(one: FrameHeader, other: FrameHeader) -> bool:
-    return (
-        (one.rows, one.columns, one.modality) == (other.rows, other.columns, other.modality)
-        and np.allclose(one.row_cosine, other.row_cosine, rtol=0, atol=PARALLEL)
-        and np.allclose(one.column_cosine, other.column_cosine, rtol=0, atol=PARALLEL)
-        and np.allclose(one.pixel_spacing, other.pixel_spacing, rtol=SAME_SPACING, atol=0)
-    )
+    if (one.rows, one.columns, one.modality) != (other.rows, other.columns, other.modality):
+        return False
+    cosines = zip((*one.row_cosine, *one.column_cosine), (*other.row_cosine, *other.column_cosine), strict=True)
+    spacings = zip(one.pixel_spacing, other.pixel_spacing, strict=True)
+    return all(abs(a - b) <= PARALLEL for a, b in cosines) and all(abs(a - b) <= SAME_SPACING * b for a, b in spacings)
 
 
 def _group_keys(frame: FrameHeader, groups: Sequence[Sequence[FrameHeader]]) -> Keys:
@@ -210,6 +212,10 @@ def _ranked(stack: Stack, name: str) -> dict[str, list[FrameHeader]]:
 
 def _named(found: Sequence[tuple[Stack, Keys]]) -> Iterator[Volume]:
     """Volumes with names that differ, and a warning on one that has fewer slices than its like."""
+    most: dict[tuple[object, ...], int] = {}
+    for stack, keys in found:
+        kind = _kind_of(stack, keys)
+        most[kind] = max(most.get(kind, 0), len(stack.frames))
     names: dict[str, int] = {}
     for stack, keys in found:
         name = describe(keys)
@@ -217,15 +223,14 @@ def _named(found: Sequence[tuple[Stack, Keys]]) -> Iterator[Volume]:
         if names[name] > 1:
             name = f"{name} #{names[name]}".strip()
         volume = volume_of(stack, name, keys)
-        like = [
-            len(other.frames)
-            for other, own in found
-            if own.keys() == keys.keys() and "run" not in own and _alike(other.frames[0], stack.frames[0])
-        ]
-        most = max(like, default=0)
-        if most > len(stack.frames):
-            said = (
-                f"fewer-slices: {len(stack.frames)} slices, where the series has volumes of the same kind with {most}"
-            )
+        slices, usual = len(stack.frames), most[_kind_of(stack, keys)]
+        if usual > slices and "run" not in keys:
+            said = f"fewer-slices: {slices} slices, where the series has volumes of the same kind with {usual}"
             volume = replace(volume, warnings=(*volume.warnings, said))
         yield volume
+
+
+def _kind_of(stack: Stack, keys: Keys) -> tuple[object, ...]:
+    """What volumes have in common that ought to have as many slices: all but the values of what tells them apart."""
+    first = stack.frames[0]
+    return (*keys, keys.get("plane"), first.rows, first.columns, first.pixel_spacing)
