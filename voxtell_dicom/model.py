@@ -130,7 +130,7 @@ class Volume:
 
     @property
     def canvas(self) -> tuple[int, int, int]:
-        """The source grid as the engine sees it: larger than `grid.shape` where a tilt is undone. (frame, row, column)"""
+        """Source grid (frame, row, column) as the engine sees it: larger than `grid.shape` where a tilt is undone."""
         count, rows, columns = self.grid.shape
         down = max((frame.shift_px[0] for frame in self.frames), default=0)
         along = max((frame.shift_px[1] for frame in self.frames), default=0)
