@@ -26,12 +26,14 @@ class _Short(WindowModel):
     answers = 0
     fails: tuple[int, ...] = ()
 
-    def logits(self, patch: torch.Tensor, prompts: torch.Tensor, first: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
-        for item in super().logits(patch, prompts, first):
+    def accumulate(
+        self, patch: torch.Tensor, prompts: torch.Tensor, first: int, importance: torch.Tensor, targets: torch.Tensor
+    ) -> Iterator[int]:
+        for prompt in super().accumulate(patch, prompts, first, importance, targets):
+            yield prompt
             _Short.answers += 1
             if _Short.answers in self.fails:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 453.00 MiB")
-            yield item
 
 
 def _run(directory: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[int, ...]) -> tuple[list[Segment], Predictor]:
@@ -66,7 +68,7 @@ def test_after_the_last_step_the_error_says_so(tiny_directory: Path, monkeypatch
 
 def test_another_error_is_not_taken_for_it(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = Predictor.load(tiny_directory, device="cpu")
-    monkeypatch.setattr(predictor._model, "logits", lambda *_: (_ for _ in ()).throw(RuntimeError("shapes differ")))
+    monkeypatch.setattr(predictor._model, "accumulate", lambda *_: (_ for _ in ()).throw(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
         list(predictor.segment(np.ones((8, 8, 8), np.float32), (1, 1, 1), REQUESTS))
 

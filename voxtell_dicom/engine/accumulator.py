@@ -141,6 +141,10 @@ class Accumulator:
         self._advance(start[0])
         self._weight[self._at(start)] += self.importance
 
+    def window(self, start: Sequence[int]) -> torch.Tensor:
+        """The sums of all prompts (N, z, y, x) in the window at `start`, a view to add to."""
+        return self._sum[(slice(None), *self._at(start))]
+
     def add(self, start: Sequence[int], first_prompt: int, logits: torch.Tensor) -> None:
         """logits: (prompts, z, y, x) of the window at `start`, for the prompts from `first_prompt` on; overwritten."""
         logits = logits.to(self.device)

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 _HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+_TYPES = (torch.float32, torch.bfloat16)
 
 
 def conv3d(
@@ -26,7 +27,7 @@ def conv3d(
 
     torch itself takes a slow path, 3 to 4 times slower, where the input has few rows.
     """
-    if x.device.type == "cpu" and x.dtype == torch.float32 and _HAS_ONEDNN:
+    if x.device.type == "cpu" and x.dtype == weight.dtype and x.dtype in _TYPES and _HAS_ONEDNN:
         result: torch.Tensor = torch.mkldnn_convolution(x, weight, bias, list(padding), list(stride), [1, 1, 1], 1)
         return result
     return F.conv3d(x, weight, bias, tuple(stride), tuple(padding))

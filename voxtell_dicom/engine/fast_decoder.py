@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,9 @@ from torch.nn import functional as F
 
 from voxtell_dicom.engine.cpu import conv3d
 from voxtell_dicom.engine.fold import Layout, Triple, fold_bias, fold_weights
+from voxtell_dicom.engine.kernels.twin import TorchOps
 from voxtell_dicom.engine.network.voxtell import VoxTellNetwork
-
-_PIECE_BYTES = 1 << 20  # of a feature map, on a CPU: stays in the second-level cache
-_DOMINANT_MEAN = 64.0  # mean² above this many variances: E[x²] - mean² loses digits, computed in two passes instead
+from voxtell_dicom.engine.statistics import InstanceNorm
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,13 @@ class _Stage:
     conv: torch.Tensor  # (C_out, C_mid, 3, 3, 3), for the bias alone
     up_bias: torch.Tensor
     bias: torch.Tensor
-    norm_weight: torch.Tensor
-    norm_bias: torch.Tensor
-    eps: float
+    norm: InstanceNorm
     slope: float
 
     def weights(self, embedding: torch.Tensor) -> torch.Tensor:
-        """embedding: (heads, C_in) of one prompt. Returns its convolution's weights, channels-last."""
+        """embedding: (heads, C_in) of one prompt. Returns its weights (parities · C_out, taps z, y, x, C_in)."""
         folded = torch.addmm(self.base, self.fused, embedding.to(self.base.dtype))
-        return folded.view(-1, *self.taps, self.base.shape[1]).permute(0, 4, 1, 2, 3)
+        return folded.view(-1, *self.taps, self.base.shape[1])
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,15 @@ class Shared:
     lowest: torch.Tensor  # (z + 2, y + 2, x + 2, C): the lowest stage's features with their border
     skips: list[torch.Tensor]  # per further stage, rows (positions, parities · C)
     layouts: list[Layout]
+
+
+@dataclass(frozen=True)
+class _Top:
+    rows: torch.Tensor
+    scale: torch.Tensor
+    shift: torch.Tensor
+    slope: float
+    layout: Layout
 
 
 def can_be_folded(network: VoxTellNetwork) -> bool:
@@ -78,10 +85,13 @@ def can_be_folded(network: VoxTellNetwork) -> bool:
 class FastDecoder:
     """`ImageDecoder` for many prompts over one window."""
 
-    def __init__(self, network: VoxTellNetwork, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, network: VoxTellNetwork, dtype: torch.dtype = torch.float32, ops: TorchOps | None = None
+    ) -> None:
         """network: with its weights, on its device; `can_be_folded`. dtype: of weights and features."""
         decoder = network.decoder
         self._dtype = dtype
+        self._ops = ops or TorchOps()
         self._lowest = (decoder.transpconvs[0], decoder.stages[0])
         self._stages = [
             _folded(up, stage, network.sizes.mask_heads, dtype)
@@ -109,20 +119,33 @@ class FastDecoder:
     def logits(self, shared: Shared, embeddings: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """embeddings: full resolution first, each (N, heads, C). Yields each prompt's logits (z, y, x), float32."""
         for n in range(embeddings[0].shape[0]):
-            x = shared.lowest
-            last = len(self._stages) - 1
-            for i, (stage, layout, skip) in enumerate(zip(self._stages, shared.layouts, shared.skips, strict=True)):
-                weights = stage.weights(embeddings[last + 1 - i][n])
-                y = conv3d(x.permute(3, 0, 1, 2)[None], weights)
-                rows = y.permute(0, 2, 3, 4, 1).reshape(skip.shape)
-                layout.clear_outside(rows)
-                scale, shift = _add_and_measure(rows, skip, stage, layout)
-                if i < last:
-                    _normalise(rows, scale, shift, stage.slope)
-                    x = layout.padded(rows)
-                else:
-                    dotted = _normalise_and_dot(rows, scale, shift, stage.slope, embeddings[0][n, 0])
-                    yield layout.inside(layout.interleave(dotted))[..., 0]
+            top = self._top(shared, embeddings, n)
+            dotted = self._ops.normalise_and_dot(top.rows, top.scale, top.shift, top.slope, embeddings[0][n, 0])
+            yield top.layout.inside(top.layout.interleave(dotted))[..., 0]
+
+    def accumulate(
+        self, shared: Shared, embeddings: Sequence[torch.Tensor], importance: torch.Tensor, targets: torch.Tensor
+    ) -> Iterator[int]:
+        """targets: (N, z, y, x) float16, += importance · logits. Yields each prompt's number when it has been added."""
+        for n in range(embeddings[0].shape[0]):
+            top = self._top(shared, embeddings, n)
+            self._ops.dot_accumulate(
+                top.rows, top.scale, top.shift, top.slope, embeddings[0][n, 0], top.layout, importance, targets[n]
+            )
+            yield n
+
+    def _top(self, shared: Shared, embeddings: Sequence[torch.Tensor], n: int) -> _Top:
+        """The last stage's convolution for prompt `n`, still to be normalised, and how."""
+        x = shared.lowest
+        last = len(self._stages) - 1
+        for i, (stage, layout, skip) in enumerate(zip(self._stages, shared.layouts, shared.skips, strict=True)):
+            rows, sums = self._ops.upconv(x, stage.weights(embeddings[last + 1 - i][n]), skip, layout)
+            scale, shift = stage.norm.scale_and_shift(sums, rows, math.prod(layout.fine), layout)
+            if i == last:
+                break
+            self._ops.normalise_(rows, scale, shift, stage.slope)
+            x = layout.padded(rows)
+        return _Top(rows, scale, shift, stage.slope, layout)
 
     def _bias_map(self, index: int, shape: Triple) -> torch.Tensor:
         key = (index, shape)
@@ -150,9 +173,7 @@ def _folded(up: Any, stage: nn.Module, heads: int, dtype: torch.dtype) -> _Stage
         conv=conv.weight[:, :out],
         up_bias=zeros if up.bias is None else up.bias,
         bias=zeros if conv.bias is None else conv.bias,
-        norm_weight=norm.weight,
-        norm_bias=norm.bias,
-        eps=norm.eps,
+        norm=InstanceNorm(norm.weight, norm.bias, norm.eps),
         slope=block.nonlin.negative_slope,
     )
 
@@ -160,54 +181,3 @@ def _folded(up: Any, stage: nn.Module, heads: int, dtype: torch.dtype) -> _Stage
 def _triple(values: Sequence[int]) -> Triple:
     z, y, x = values
     return int(z), int(y), int(x)
-
-
-def _pieces(rows: torch.Tensor) -> Iterator[slice]:
-    step = rows.shape[0]
-    if rows.device.type == "cpu":
-        step = max(1, _PIECE_BYTES // (rows.shape[1] * rows.element_size()))
-    return (slice(start, start + step) for start in range(0, rows.shape[0], step))
-
-
-def _add_and_measure(
-    rows: torch.Tensor, skip: torch.Tensor, stage: _Stage, layout: Layout
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Add the skip half to `rows` in place; return instance norm's scale and shift per column, both float32."""
-    channels = rows.shape[1] // layout.parities
-    total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
-    squares = torch.zeros_like(total)
-    for piece in _pieces(rows):
-        part = rows[piece]
-        part += skip[piece]
-        wide = part.float()
-        total += wide.sum(0)
-        squares += (wide * wide).sum(0)
-    count = layout.fine[0] * layout.fine[1] * layout.fine[2]
-    mean = total.view(-1, channels).sum(0) / count
-    variance = squares.view(-1, channels).sum(0) / count - mean.square()
-    lossy = torch.nonzero(mean.square() > _DOMINANT_MEAN * variance).flatten()
-    if lossy.numel():
-        values = rows.view(-1, channels)[layout.is_inside.to(rows.device)][:, lossy]
-        variance[lossy] = (values.double() - mean[lossy]).square().mean(0)
-    scale = stage.norm_weight.double() / (variance + stage.eps).sqrt()
-    shift = stage.norm_bias.double() - mean * scale
-    return scale.float().repeat(layout.parities), shift.float().repeat(layout.parities)
-
-
-def _normalise(rows: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, slope: float) -> None:
-    for piece in _pieces(rows):
-        part = rows[piece]
-        part.copy_(F.leaky_relu_(torch.addcmul(shift, part, scale), slope))
-
-
-def _normalise_and_dot(
-    rows: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, slope: float, embedding: torch.Tensor
-) -> torch.Tensor:
-    """Returns (positions, parities) float32: the dot product of each normalised, activated voxel with `embedding`."""
-    embedding = embedding.float()
-    parities = rows.shape[1] // embedding.shape[0]
-    out = torch.empty(rows.shape[0], parities, device=rows.device)
-    for piece in _pieces(rows):
-        part = F.leaky_relu_(torch.addcmul(shift, rows[piece], scale), slope)
-        torch.mv(part.reshape(-1, embedding.shape[0]), embedding, out=out[piece].view(-1))
-    return out

@@ -16,7 +16,6 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch.nn import functional as F
@@ -120,7 +119,7 @@ class Layout:
                 first.select(axis + 2, 0).zero_()
                 split.select(axis, split.shape[axis] - 1).select(axis + 2, 1).zero_()
 
-    @cached_property
+    @property
     def is_inside(self) -> torch.Tensor:
         """bool (positions · parities): whether a row's voxel lies on the fine grid."""
         marks = torch.ones(math.prod(self.positions), self.parities)

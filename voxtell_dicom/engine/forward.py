@@ -9,32 +9,48 @@ import torch
 
 from voxtell_dicom.engine.cpu import use_direct_convolutions
 from voxtell_dicom.engine.fast_decoder import FastDecoder, can_be_folded
+from voxtell_dicom.engine.fused_encoder import FusedEncoder, can_be_fused
+from voxtell_dicom.engine.kernels.choose import ops_for
 from voxtell_dicom.engine.network import VoxTellNetwork
 
 
 class WindowModel:
-    """The network on its device, asked window by window. float16 autocast on CUDA, float32 on a CPU."""
+    """The network on its device, asked window by window.
 
-    def __init__(self, network: VoxTellNetwork, device: torch.device, *, exact: bool = False) -> None:
+    float16 on CUDA, float32 on a CPU. `bfloat16` on a CPU with AVX-512 BF16 halves the encoder's time and changes some
+    voxels at the masks' borders (benchmarks/engine.py --bfloat16 measures how many): off unless asked for.
+    """
+
+    def __init__(
+        self, network: VoxTellNetwork, device: torch.device, *, exact: bool = False, bfloat16: bool = False
+    ) -> None:
         """exact: the plain image decoder, prompt by prompt."""
         self.network = network
         self.device = device
-        self._half = device.type == "cuda"
-        self._fast = None
-        if not exact and device.type == "cpu":
+        self._type = torch.float32
+        if device.type == "cuda":
+            self._type = torch.float16
+        elif bfloat16:
+            self._type = torch.bfloat16
+        self._fast: FastDecoder | None = None
+        self._fused: FusedEncoder | None = None
+        if exact:
+            return
+        if device.type == "cpu":
             use_direct_convolutions(network.encoder)
-        if not exact and can_be_folded(network):
-            with torch.inference_mode():
-                self._fast = FastDecoder(network, torch.float16 if self._half else torch.float32)
+        ops = ops_for(device.type, device.index or 0)
+        with torch.inference_mode():
+            if can_be_folded(network):
+                self._fast = FastDecoder(network, self._type, ops)
+            if ops.name == "triton" and can_be_fused(network.encoder):
+                self._fused = FusedEncoder(network.encoder, self._type, ops)
 
     def logits(self, patch: torch.Tensor, prompts: torch.Tensor, first: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
         """patch: (z, y, x), z-scored; prompts: (N, text_embedding_dim), both on the device.
 
         Yields (prompt, its logits (1, z, y, x)) for the prompts from `first` on.
         """
-        with self._autocast():
-            skips = self.network.encode(patch[None, None])
-            embeddings = [e[:, first:] for e in self.network.ask(self.network.look(skips), prompts[None])]
+        skips, embeddings = self._look_and_ask(patch, prompts, first)
         if self._fast is not None:
             with self._autocast():
                 shared = self._fast.share(skips)
@@ -47,22 +63,50 @@ class WindowModel:
                 logits = self.network.decoder(skips, [e[:, n] for e in embeddings])[0][0]
             yield first + n, logits
 
+    def accumulate(
+        self, patch: torch.Tensor, prompts: torch.Tensor, first: int, importance: torch.Tensor, targets: torch.Tensor
+    ) -> Iterator[int]:
+        """As `logits`, but added to `targets` (N, z, y, x), float16 on the device, times `importance` (z, y, x).
+
+        Yields each prompt's number when it has been added.
+        """
+        if self._fast is None:
+            for prompt, logits in self.logits(patch, prompts, first):
+                targets[prompt] += logits[0] * importance
+                yield prompt
+            return
+        skips, embeddings = self._look_and_ask(patch, prompts, first)
+        with self._autocast():
+            shared = self._fast.share(skips)
+        del skips
+        for n in self._fast.accumulate(shared, [e[0] for e in embeddings], importance, targets[first:]):
+            yield first + n
+
     def time_decoder(self, patch: torch.Tensor, prompts: torch.Tensor) -> float:
         """Seconds that the image decoder takes for a window, its prompt-free part included: for the benchmark."""
         assert self._fast is not None
+        skips, embeddings = self._look_and_ask(patch, prompts, 0)
+        self._wait()
+        start = time.perf_counter()
         with self._autocast():
-            skips = self.network.encode(patch[None, None])
-            embeddings = [e[0] for e in self.network.ask(self.network.look(skips), prompts[None])]
-            self._wait()
-            start = time.perf_counter()
-            for _ in self._fast.logits(self._fast.share(skips), embeddings):
-                pass
+            shared = self._fast.share(skips)
+        for _ in self._fast.logits(shared, [e[0] for e in embeddings]):
+            pass
         self._wait()
         return time.perf_counter() - start
 
+    def _look_and_ask(
+        self, patch: torch.Tensor, prompts: torch.Tensor, first: int
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        with self._autocast():
+            image = patch[None, None]
+            skips = self.network.encode(image) if self._fused is None else self._fused(image)
+            embeddings = self.network.ask(self.network.look(skips), prompts[None])
+        return skips, [e[:, first:] for e in embeddings]
+
     def _wait(self) -> None:
-        if self._half:
+        if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cuda", torch.float16, enabled=self._half)
+        return torch.autocast(self.device.type, self._type, enabled=self._type != torch.float32)

@@ -192,9 +192,14 @@ class Predictor:
                 try:
                     model = self._model_on(places.current.network)
                     patch, asked = volume[at].contiguous().to(model.device), vectors.to(model.device)
-                    for prompt, logits in model.logits(patch, asked, answered):
-                        accumulator.add(start, prompt, logits)
-                        answered = prompt + 1
+                    if accumulator.device == model.device:
+                        sums = accumulator.window(start)
+                        for prompt in model.accumulate(patch, asked, answered, accumulator.importance, sums):
+                            answered = prompt + 1
+                    else:
+                        for prompt, logits in model.logits(patch, asked, answered):
+                            accumulator.add(start, prompt, logits)
+                            answered = prompt + 1
                 except RuntimeError as error:
                     places.step_down(error, accumulator)
             progress(done + 1, len(windows))
