@@ -2,6 +2,7 @@
 
     python benchmarks/engine.py              # CPU, a 96³ window, 1, 4, 12 and 20 prompts: some minutes
     python benchmarks/engine.py --quick      # 12 prompts, once: under two minutes on two quiet cores
+    python benchmarks/engine.py --bfloat16   # ours also in bfloat16, with its mask disagreement
     python benchmarks/engine.py --cuda       # a 192³ window, float16 autocast, 1, 4, 20 and 60 prompts
     python benchmarks/engine.py --json       # the same as JSON; `ratios` is what the README claims
 
@@ -26,7 +27,12 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 FULL_FEATURES = [32, 64, 128, 256, 320, 320]
-SIDES = {"official": "official", "official_tuned": "official, our allocator settings", "ours": "ours"}
+SIDES = {
+    "official": "official",
+    "official_tuned": "official, our allocator settings",
+    "ours": "ours",
+    "ours_bfloat16": "ours, bfloat16",
+}
 
 
 def full_size_arch() -> dict[str, Any]:
@@ -90,12 +96,12 @@ class Side:
         self.torch = torch
         self.name = name
         self.device = torch.device("cuda" if cuda else "cpu")
-        if name == "ours":
+        if name.startswith("ours"):
             from voxtell_dicom.engine.checkpoint import load_checkpoint
             from voxtell_dicom.engine.forward import WindowModel
 
             self.network = load_checkpoint(directory).network.to(self.device)
-            self.model = WindowModel(self.network, self.device)
+            self.model = WindowModel(self.network, self.device, bfloat16=name == "ours_bfloat16")
         else:
             self.network = self._official(directory).to(self.device)
         patch = json.loads((directory / "plans.json").read_text())["configurations"]["3d_fullres"]["patch_size"]
@@ -128,7 +134,7 @@ class Side:
     def window(self, prompts: int) -> Any:
         """One window, all of it. Returns the logits (N, z, y, x)."""
         vectors = self.prompts[:prompts]
-        if self.name != "ours":
+        if not self.name.startswith("ours"):
             with self.autocast():
                 return self.network(self.image[None, None], vectors[None])[0]
         out = self.torch.empty(prompts, *self.image.shape, device=self.device)
@@ -139,7 +145,7 @@ class Side:
     def decoder(self, prompts: int) -> float:
         """Seconds of the image decoder alone."""
         vectors = self.prompts[None, :prompts]
-        if self.name == "ours":
+        if self.name.startswith("ours"):
             return self.model.time_decoder(self.image, vectors[0])
         seen: list[float] = []
         real = self.network.decoder.forward
@@ -271,7 +277,7 @@ def measure(sides: list[str], directory: Path, patch: tuple[int, int, int], args
     try:
         for prompts in args.prompts:
             best: dict[str, dict[str, float]] = {"window": {}, "decoder": {}}
-            saved = {name: directory / f"{name}.pt" for name in ("official", "ours")}
+            saved = {name: directory / f"{name}.pt" for name in sides if name != "official_tuned"}
             for turn in range(args.rounds):
                 for name, process in processes.items():
                     save = str(saved[name]) if turn == 0 and name in saved else None
@@ -280,10 +286,9 @@ def measure(sides: list[str], directory: Path, patch: tuple[int, int, int], args
                     result["peak_bytes"].setdefault(name, {})[prompts] = answer["peak_bytes"]
             for name, process in processes.items():
                 best["decoder"][name] = process.ask(op="decoder", prompts=prompts)["seconds"]
-            official, ours = (torch.load(saved[name]) for name in ("official", "ours"))
+            official = torch.load(saved["official"])
             result["disagreement"][prompts] = {
-                "voxels": float(((official > 0) != (ours > 0)).float().mean()),
-                "logits": float((official - ours).abs().max() / official.abs().max()),
+                name: _disagreement(official, torch.load(path)) for name, path in saved.items() if name != "official"
             }
             for kind in ("window", "decoder"):
                 result[kind][prompts] = best[kind]
@@ -296,6 +301,13 @@ def measure(sides: list[str], directory: Path, patch: tuple[int, int, int], args
     return result
 
 
+def _disagreement(official: Any, ours: Any) -> dict[str, float]:
+    return {
+        "voxels": float(((official > 0) != (ours > 0)).float().mean()),
+        "logits": float((official - ours).abs().max() / official.abs().max()),
+    }
+
+
 def _ratios(result: dict[str, Any]) -> dict[str, float]:
     ratios = {}
     for prompts, seconds in result["window"].items():
@@ -304,6 +316,8 @@ def _ratios(result: dict[str, Any]) -> dict[str, float]:
         ratios[f"decoder_{prompts}"] = decoder.get("official_tuned", decoder["official"]) / decoder["ours"]
         if "official_tuned" in seconds:
             ratios[f"window_{prompts}_same_allocator"] = seconds["official_tuned"] / seconds["ours"]
+        if "ours_bfloat16" in seconds:
+            ratios[f"window_{prompts}_bfloat16"] = seconds["official"] / seconds["ours_bfloat16"]
     return {key: round(value, 3) for key, value in ratios.items()}
 
 
@@ -313,14 +327,17 @@ def show(result: dict[str, Any]) -> None:
     for prompts, seconds in result["window"].items():
         print(f"\n{prompts} prompts")
         for name in seconds:
-            macs = result["our_macs" if name == "ours" else "official_macs"][prompts]
+            macs = result["our_macs" if name.startswith("ours") else "official_macs"][prompts]
             rate, peak = 2 * macs / seconds[name] / 1e9, result["peak_bytes"][name][prompts] / 2**30
             print(
                 f"  {SIDES[name]:34} window {seconds[name]:7.2f} s   decoder {result['decoder'][prompts][name]:7.2f} s"
                 f"   {rate:8.0f} GFLOP/s   peak {peak:5.1f} GiB"
             )
-        off = result["disagreement"][prompts]
-        print(f"  mask voxels that differ: {off['voxels']:.1e}; logits differ by {off['logits']:.1e} of the largest")
+        for name, off in result["disagreement"][prompts].items():
+            print(
+                f"  {SIDES[name]}: {off['voxels']:.1e} of the mask voxels differ from the official ones, logits by"
+                f" {off['logits']:.1e} of the largest"
+            )
     print("\nratios: " + ", ".join(f"{key} {value:.2f}×" for key, value in result["ratios"].items()))
     print("GFLOP/s counts the work that the side itself does. decoder_N compares under the same allocator settings.")
 
@@ -328,6 +345,7 @@ def show(result: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="12 prompts, one round")
+    parser.add_argument("--bfloat16", action="store_true", help="CPU: ours also in bfloat16")
     parser.add_argument("--cuda", action="store_true", help="192³ on a CUDA device")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--prompts", type=int, nargs="+")
@@ -345,7 +363,8 @@ def main() -> None:
     patch = (edge, edge, edge)
     args.prompts = args.prompts or ([12] if args.quick else [1, 4, 20, 60] if args.cuda else [1, 4, 12, 20])
     args.rounds = args.rounds or (1 if args.quick else 3 if args.cuda else 2)
-    sides = ["official", "ours"] if args.cuda else list(SIDES)
+    sides = ["official", "ours"] if args.cuda else ["official", "official_tuned", "ours"]
+    sides += ["ours_bfloat16"] if args.bfloat16 else []
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "model"
         write_random_model(directory, patch, seed=11)

@@ -170,9 +170,8 @@ def _one(
 def _load(arguments: argparse.Namespace, prompts: Sequence[str]) -> Predictor:
     import torch
 
-    from voxtell_dicom.engine import library
+    from voxtell_dicom.engine import keep_freed_memory, library
     from voxtell_dicom.engine.checkpoint import load_checkpoint
-    from voxtell_dicom.engine.cpu import keep_freed_memory
     from voxtell_dicom.engine.predictor import Predictor, choose_device
     from voxtell_dicom.engine.text import complete
 

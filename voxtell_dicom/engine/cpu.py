@@ -1,9 +1,7 @@
-"""A CPU made the most of: convolutions always through oneDNN, and memory that stays in the process."""
+"""Convolutions on a CPU, always through oneDNN."""
 
 from __future__ import annotations
 
-import ctypes
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,19 +45,3 @@ def use_direct_convolutions(module: nn.Module) -> None:
     for child in module.modules():
         if type(child) is nn.Conv3d and child.groups == 1 and set(child.dilation) == {1}:
             child.__class__ = DirectConv3d
-
-
-def keep_freed_memory() -> bool:
-    """What `worker_environment()` does for a process still to start, for this one. Returns whether it took effect.
-
-    glibc would map and unmap buffers of 100 MB at each operation. See mallopt(3).
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    mmap_max, trim_threshold, top_pad = -4, -1, -2
-    settings = ((mmap_max, 0), (trim_threshold, -1), (top_pad, 1 << 30))  # -1: never trim
-    return all(bool(mallopt(name, value)) for name, value in settings)

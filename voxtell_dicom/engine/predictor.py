@@ -52,8 +52,10 @@ def choose_device(name: str) -> torch.device:
 class Predictor:
     """VoxTell on one device, loaded once; implements `voxtell_dicom.model.Engine`."""
 
-    def __init__(self, checkpoint: Checkpoint, bank: Bank, device: torch.device, *, exact: bool = False) -> None:
-        """exact: compute the image decoder the plain way, prompt by prompt (slower, the same masks)."""
+    def __init__(
+        self, checkpoint: Checkpoint, bank: Bank, device: torch.device, *, exact: bool = False, bfloat16: bool = False
+    ) -> None:
+        """exact: compute the image decoder the plain way, prompt by prompt (slower). bfloat16: see `WindowModel`."""
         width = checkpoint.plans.sizes.text_embedding_dim
         if bank.width not in (None, width):
             raise ModelError(f"the bank's vectors have {bank.width} values, the model wants {width}")
@@ -61,17 +63,26 @@ class Predictor:
         self.device = device
         self.patch_size = checkpoint.plans.patch_size
         self._network = checkpoint.network
-        self._exact = exact
-        self._model = WindowModel(self._network.to(device), device, exact=exact)
+        self._options = {"exact": exact, "bfloat16": bfloat16}
+        self._model = WindowModel(self._network.to(device), device, **self._options)
         self.last_run: RunReport | None = None
         self._digest = checkpoint.digest
 
     @classmethod
-    def load(cls, directory: Path, bank: Path | None = None, device: str = "auto", *, exact: bool = False) -> Predictor:
+    def load(
+        cls,
+        directory: Path,
+        bank: Path | None = None,
+        device: str = "auto",
+        *,
+        exact: bool = False,
+        bfloat16: bool = False,
+    ) -> Predictor:
         """Load a model directory; `bank` defaults to the one beside it. Raises ModelError."""
         where = choose_device(device)
         path = bank or find_bank(directory)
-        return cls(load_checkpoint(directory), Bank.read(path) if path else EMPTY, where, exact=exact)
+        loaded = load_checkpoint(directory)
+        return cls(loaded, Bank.read(path) if path else EMPTY, where, exact=exact, bfloat16=bfloat16)
 
     @property
     def identity(self) -> str:
@@ -211,7 +222,7 @@ class Predictor:
 
     def _model_on(self, device: torch.device) -> WindowModel:
         if device.type != self._model.device.type:
-            self._model = WindowModel(self._network.to(device), device, exact=self._exact)
+            self._model = WindowModel(self._network.to(device), device, **self._options)
         return self._model
 
 

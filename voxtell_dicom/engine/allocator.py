@@ -1,0 +1,34 @@
+"""Memory that stays in the process: glibc's defaults cost a third of the time on a CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+
+def worker_environment() -> dict[str, str]:
+    """Environment variables for whoever starts a process that runs an engine.
+
+    glibc maps and unmaps buffers of 100 MB at each operation, page fault by page fault; these keep freed memory.
+    """
+    return {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": "100000000000",
+        "MALLOC_TOP_PAD_": "1000000000",
+    }
+
+
+def keep_freed_memory() -> bool:
+    """What `worker_environment()` does for a process still to start, for this one. Returns whether it took effect.
+
+    glibc would map and unmap buffers of 100 MB at each operation. See mallopt(3).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library
+        return False
+    mmap_max, trim_threshold, top_pad = -4, -1, -2
+    settings = ((mmap_max, 0), (trim_threshold, -1), (top_pad, 1 << 30))  # -1: never trim
+    return all(bool(mallopt(name, value)) for name, value in settings)
