@@ -80,7 +80,7 @@ def view(url: str, studies: Sequence[tuple[Study, Sequence[str]]], folder: Path)
             for (study, slices), each in zip(studies, folders, strict=True)
         ],
     }
-    _drive(json.dumps(job), 2 * STEP_S)
+    _drive(json.dumps(job), 3 * STEP_S)
     return [_viewed(each) for each in folders]
 
 
