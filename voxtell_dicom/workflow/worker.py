@@ -98,7 +98,6 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     arguments = parser.parse_args()
     _in_engine_environment()
-    keep_freed_memory()
     wire = _Wire()
     tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()
     cancelled: set[str] = set()
