@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from voxtell_dicom.encode import ENCODER_REVISION, encode_seg
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.model import Engine, Found, Plan, Prompt, Request, Series, Volume
+from voxtell_dicom.model import Engine, Found, Plan, Prompt, Request, Result, Series, Volume
 from voxtell_dicom.readback import seg_frames, source_position, source_values
 from voxtell_dicom.series.report import Row, rows_of
 from voxtell_dicom.series.volume import load_volume, to_frames
@@ -25,7 +25,7 @@ SHARE = 0.05, 0.5  # of the voxels above the threshold: less or more proves litt
 SAME_PLACE_MM = 0.001
 QUANTILES = (0.75, 0.65, 0.85, 0.55, 0.9, 0.6, 0.8, 0.94)
 SAMPLE = 200_000  # voxels from which thresholds are proposed
-Via = Callable[[Path, Path], Path]
+Via = Callable[[Result, Path], Path]
 """Sends a SEG to a peer and fetches it back into a folder; returns the copy's path. Raises VoxtellDicomError."""
 
 
@@ -82,7 +82,10 @@ def _verify(row: Row, volume: Volume, engine: Engine, folder: Path, via: Via | N
     result = encode_seg(plan, volume, [found], directory=folder, engine="threshold")
     if result is None:
         return Verified(row, "wrong", threshold, reason="nothing was found, but voxels lie above the threshold")
-    seg = via(result.path, folder) if via else result.path
+    try:
+        seg = via(result, folder) if via else result.path
+    except VoxtellDicomError as error:  # the peer, not the volume: nothing is proven by it
+        return Verified(row, "unproven", threshold, reason=f"{error.code}: {error}", seg=result.path)
     wrong, compared, farthest = compare(seg, volume, threshold)
     outcome = "wrong" if wrong else "exact"
     return Verified(row, outcome, threshold, compared, farthest, "; ".join(wrong[:3]), result.path)

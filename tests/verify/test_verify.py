@@ -17,6 +17,7 @@ from tests.json_page import assert_documented
 from tests.series import cases, multiframe_cases, slices  # noqa: F401 - adds its cases
 from voxtell_dicom.cli import app
 from voxtell_dicom.engine.threshold import ThresholdEngine
+from voxtell_dicom.model import Result
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.verify import Verified, choose_threshold, verify_series
 
@@ -61,8 +62,8 @@ def _lose(ds: Dataset) -> None:
 
 @pytest.mark.parametrize("damage", [_shift, _swap, _one_voxel, _lose])
 def test_sees_what_is_wrong(damage: Callable[[Dataset], None], tmp_path: Path) -> None:
-    def via(seg: Path, folder: Path) -> Path:
-        ds = pydicom.dcmread(seg)
+    def via(seg: Result, folder: Path) -> Path:
+        ds = pydicom.dcmread(seg.path)
         damage(ds)
         ds.save_as(folder / "damaged.dcm")
         return folder / "damaged.dcm"

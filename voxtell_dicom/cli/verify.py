@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from voxtell_dicom.verify import Verified
+    from voxtell_dicom.model import Result
+    from voxtell_dicom.verify import Verified, Via
 
 app = typer.Typer()
 
@@ -24,13 +25,17 @@ def verify(
         Path | None, typer.Option(help="Keep the SEG files here, with one picture for each volume.")
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for the dated report (default: that of --keep).")] = None,
+    via: Annotated[
+        str | None, typer.Option(metavar="PEER", help="Compare the copy fetched back from this peer.")
+    ] = None,
+    config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml, for --via.")] = Path("config/node.yaml"),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
 ) -> None:
-    """Send every volume through the whole line with a threshold and compare each frame. Exit 1 if one is wrong."""
+    """Send every volume through the whole line with a threshold and compare each frame. Exit 1 if one is wrong, or did not come back."""
     with tempfile.TemporaryDirectory(prefix="voxtell-verify-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = list(_verified(path, folder))
+        found = list(_verified(path, folder, _via(via, config) if via else None))
         if keep:
             _pictures(found, path, keep)
     rows = [each.data() for each in found]
@@ -41,11 +46,11 @@ def verify(
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         _show(rows)
-    if any(row["outcome"] == "wrong" for row in rows):
+    if any(row["outcome"] == "wrong" or (via and row["outcome"] == "unproven") for row in rows):
         raise typer.Exit(1)
 
 
-def _verified(path: Path, folder: Path) -> Iterator[Verified]:
+def _verified(path: Path, folder: Path, via: Via | None) -> Iterator[Verified]:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -56,9 +61,30 @@ def _verified(path: Path, folder: Path) -> Iterator[Verified]:
     found = scan(path)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for series in progress.track(found.series, description="verifying"):
-            yield from verify_series(series, ThresholdEngine(), folder)
+            yield from verify_series(series, ThresholdEngine(), folder, via)
     for row in unreadable_rows(found):
         yield Verified(row, "refused")
+
+
+def _via(name: str, config: Path) -> Via:
+    """Send to a peer of node.yaml, and fetch the copy back."""
+    from voxtell_dicom.deliver import deliver
+    from voxtell_dicom.deliver.retrieve import RetrieveError, retrieve
+    from voxtell_dicom.errors import ConfigError
+    from voxtell_dicom.rules import load_config
+
+    settings = load_config(config)
+    if name not in settings.peers:
+        raise ConfigError(f"{config}: there is no peer {name!r}; known: {', '.join(settings.peers) or 'none'}")
+    peer, title = settings.peers[name], settings.node.ae_title
+
+    def there_and_back(result: Result, folder: Path) -> Path:
+        outcome = deliver(result, peer, calling_ae=title, name=name)
+        if outcome.state != "delivered":
+            raise RetrieveError(f"{name} did not take the SEG: {outcome.status} {outcome.message}")
+        return retrieve(result, peer, folder, calling_ae=title, name=name)
+
+    return there_and_back
 
 
 def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
