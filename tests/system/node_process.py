@@ -173,13 +173,17 @@ class NodeProcess:
         """Names of the durable workflows that run at this moment: process, segment, publish, deliver."""
         return {row["name"] for row in self.read("SELECT name FROM workflow_status WHERE status = 'PENDING'")}
 
+    def busy(self) -> bool:
+        """Whether a durable workflow runs or waits for its turn (a delivery that is put off does not count)."""
+        return bool(self.read("SELECT 1 FROM workflow_status WHERE status IN ('PENDING', 'ENQUEUED') LIMIT 1"))
+
     def wait_for_jobs(self, *states: str, timeout_s: float = 60) -> list[dict[str, Any]]:
         """Wait until there are exactly so many jobs, all ended, in these states (in any order)."""
 
         def ended() -> list[dict[str, Any]]:
             jobs = self.jobs()
             done = len(jobs) >= len(states) and all(job["state"] in ENDED for job in jobs)
-            return jobs if done else []
+            return jobs if done and not self.busy() else []
 
         jobs = self.wait(ended, what=f"jobs {states}", timeout_s=timeout_s)
         found = sorted(job["state"] for job in jobs)

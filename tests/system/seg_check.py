@@ -16,13 +16,26 @@ Key = tuple[str, int]  # SOP Instance UID, frame number
 
 
 def source_values(files: Sequence[Path]) -> dict[Key, npt.NDArray[np.float64]]:
-    """The rescaled frames of single-frame instances (PS3.3 C.11.1.1.2)."""
+    """The rescaled frames of classic and enhanced instances (PS3.3 C.11.1.1.2, C.7.6.16.2.9)."""
     values = {}
     for path in files:
         ds = pydicom.dcmread(path)
-        slope, intercept = float(ds.get("RescaleSlope", 1)), float(ds.get("RescaleIntercept", 0))
-        values[str(ds.SOPInstanceUID), 1] = ds.pixel_array.astype(np.float64) * slope + intercept
+        frames = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns).astype(np.float64)
+        for index, frame in enumerate(frames):
+            rescale = _rescale(ds, index)
+            slope, intercept = float(rescale.get("RescaleSlope", 1)), float(rescale.get("RescaleIntercept", 0))
+            values[str(ds.SOPInstanceUID), index + 1] = frame * slope + intercept
     return values
+
+
+def _rescale(ds: Dataset, index: int) -> Dataset:
+    """What holds the rescale of a frame: its own or the shared functional group, else the instance."""
+    groups = [ds.PerFrameFunctionalGroupsSequence[index]] if "PerFrameFunctionalGroupsSequence" in ds else []
+    groups += list(ds.get("SharedFunctionalGroupsSequence", []))
+    for group in groups:
+        if "PixelValueTransformationSequence" in group:
+            return group.PixelValueTransformationSequence[0]
+    return ds
 
 
 def seg_frames(seg: Dataset, segment: int = 1) -> dict[Key, npt.NDArray[np.bool_]]:
