@@ -28,10 +28,23 @@ def verify(
     via: Annotated[
         str | None, typer.Option(metavar="PEER", help="Compare the copy fetched back from this peer.")
     ] = None,
-    config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml, for --via.")] = Path("config/node.yaml"),
+    baseline: Annotated[
+        Path | None, typer.Option(help="Compare the model's masks with those stored here (stored if there are none).")
+    ] = None,
+    prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="For a new baseline; repeatable.")] = None,
+    min_dice: Annotated[float, typer.Option(min=0, max=1, help="A mask this like the stored one is close.")] = 0.99,
+    config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml, for --via and --baseline.")] = Path(
+        "config/node.yaml"
+    ),
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
 ) -> None:
-    """Send every volume through the whole line with a threshold and compare each frame. Exit 1 if one is wrong, or did not come back."""
+    """Send every volume through the whole line and compare each frame. Exit 1 if one is wrong, or did not come back.
+
+    With --baseline, run the model of node.yaml instead and compare its masks with stored ones. Exit 1 if one changed.
+    """
+    if baseline is not None:
+        _baseline(path, baseline, prompt or [], min_dice, config, report or baseline, as_json=as_json)
+        return
     with tempfile.TemporaryDirectory(prefix="voxtell-verify-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,6 +98,53 @@ def _via(name: str, config: Path) -> Via:
         return retrieve(result, peer, folder, calling_ae=title, name=name)
 
     return there_and_back
+
+
+def _baseline(
+    path: Path, folder: Path, prompts: list[str], min_dice: float, config: Path, report: Path, *, as_json: bool
+) -> None:
+    from dataclasses import asdict
+
+    from voxtell_dicom import baseline
+    from voxtell_dicom.cli.scan import scan
+    from voxtell_dicom.cli.version import versions
+    from voxtell_dicom.engine import open_engine
+    from voxtell_dicom.errors import UnknownPrompt
+    from voxtell_dicom.rules import load_config
+
+    stored = baseline.read(folder) if (folder / baseline.FILE).exists() else None
+    if stored is not None:
+        prompts = list(dict.fromkeys(mask.prompt for mask in stored[1]))
+    elif not prompts:
+        raise typer.BadParameter("a new baseline needs prompts: -p liver -p spleen …", param_hint="--prompt")
+    model = load_config(config).model
+    engine = open_engine(directory=model.directory, kind=model.engine, bank=model.bank, device=model.devices[0])
+    if unknown := engine.unknown(prompts):
+        raise UnknownPrompt(f"the engine cannot run {', '.join(map(repr, unknown))}")
+    now = list(baseline.segment(scan(path).series, engine, prompts))
+    compared = baseline.compare(stored[1] if stored else [], now, min_dice)
+    if stored is None:
+        typer.echo(f"baseline stored: {baseline.write(folder, now, engine.identity, versions())}", err=True)
+    rows = [asdict(each) for each in compared]
+    typer.echo(f"report: {write_report(rows, path, report)}", err=True)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+    else:
+        _show_baseline(rows)
+    if any(row["outcome"] in ("changed", "missing") or (stored and row["outcome"] == "new") for row in rows):
+        raise typer.Exit(1)
+
+
+def _show_baseline(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Outcome", "Series", "Volume", "Prompt", "Dice", "Voxels", "before")
+    for row in rows:
+        score = "" if row["dice"] is None else f"{row['dice']:.4f}"
+        table.add_row(row["outcome"], row["series_uid"], row["volume"], row["prompt"], score, str(row["voxels"]),
+                      str(row["voxels_before"] or ""))  # fmt: skip
+    Console().print(table)
 
 
 def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
