@@ -1,0 +1,47 @@
+"""Every line of the log, the libraries' too, has the shape that was asked for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+SCRIPT = """
+import logging, sys, structlog
+from voxtell_dicom.observe.logs import configure_logs
+configure_logs(json=sys.argv[1] == "json")
+structlog.get_logger().info("node ready", port=11112)
+logging.getLogger("pynetdicom.transport").error("cannot connect to %s", "PACS")
+logging.getLogger("pynetdicom.transport").warning("an identifier that may name the patient")
+try:
+    1 / 0
+except ZeroDivisionError:
+    logging.getLogger("dbos").exception("step failed")
+"""
+
+
+def run(shape: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", SCRIPT, shape], capture_output=True, text=True, check=True)
+    assert done.stdout == "", "standard output belongs to the commands' answers"
+    return done.stderr.splitlines()
+
+
+def test_json_lines() -> None:
+    lines = [json.loads(line) for line in run("json")]
+    assert [(line["level"], line["event"]) for line in lines] == [
+        ("info", "node ready"),
+        ("error", "cannot connect to PACS"),
+        ("error", "step failed"),
+    ]
+    assert lines[0]["port"] == 11112
+    assert lines[1]["logger"] == "pynetdicom.transport"
+    assert "ZeroDivisionError" in lines[2]["exception"]
+    assert all("timestamp" in line for line in lines)
+
+
+def test_plain_lines() -> None:
+    text = "\n".join(run("plain"))
+    for words in ("node ready", "port=11112", "cannot connect to PACS", "pynetdicom.transport", "ZeroDivisionError"):
+        assert words in text
+    assert "name the patient" not in text
+    assert "\x1b[" not in text, "colours only on a terminal"
