@@ -1,0 +1,121 @@
+"""What all result objects but the segmentation's own modules have in common: patient, study, series, equipment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from voxtell_dicom.encode import provenance, words
+from voxtell_dicom.encode.clock import stamp, zone
+from voxtell_dicom.encode.part10 import file_digest, write_once
+from voxtell_dicom.encode.template import CARRIED, TYPE_2
+from voxtell_dicom.model import Found, Plan, Result, Volume
+
+PATIENT_AND_STUDY = (
+    *TYPE_2,
+    *CARRIED,
+    "PatientAge",
+    "PatientSize",
+    "PatientWeight",
+    "OtherPatientIDsSequence",
+    "PatientSpeciesDescription",
+    "PatientIdentityRemoved",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+    "LongitudinalTemporalInformationModified",
+    "StudyDescription",
+    "ClinicalTrialSponsorName",
+    "ClinicalTrialProtocolID",
+    "ClinicalTrialProtocolName",
+    "ClinicalTrialSiteID",
+    "ClinicalTrialSiteName",
+    "ClinicalTrialSubjectID",
+)
+
+
+def identify(
+    ds: Dataset,
+    plan: Plan,
+    maker: provenance.Maker,
+    volume: Volume,
+    header: Dataset,
+    kind: str,
+    found: Sequence[Found],
+    *,
+    series_number_base: int,
+    extra_texts: Sequence[str] = (),
+) -> None:
+    """Patient, General Study, Series, Equipment and SOP Common of a result of `kind` (not its SOP class, modality).
+
+    `header` is recoded into the character set that the result needs.
+    """
+    description = describe(plan, maker, volume, found)
+    charset = words.character_set(header.get("SpecificCharacterSet"), [description, plan.rule, *extra_texts])
+    words.recode(header, charset)
+    if charset:
+        ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
+    for keyword in PATIENT_AND_STUDY:
+        if header.get(keyword):
+            ds[keyword] = header[keyword]
+        elif keyword in TYPE_2:
+            setattr(ds, keyword, "")
+    for keyword in ("BodyPartExamined", "Laterality"):
+        if header.get(keyword):
+            ds[keyword] = header[keyword]
+    ds.StudyInstanceUID = volume.study_uid
+    ds.SeriesInstanceUID = provenance.result_series_uid(plan, volume.series_uid, kind)
+    ds.SOPInstanceUID = provenance.result_uid(plan, kind)
+    ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, series_number_base)
+    ds.SeriesDescription = description
+    ds.InstanceNumber = 1
+    now = datetime.now(zone(header))
+    stamp(ds, now)
+    provenance.write_equipment(ds, maker)
+    when = now.strftime("%Y%m%d%H%M%S.%f%z")
+    ds.ContributingEquipmentSequence = Items(provenance.contributing_equipment(maker, header, when))
+
+
+def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequence[Found]) -> str:
+    """Series Description of any result of the plan."""
+    warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
+    count = sum(1 for item in found if item.mask.voxels)
+    return words.series_description(plan, maker, count, len(found), warned)
+
+
+def path_of(plan: Plan, kind: str, directory: Path) -> Path:
+    """Where a result lies."""
+    return directory / f"{provenance.result_uid(plan, kind)}.dcm"
+
+
+def publish(ds: Dataset, kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Result:
+    """Write the object once; its Result."""
+    return result_of(ds, kind, path, write_once(path, ds), found, volume)
+
+
+def already(kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Result | None:
+    """The Result of an object that lies in the spool already, None where there is none."""
+    if not path.exists():
+        return None
+    ds = pydicom.dcmread(path, stop_before_pixels=True)
+    return result_of(ds, kind, path, file_digest(path), found, volume)
+
+
+def result_of(ds: Dataset, kind: str, path: Path, digest: str, found: Sequence[Found], volume: Volume) -> Result:
+    """A Result from a dataset and what was found."""
+    return Result(
+        kind=kind,
+        sop_instance_uid=str(ds.SOPInstanceUID),
+        sop_class_uid=str(ds.SOPClassUID),
+        series_uid=str(ds.SeriesInstanceUID),
+        study_uid=str(ds.StudyInstanceUID),
+        path=path,
+        digest=digest,
+        labels=tuple(item.prompt.label for item in found if item.mask.voxels),
+        empty=tuple(item.prompt.label for item in found if not item.mask.voxels),
+        warnings=volume.warnings,
+    )

@@ -1,0 +1,103 @@
+"""Rescaled values of source frames, decoded one at a time, and what they measure (HU, SUV, signal)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.valuerep import TM
+
+from voxtell_dicom.encode.terminology import Code
+from voxtell_dicom.model import Volume
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What the values of a modality are: name and unit in codes, and the factor from rescaled values to it."""
+
+    name: Code
+    unit: Code
+    factor: float = 1.0
+
+
+def quantity_of(modality: str, header: Dataset) -> Quantity | None:
+    """HU for CT, SUV by body weight for PET where the header allows it, signal for MR; None where it means nothing."""
+    if modality == "CT":
+        unit = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
+        return Quantity(Code("112031", "DCM", "Attenuation Coefficient"), unit)
+    if modality == "MR":
+        return Quantity(Code("110852", "DCM", "MR signal intensity"), Code("1", "UCUM", "no units"))
+    factor = suv_factor(header) if modality == "PT" else None
+    if factor is None:
+        return None
+    unit = Code("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
+    return Quantity(Code("126401", "DCM", "SUVbw"), unit, factor)
+
+
+def suv_factor(header: Dataset) -> float | None:
+    """From Bq/mL to SUV by body weight (g/mL); 1 where values are SUV already; None where the header does not say.
+
+    Decay from injection to the start of the series, for images corrected to it (PS3.3 C.8.9.1.1.5; QIBA's SUV
+    pseudo-code, the happy path).
+    """
+    if header.get("Units") == "GML" and str(header.get("SUVType") or "BW") == "BW":
+        return 1.0
+    try:
+        (drug,) = header.RadiopharmaceuticalInformationSequence
+        weight_g = float(header.PatientWeight) * 1000
+        dose = float(drug.RadionuclideTotalDose)
+        if header.Units != "BQML" or "DECY" not in header.CorrectedImage or weight_g <= 0 or dose <= 0:
+            return None
+        if header.DecayCorrection == "ADMIN":
+            return weight_g / dose
+        if header.DecayCorrection != "START":
+            return None
+        waited = _seconds(header.SeriesTime) - _seconds(drug.RadiopharmaceuticalStartTime)
+        if not 0 <= waited < 6 * 3600 or _seconds(header.SeriesTime) > _seconds(header.AcquisitionTime):
+            return None
+        return float(weight_g / (dose * 2 ** (-waited / float(drug.RadionuclideHalfLife))))
+    except (AttributeError, TypeError, ValueError):
+        return None
+
+
+def _seconds(value: Any) -> float:
+    time = TM(str(value))
+    assert time is not None
+    return time.hour * 3600 + time.minute * 60 + time.second + time.microsecond / 1e6
+
+
+def frame_values(volume: Volume, wanted: set[int]) -> Iterator[tuple[int, Floats]]:
+    """(index in `volume.frames`, rescaled values (row, column)) of the wanted frames; each file is decoded once."""
+    by_path: dict[Any, list[int]] = {}
+    for index in sorted(wanted):
+        by_path.setdefault(volume.frames[index].path, []).append(index)
+    for path, indices in by_path.items():
+        ds = pydicom.dcmread(path)
+        pixels = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns)
+        for index in indices:
+            number = volume.frames[index].number
+            slope, intercept = rescale_of(ds, number)
+            yield index, pixels[number - 1].astype(np.float32) * np.float32(slope) + np.float32(intercept)
+
+
+def rescale_of(ds: Dataset, number: int) -> tuple[float, float]:
+    """Rescale slope and intercept of frame `number` (from 1), at the top level or in the functional groups."""
+    slope, intercept = frame_attribute(ds, number, "RescaleSlope"), frame_attribute(ds, number, "RescaleIntercept")
+    return float(1 if slope is None else slope), float(0 if intercept is None else intercept)
+
+
+def frame_attribute(ds: Dataset, number: int, keyword: str) -> Any:
+    """An attribute of frame `number`: at the top level, else in its own, then in the shared functional groups."""
+    places = [ds]
+    if "PerFrameFunctionalGroupsSequence" in ds:
+        for group in (ds.PerFrameFunctionalGroupsSequence[number - 1], ds.SharedFunctionalGroupsSequence[0]):
+            for name in ("PlanePositionSequence", "PixelValueTransformationSequence"):
+                places += list(group.get(name) or [])
+    return next((place.get(keyword) for place in places if place.get(keyword) is not None), None)
