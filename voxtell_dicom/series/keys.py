@@ -131,7 +131,7 @@ def _private(ds: Dataset, group: int, creator: str, offset: int) -> object:
         return None
     try:
         return ds.private_block(group, creator)[offset].value
-    except KeyError:
+    except Exception:  # absent, or not what its VR allows
         return None
 
 
@@ -196,7 +196,7 @@ def distinguishing(ds: Dataset, image_type: tuple[str, ...], look: Lookup) -> tu
         "energy": _rounded(look("KVP")) + _text(look("MonoenergeticEnergyEquivalent")),
         "acquisition": _acquisition(look),
         "coil": _text(look("ReceiveCoilName")),
-        "description": _text(look("SeriesDescription")) + _text(look("ImageComments")),
+        "description": _text(look("SeriesDescription")),
         "trigger_time": _rounded(look("TriggerTime")),
         "acquisition_time": _text(look("FrameAcquisitionDateTime"))
         or _text(look("AcquisitionDateTime"))

@@ -19,9 +19,16 @@ def _tag(keyword: str) -> BaseTag:
 
 
 def get(ds: Dataset, keyword: str) -> Any:
-    """The value of an attribute; None where it is absent or empty of a value."""
+    """The value of an attribute; None where it is absent, empty, or not what its VR allows."""
     tag = _tag(keyword)
-    return ds[tag].value if tag in ds.keys() else None  # noqa: SIM118 - the dictionary's own test: it converts nothing
+    return _value(ds, tag) if tag in ds.keys() else None  # noqa: SIM118 - the dictionary's own test: it converts nothing
+
+
+def _value(ds: Dataset, tag: BaseTag) -> Any:
+    try:
+        return ds[tag].value
+    except Exception:  # a number that is none, a broken sequence: pydicom raises many kinds; to us it is absent
+        return None
 
 
 def text(ds: Dataset, keyword: str) -> str:
@@ -38,7 +45,7 @@ def lookup(items: Sequence[Dataset]) -> Lookup:
         tag = _tag(keyword)
         for tags, item in present:
             if tag in tags:
-                value = item[tag].value
+                value = _value(item, tag)
                 if value is not None:
                     return value
         return None
