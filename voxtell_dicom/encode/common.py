@@ -92,9 +92,11 @@ def path_of(plan: Plan, kind: str, directory: Path) -> Path:
     return directory / f"{provenance.result_uid(plan, kind)}.dcm"
 
 
-def publish(ds: Dataset, kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Result:
+def publish(
+    ds: Dataset, kind: str, path: Path, found: Sequence[Found], volume: Volume, *, implicit: bool = False
+) -> Result:
     """Write the object once; its Result."""
-    return result_of(ds, kind, path, write_once(path, ds), found, volume)
+    return result_of(ds, kind, path, write_once(path, ds, implicit=implicit), found, volume)
 
 
 def already(kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Result | None:

@@ -12,18 +12,18 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from voxtell_dicom.encode.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 
-def write_once(path: Path, ds: Dataset, tail: Iterable[bytes | memoryview] = ()) -> str:
-    """Write `ds` and then `tail` (encoded elements whose tags come after all of `ds`) atomically.
+def write_once(path: Path, ds: Dataset, tail: Iterable[bytes | memoryview] = (), *, implicit: bool = False) -> str:
+    """Write `ds` and then `tail` (elements in explicit VR whose tags come after all of `ds`) atomically.
 
     Returns the SHA-256 (hex) of the file. The file appears whole or not at all; an existing one is never replaced:
     then its own digest is returned. Raises OSError as the file system does.
     """
-    head = _head(ds)
+    head = _head(ds, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     digest = hashlib.sha256()
@@ -52,18 +52,18 @@ def file_digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _head(ds: Dataset) -> bytes:
+def _head(ds: Dataset, transfer_syntax: UID) -> bytes:
     meta = FileMetaDataset()
     meta.FileMetaInformationVersion = b"\x00\x01"
     meta.MediaStorageSOPClassUID = ds.SOPClassUID
     meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = transfer_syntax
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION
     buffer = DicomBytesIO()
     buffer.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(buffer, meta, enforce_standard=True)
-    buffer.is_little_endian, buffer.is_implicit_VR = True, False
+    buffer.is_little_endian, buffer.is_implicit_VR = True, transfer_syntax.is_implicit_VR
     write_dataset(buffer, ds, parent_encoding=ds.get("SpecificCharacterSet", "iso8859"))
     return buffer.getvalue()
 

@@ -1,0 +1,43 @@
+"""What a plan's outputs become."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.encode import made
+from voxtell_dicom.config import Config
+from voxtell_dicom.encode import encode
+
+CONFIG = Config.model_validate({"version": 1, "model": {"engine": "phantom"}})
+
+
+@pytest.mark.parametrize(
+    ("outputs", "kinds"),
+    [
+        (("seg",), ["seg"]),
+        (("sr",), ["seg", "sr"]),
+        (("rtstruct",), ["rtstruct"]),
+        (("seg", "sr", "rtstruct"), ["seg", "sr", "rtstruct"]),
+    ],
+)
+def test_outputs(tmp_path: Path, outputs: tuple[str, ...], kinds: list[str]) -> None:
+    volume = made.volume(tmp_path / "s")
+    plan = made.plan(["liver", "spleen"], outputs=outputs)
+    found = made.found(plan, made.masks(volume.grid.shape, 2))
+    results = encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out")
+    assert [result.kind for result in results] == kinds
+    uids = {uid for result in results for uid in (result.sop_instance_uid, result.series_uid)}
+    assert len(uids) == 2 * len(kinds)
+    assert all(len(uid) <= 64 for uid in uids)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {result.path.name for result in results}
+    assert encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out") == results
+
+
+def test_nothing_found_is_nothing_made(tmp_path: Path) -> None:
+    volume = made.volume(tmp_path / "s")
+    plan = made.plan(["liver"], outputs=("seg", "sr", "rtstruct"))
+    empty = made.masks(volume.grid.shape, 1)
+    empty[0][:] = False
+    assert encode(plan, volume, made.found(plan, empty), config=CONFIG, directory=tmp_path / "out") == []
