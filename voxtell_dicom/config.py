@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from voxtell_dicom.config_source import Problem, Source, nearest
 from voxtell_dicom.config_words import in_words
@@ -177,11 +188,12 @@ _CONDITION_SCHEMA = {
         Condition.model_json_schema(),
     ]
 }
+_VOLUME_SCHEMA = {"type": "object", "additionalProperties": _CONDITION_SCHEMA}
 _WHEN_SCHEMA = {
     "type": "object",
     "description": "DICOM keyword or fact of the series: the value, a list of values, or a condition",
     "required": ["Modality"],
-    "properties": {"volume": {"type": "object", "additionalProperties": _CONDITION_SCHEMA}},
+    "properties": {"volume": _VOLUME_SCHEMA},
     "additionalProperties": _CONDITION_SCHEMA,
 }
 
@@ -199,16 +211,34 @@ class Resample(Strict):
     coarser_than_mm: float | None = Field(None, gt=0)
 
 
+Criterion = Literal["thinnest", "most slices", "longest", "finest pixels", "largest"]
+
+
+class Choose(Strict):
+    """How a rule of scope study chooses among the volumes of a study: those that meet `where`, then the best."""
+
+    best: list[Criterion] = Field(["thinnest", "most slices"], min_length=1)  # the first decides, the next where equal
+    where: Annotated[dict[str, Any], WithJsonSchema(_VOLUME_SCHEMA)] = {}  # facts of the volume, as under when: volume
+
+
 class Rule(Strict):
     """Which prompts to run on which series, and where the results go."""
 
     name: str = Field(min_length=1, max_length=64)
-    scope: Literal["series"] = "series"
+    scope: Literal["series", "study"] = "series"  # study: on the one best volume of a study, once it is quiet
     when: Annotated[dict[str, Any], WithJsonSchema(_WHEN_SCHEMA)]  # keyword → value, list, or Condition; see rules/
+    choose: Choose = Choose()
     prompts: list[AnyPrompt] = Field(min_length=1)
     resample: Resample | None = None
-    outputs: list[Literal["seg"]] = Field(["seg"], min_length=1)
+    outputs: list[Literal["seg", "sr", "rtstruct"]] = Field(["seg"], min_length=1)  # sr brings the SEG along
     send_to: list[str] = []
+
+    @field_validator("choose")
+    @classmethod
+    def _study_chooses(cls, value: Choose, info: ValidationInfo) -> Choose:
+        if info.data.get("scope") == "series":
+            raise ValueError("only a rule with 'scope: study' chooses among the volumes of a study")
+        return value
 
 
 class Delivery(Strict):

@@ -19,7 +19,7 @@ from voxtell_dicom.workflow.jobs import JobBook
 from voxtell_dicom.workflow.planning import missing_slices
 from voxtell_dicom.workflow.recovery import Leases, executor_id, lock_storage
 from voxtell_dicom.workflow.retention import Retention
-from voxtell_dicom.workflow.runtime import Runtime
+from voxtell_dicom.workflow.runtime import Runtime, Spooled
 from voxtell_dicom.workflow.workers import WorkerPool
 
 log = structlog.get_logger(__name__)
@@ -46,12 +46,13 @@ class Node:
             engine = open_database(config)
             self.jobs = JobBook(engine)
             spool = self._spool = Spool(config.node.storage / "spool", config.receive, also=asked_classes(config.rules))
-            runtime = Runtime(config, self.jobs, self._pool, spool.remember_own, spool.current_version)
+            self._completion = Completion(spool, config.receive, config.peers, pipeline.submit, missing=missing_slices)
+            spooled = Spooled(spool.overview, spool.series, self._completion.being_sent)
+            runtime = Runtime(config, self.jobs, self._pool, spool.remember_own, spool.current_version, spooled)
             executor = executor_id(config.node.storage)
             pipeline.launch(runtime, engine, executor)
             self._leases = Leases(engine, executor)
             self._retention = Retention(config, self.jobs, spool)
-            self._completion = Completion(spool, config.receive, config.peers, pipeline.submit, missing=missing_slices)
             self._scp = StorageScp(config, spool, self._completion)
             self._leases.start()
             self._retention.start()

@@ -8,9 +8,11 @@ from typing import Any
 
 import pydicom
 import pytest
+import yaml
 from typer.testing import CliRunner, Result
 
 from tests.json_page import assert_documented
+from tests.system.made_study import STUDY_RULE, series_uid, write_study
 from voxtell_dicom.cli import app
 
 RULES = """\
@@ -47,7 +49,9 @@ def by_rule(rules: list[dict[str, Any]]) -> dict[str, dict[str, tuple[str, bool]
 def test_every_condition_with_what_was_found(small_ct: Path, config: Path) -> None:
     done = explain(small_ct, config, "--json")
     assert done.exit_code == 0, done.output
-    (series,) = assert_documented("voxtell-dicom rules explain", done.stdout)["series"]
+    page = assert_documented("voxtell-dicom rules explain", done.stdout)
+    (series,) = page["series"]
+    assert page["studies"] == []
     assert series["instances"] == 24
     (volume,) = series["volumes"]
     assert [(rule["rule"], rule["met"]) for rule in volume["rules"]] == [("yes", True), ("no", False)]
@@ -60,6 +64,30 @@ def test_every_condition_with_what_was_found(small_ct: Path, config: Path) -> No
         "voxtell-dicom rules explain", explain(small_ct, config, "--json", "--calling-ae", "CT1").stdout
     )
     assert by_rule(sent["series"][0]["volumes"][0]["rules"])["no"]["calling_ae"] == ("CT1", True)
+
+
+def test_a_rule_of_scope_study_ranks_the_volumes(config: Path, tmp_path: Path) -> None:
+    config.write_text(
+        yaml.safe_dump({"version": 1, "model": {"engine": "threshold"}, "rules": [STUDY_RULE | {"send_to": []}]})
+    )
+    series = write_study(tmp_path / "study", seed=33)
+    uids = {name: series_uid(files) for name, files in series.items()}
+    done = explain(tmp_path / "study", config, "--json")
+    assert done.exit_code == 0, done.output
+    (study,) = assert_documented("voxtell-dicom rules explain", done.stdout)["studies"]
+    (rule,) = study["rules"]
+    first, *others = rule["ranking"]
+    assert (first["series_uid"], first["chosen"], first["lost"]) == (uids["thin"], True, "")
+    assert first["standing"] == ["8 mm between slices", f"{len(series['thin'])} slices"]
+    assert {each["series_uid"]: each["lost"] for each in others} == {
+        uids["thick"]: "thinnest: 16 mm between slices, the chosen one has 8 mm between slices",
+        uids["sharp"]: "does not meet volume.kernel",
+        uids["coronal"]: "does not meet volume.plane",
+    }
+    assert not any(each["chosen"] for each in others)
+    shown = explain(tmp_path / "study", config).stdout
+    for words in ("chosen", "one of the study", "does not meet", "lost"):
+        assert words in shown
 
 
 def test_people_see_the_same(small_ct: Path, config: Path) -> None:

@@ -109,3 +109,42 @@ def test_misspelt_modality_is_one_problem() -> None:
     assert len(found) == 1
     assert found[0].line == 6
     assert "did you mean 'Modality'?" in found[0].message
+
+
+STUDY = """\
+version: 1
+model: {engine: phantom}
+rules:
+  - name: a rule
+    when: {Modality: CT}
+    scope: study
+    choose:
+      best: [thinnest, most slices]
+      where: {plane: axial}
+    prompts: [liver]
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("plane: axial", "plain: axial", "9: rule 'a rule': 'plain' is not a fact of a volume; did you mean 'plane'?"),
+        ("plane: axial", "plane: axil", "9: rule 'a rule': plane: 'axil' is not one of axial, coronal, sagittal"),
+        ("most slices", "more slices", "8: rules[0].choose.best[1]: 'more slices' is not one of thinnest, most slices"),
+        ("best: [thinnest, most slices]", "best: []", "8: rules[0].choose.best"),
+        ("where:", "were:", "9: unknown key 'were' in rules[0].choose; did you mean 'where'?"),
+        ("study", "series", "7: rules[0].choose: only a rule with 'scope: study' chooses among the volumes of a study"),
+        ("study", "studies", "6: rules[0].scope: 'studies' is not one of series, study; did you mean"),
+    ],
+)
+def test_how_a_rule_of_scope_study_chooses(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(STUDY)
+    assert load_config(path).rules[0].choose.where == {"plane": "axial"}
+    path.write_text(
+        STUDY.replace("scope: study" if right == "study" else right, f"scope: {wrong}" if right == "study" else wrong)
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_config(path)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{path}:{said}")

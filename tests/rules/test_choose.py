@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, get_args
 
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.config import Rule
+from voxtell_dicom.config import Criterion, Rule
 from voxtell_dicom.model import Frame, Grid, ToRas, Vector, Volume
-from voxtell_dicom.rules.choose import Candidate, choose
+from voxtell_dicom.rules import match_volume
+from voxtell_dicom.rules.choose import CRITERIA, Candidate, as_good, choose
 
 AXIAL: tuple[Vector, Vector] = ((1, 0, 0), (0, 1, 0))
 CORONAL: tuple[Vector, Vector] = ((1, 0, 0), (0, 0, -1))
 
 
 def candidate(
-    uid: str, spacing: float, slices: int, kernel: str = "Br40d", plane: tuple[Vector, Vector] = AXIAL
+    uid: str,
+    spacing: float,
+    slices: int,
+    kernel: str = "Br40d",
+    plane: tuple[Vector, Vector] = AXIAL,
+    rules: tuple[Rule, ...] = (),
+    stack: str | None = None,
 ) -> Candidate:
     frames = tuple(Frame(f"{uid}.{n}", "1.2", 1, Path("x"), (0.0, 0.0, spacing * n)) for n in range(slices))
     grid = Grid((slices, 512, 512), (0, 0, 0), *plane, (0, 0, 1), (spacing, 0.8, 0.8))
     volume = Volume("1", uid, "3", "CT", "", frames, grid, ToRas((0, 1, 2), (False, True, True)), "")
     header = Dataset()
     header.Modality, header.ConvolutionKernel = "CT", kernel
-    return Candidate(volume, (header,), {"instances": slices})
+    return Candidate(volume, tuple(match_volume(rules or (OTHER, RULE), volume, [header], {})), stack)
 
 
-RULE = Rule(
-    name="liver", scope="series", prompts=["liver"],
-    when={"Modality": "CT", "volume": {"plane": "axial", "kernel": "soft", "coverage_mm": {"at_least": 100}}},
-)  # fmt: skip
-BEST = ["thinnest", "most slices"]
+def rule(**choice: Any) -> Rule:
+    return Rule.model_validate(
+        {"name": "liver", "scope": "study", "when": {"Modality": "CT"}, "choose": choice, "prompts": ["liver"]}
+    )
+
+
+OTHER = rule()
+RULE = rule(where={"plane": "axial", "kernel": "soft", "coverage_mm": {"at_least": 100}})
 STUDY = [
     candidate("1.scout", 5, 3),
     candidate("2.thick", 5, 60),
@@ -40,7 +51,7 @@ STUDY = [
 
 
 def test_the_thin_soft_axial_wins_and_each_loss_has_its_reason() -> None:
-    ranked = choose(RULE, 3, STUDY, BEST)
+    ranked = choose(1, STUDY)
     assert [each.candidate.volume.series_uid for each in ranked][:2] == ["3.thin", "2.thick"]
     lost = {each.candidate.volume.series_uid: each.lost for each in ranked}
     assert lost == {
@@ -50,27 +61,53 @@ def test_the_thin_soft_axial_wins_and_each_loss_has_its_reason() -> None:
         "4.sharp": "does not meet volume.kernel",
         "5.coronal": "does not meet volume.plane",
     }
-    assert ranked[0].match.index == 3
+    assert ranked[0].match.index == 1
     assert ranked[0].match.prompts[0].label == "Liver"
 
 
 def test_order_of_arrival_does_not_matter() -> None:
     for study in (STUDY, STUDY[::-1], STUDY[2:] + STUDY[:2]):
-        assert choose(RULE, 0, study, BEST)[0].candidate.volume.series_uid == "3.thin"
+        assert choose(1, study)[0].candidate.volume.series_uid == "3.thin"
 
 
 def test_the_next_criterion_decides_a_tie() -> None:
     study = [candidate("a", 1.0, 200), candidate("b", 0.999, 300)]
-    ranked = choose(RULE, 0, study, BEST)
+    ranked = choose(1, study)
     assert ranked[0].candidate.volume.series_uid == "b"
     assert ranked[1].lost == "most slices: 200 slices, the chosen one has 300 slices"
-    assert choose(RULE, 0, study, ["largest"])[0].candidate.volume.series_uid == "b"
-    even = choose(RULE, 0, [candidate("b", 1, 200), candidate("a", 1, 200)], BEST)
+    even = choose(1, [candidate("b", 1, 200), candidate("a", 1, 200)])
     assert [each.candidate.volume.series_uid for each in even] == ["a", "b"]
     assert even[1].lost.startswith("equal")
 
 
 def test_nothing_meets_the_rule() -> None:
-    ranked = choose(RULE, 0, STUDY[3:], BEST)
+    ranked = choose(1, STUDY[3:])
+    assert len(ranked) == 2
     assert all(each.lost for each in ranked)
-    assert choose(RULE, 0, [], BEST) == []
+    assert choose(1, []) == []
+
+
+def test_each_criterion_that_node_yaml_knows() -> None:
+    assert set(CRITERIA) == set(get_args(Criterion))
+    for name, winner in (("thinnest", "thin"), ("most slices", "thin"), ("longest", "long")):
+        rules = (rule(best=[name]),)
+        study = [candidate("long", 5, 100, rules=rules), candidate("thin", 1, 400, rules=rules)]
+        assert choose(0, study)[0].candidate.volume.series_uid == winner
+
+
+def test_the_runs_of_the_chosen_stack_are_chosen_together() -> None:
+    runs = [candidate("a", 2, 60, stack="s"), candidate("b", 1.5, 70, stack="s"), candidate("a", 1, 100, stack="s")]
+    ranked = choose(1, runs)
+    assert [(each.candidate.volume.series_uid, bool(each.lost)) for each in ranked] == [
+        ("a", False),
+        ("a", False),
+        ("b", True),
+    ]
+
+
+def test_which_of_two_volumes_may_stay() -> None:
+    thin, thick = candidate("thin", 1, 300).volume, candidate("thick", 5, 60).volume
+    best = RULE.choose.best
+    assert as_good(thin, thick, best)
+    assert as_good(thin, candidate("same", 1, 300).volume, best)
+    assert not as_good(thick, thin, best)

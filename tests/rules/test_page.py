@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
-from voxtell_dicom.config import Source
+from voxtell_dicom.config import Criterion, Source
+from voxtell_dicom.config import problems as config_problems
 from voxtell_dicom.rules import problems
 from voxtell_dicom.rules.keywords import FACTS, VOLUME_FACTS, VOLUME_VALUES
 
 PAGE = (Path(__file__).parents[2] / "docs/rules.md").read_text(encoding="utf-8")
 
 
-def test_the_example_is_right() -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert problems(Source(example, "rules.md")) == []
+def test_the_examples_are_right() -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        source = Source(
+            f"version: 1\nmodel: {{engine: threshold}}\npeers: {{pacs: {{folder: out}}}}\n{example}", "rules.md"
+        )
+        assert [*problems(source), *config_problems(source)] == []
+
+
+def test_every_criterion_is_there() -> None:
+    assert re.findall(r"^\| `([a-z ]+)` \| the ", PAGE, flags=re.MULTILINE) == list(get_args(Criterion))
 
 
 def test_every_condition_written_there_is_right() -> None:

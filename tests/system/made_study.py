@@ -22,7 +22,7 @@ STUDY_RULE: dict[str, Any] = {
     "when": {"Modality": "CT"},
     "choose": {
         "best": ["thinnest", "most slices"],
-        "where": {"plane": "axial", "kernel": "soft", "coverage_mm": {"at_least": 300}},
+        "where": {"plane": "axial", "kernel": "soft", "coverage_mm": {"at_least": 200}},
     },
     "prompts": ["> 300"],
     "send_to": ["pacs"],
@@ -57,14 +57,14 @@ def write_one(
         plane=plane, slice_spacing_mm=spacing_mm, pixel_spacing_mm=(8, 8), series_number=number, shuffled=False
     )
     paths = write_series(torso(seed), scan, folder)
-    for path in paths[slices or None :]:
+    kept = paths[:slices] if slices else paths
+    for path in paths[len(kept) :]:
         path.unlink()
-    paths = paths[: slices or None]
-    for path in paths:
+    for path in kept:
         ds = pydicom.dcmread(path)
         ds.ConvolutionKernel, ds.ImageType = kernel, list(image_type)
         ds.save_as(path)
-    return paths
+    return kept
 
 
 def write_dose_report(path: Path, seed: int) -> Path:

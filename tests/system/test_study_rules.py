@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,8 @@ from tests.system.peers.orthanc import Orthanc
 from tests.system.seg_check import assert_is_threshold
 from voxtell_dicom.phantom.writer import uid
 
-SETTLE_S = 3  # longer than two quiet times and a job together
+QUICK = {"quiet_s": 0.5}
+SETTLE_S = 2.5  # longer than two quiet times and a job together
 
 
 def test_six_series_over_three_associations_give_one_result_on_the_thin_soft_axial(
@@ -24,7 +26,9 @@ def test_six_series_over_three_associations_give_one_result_on_the_thin_soft_axi
     series = write_study(tmp_path / "study", seed=31)
     study_uid = uid(31, "study")
     names = {series_uid(files): name for name, files in series.items()}
-    with NodeProcess(tmp_path / "node", peers={"pacs": orthanc.dimse_settings}, rules=[STUDY_RULE]) as node:
+    with NodeProcess(
+        tmp_path / "node", peers={"pacs": orthanc.dimse_settings}, rules=[STUDY_RULE], receive=QUICK
+    ) as node:
         storescu([*series["scout"], *series["thick"]], node.port)
         storescu([*series["sharp"], *series["coronal"]], node.port)
         storescu([*series["thin"], *series["dose"]], node.port)
@@ -56,7 +60,9 @@ def test_a_better_series_that_comes_later_replaces_the_choice(orthanc: Orthanc, 
     study_uid = uid(32, "study")
     thick, thin = write_one(tmp_path / "thick", 32, 2, 16), write_one(tmp_path / "thin", 32, 3, 8)
     other = write_one(tmp_path / "sharp", 32, 4, 8, kernel="Br64d")
-    with NodeProcess(tmp_path / "node", peers={"pacs": orthanc.dimse_settings}, rules=[STUDY_RULE]) as node:
+    with NodeProcess(
+        tmp_path / "node", peers={"pacs": orthanc.dimse_settings}, rules=[STUDY_RULE], receive=QUICK
+    ) as node:
         storescu(thick, node.port)
         (first,) = orthanc.wait_for(1, study_uid=study_uid)
         node.wait_for_jobs("delivered")
@@ -69,6 +75,6 @@ def test_a_better_series_that_comes_later_replaces_the_choice(orthanc: Orthanc, 
         data = orthanc.download(second)
         assert_is_threshold(data, thin, lambda hu: hu > 300)
         old = pydicom.dcmread(BytesIO(orthanc.download(first)), stop_before_pixels=True)
-        (newest,) = (job for job in node.jobs_cli() if job["series_uid"] == series_uid(thin))
-        assert newest["supersedes"] == [str(old.SOPInstanceUID)]
+        (newest,) = node.read(f"SELECT supersedes FROM voxtell_job WHERE series_uid = '{series_uid(thin)}'")
+        assert json.loads(newest["supersedes"]) == [str(old.SOPInstanceUID)]
         assert "v2" in pydicom.dcmread(BytesIO(data), stop_before_pixels=True).SeriesDescription

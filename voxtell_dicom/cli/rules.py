@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from voxtell_dicom.config import Config
-    from voxtell_dicom.model import Series
+    from voxtell_dicom.model import Assembly, Series
     from voxtell_dicom.rules import Match
+    from voxtell_dicom.rules.choose import Candidate, Ranked
 
 app = typer.Typer(no_args_is_help=True, help="Try the rules of node.yaml on series.")
 
@@ -30,49 +31,71 @@ def explain(
     calling_ae: Annotated[str, typer.Option(help="As if sent by this AE title.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
 ) -> None:
-    """Print each rule and each of its conditions: met or not, and the value found."""
+    """Print each rule and each of its conditions: met or not, and the value found.
+
+    For rules of scope study: the ranking of the volumes of each study, and why each lost.
+    """
     from voxtell_dicom.cli.folder import series_in
     from voxtell_dicom.rules import load_config
 
     settings = load_config(config)
     found = series_in(dicom_dir, calling_ae=calling_ae, called_ae=settings.node.ae_title)
-    explained = [explain_series(series, settings) for series in found]
+    held = [_hold(series, settings) for series in found]
+    explained = [_series(series, settings, *each) for series, each in zip(found, held, strict=True)]
+    studies = _studies(settings, [candidate for _, candidates in held for candidate in candidates])
     if as_json:
-        typer.echo(json.dumps({"series": explained}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"series": explained, "studies": studies}, indent=2, ensure_ascii=False))
         return
     from rich.console import Console
 
     for each in explained:
         _show(Console(), each)
+    for study in studies:
+        _show_study(Console(), study)
 
 
-def explain_series(series: Series, settings: Config) -> dict[str, Any]:
-    """One series as ``rules explain --json`` shows it: its volumes, each held against every rule."""
+def _hold(series: Series, settings: Config) -> tuple[Assembly, list[Candidate]]:
+    """The volumes of a series, each held against every rule."""
     from voxtell_dicom.cli.folder import headers
     from voxtell_dicom.errors import Refusal
     from voxtell_dicom.model import Assembly, SetAside
-    from voxtell_dicom.rules import match, match_volume
+    from voxtell_dicom.rules import match_volume
+    from voxtell_dicom.rules.choose import Candidate
     from voxtell_dicom.series.headers import assemble
+    from voxtell_dicom.series.runs import stack_of_runs
 
-    facts = {
-        "instances": len(series.instances),
-        "calling_ae": series.calling_ae,
-        "called_ae": series.called_ae,
-    }
     try:
         assembly = assemble(series)
     except Refusal as refusal:
         assembly = Assembly((), (SetAside(refusal.code, str(refusal), refused=True),))
-    volumes = []
+    candidates = []
     for volume in assembly.volumes:
         paths = list(dict.fromkeys(frame.path for frame in volume.frames))
-        matches = match_volume(settings.rules, volume, headers(paths), facts)
-        volumes.append(
-            {"volume": volume.name, "slices": len(volume.frames), "rules": [_rule(each) for each in matches]}
-        )
+        matches = match_volume(settings.rules, volume, headers(paths), _facts(series))
+        candidates.append(Candidate(volume, tuple(matches), stack_of_runs(volume)))
+    return assembly, candidates
+
+
+def _facts(series: Series) -> dict[str, Any]:
+    return {"instances": len(series.instances), "calling_ae": series.calling_ae, "called_ae": series.called_ae}
+
+
+def _series(series: Series, settings: Config, assembly: Assembly, candidates: list[Candidate]) -> dict[str, Any]:
+    """One series as ``--json`` shows it."""
+    from voxtell_dicom.cli.folder import headers
+    from voxtell_dicom.rules import match
+
+    volumes = [
+        {
+            "volume": each.volume.name,
+            "slices": len(each.volume.frames),
+            "rules": [_rule(found) for found in each.matches],
+        }
+        for each in candidates
+    ]
     rest = []
     if not assembly.volumes:  # nothing to segment, but the rules can still say what they think of it
-        rest = match(settings.rules, headers([instance.path for instance in series.instances]), facts)
+        rest = match(settings.rules, headers([instance.path for instance in series.instances]), _facts(series))
     return {
         "study_uid": series.study_uid,
         "series_uid": series.series_uid,
@@ -85,9 +108,40 @@ def explain_series(series: Series, settings: Config) -> dict[str, Any]:
     }
 
 
+def _studies(settings: Config, candidates: list[Candidate]) -> list[dict[str, Any]]:
+    """For each study and rule of scope study, the ranking of the study's volumes."""
+    from voxtell_dicom.rules.choose import choose
+
+    of_study: dict[str, list[Candidate]] = {}
+    for candidate in candidates:
+        of_study.setdefault(candidate.volume.study_uid, []).append(candidate)
+    wanted = [(index, rule.name) for index, rule in enumerate(settings.rules) if rule.scope == "study"]
+    return [
+        {
+            "study_uid": uid,
+            "rules": [
+                {"rule": name, "ranking": [_ranked(one) for one in choose(index, some)]} for index, name in wanted
+            ],
+        }
+        for uid, some in sorted(of_study.items())
+        if wanted
+    ]
+
+
+def _ranked(ranked: Ranked) -> dict[str, Any]:
+    return {
+        "series_uid": ranked.candidate.volume.series_uid,
+        "volume": ranked.candidate.volume.name,
+        "chosen": not ranked.lost,
+        "standing": list(ranked.standing),
+        "lost": ranked.lost,
+    }
+
+
 def _rule(match: Match) -> dict[str, Any]:
     return {
         "rule": match.rule.name,
+        "scope": match.rule.scope,
         "met": match.met,
         "conditions": [
             {"subject": each.subject, "wanted": each.wanted, "found": each.found, "met": each.met}
@@ -112,6 +166,21 @@ def _show(console: Console, series: dict[str, Any]) -> None:
     if series["without_volume"]:
         console.print("no volume to segment; the rules would say:", style="bold")
         _show_rules(console, series["without_volume"])
+
+
+def _show_study(console: Console, study: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(f"study {study['study_uid']}", style="bold", soft_wrap=True, highlight=False)
+    for rule in study["rules"]:
+        console.print(f"rule {rule['rule']}: one of the study", style="bold", markup=False, highlight=False)
+        table = Table("", "Series", "Standing", "Why not")
+        for each in rule["ranking"]:
+            mark = Text("chosen", "bold green") if each["chosen"] else Text("lost", "bold red")
+            series = Text(each["series_uid"] + (f"\n{each['volume']}" if each["volume"] else ""), overflow="fold")
+            table.add_row(mark, series, Text("\n".join(each["standing"])), Text(each["lost"]))
+        console.print(table)
 
 
 def _show_rules(console: Console, rules: list[dict[str, Any]]) -> None:

@@ -109,6 +109,11 @@ class Completion:
                 self._watch(series_uid).holds.discard(sender.association)
             self._changed.notify_all()
 
+    def being_sent(self) -> set[str]:
+        """The series to which an open association has sent."""
+        with self._changed:
+            return {uid for uid, watch in self._watched.items() if watch.holds}
+
     def _watch(self, series_uid: str) -> _Watch:
         now = time.monotonic()
         watch = self._watched.setdefault(series_uid, _Watch(now, now))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,21 +25,25 @@ def problems(source: Source) -> list[Problem]:
     rules = source.data.get("rules")
     found: list[Problem] = []
     for index, rule in enumerate(rules if isinstance(rules, list) else []):
-        if isinstance(rule, dict) and isinstance(rule.get("when"), dict):
-            found += _rule_problems(source, rule, ("rules", index, "when"))
+        if not isinstance(rule, dict):
+            continue
+        name = rule.get("name", index)
+        if isinstance(rule.get("when"), dict):
+            found += _rule_problems(source, rule["when"], ("rules", index, "when"), name)
+        choose = rule.get("choose")
+        if isinstance(choose, dict) and isinstance(choose.get("where"), dict):
+            found += _volume_problems(source, choose["where"], ("rules", index, "choose", "where"), name)
     return found
 
 
-def _rule_problems(source: Source, rule: dict[str, Any], loc: tuple[str | int, ...]) -> Iterator[Problem]:
-    when, name = rule["when"], rule.get("name", loc[1])
+def _rule_problems(source: Source, when: dict[str, Any], loc: tuple[str | int, ...], name: object) -> Iterator[Problem]:
     for key, raw in when.items():
         if key == "volume" and isinstance(raw, dict):
-            for fact, inner in raw.items():
-                yield from _condition_problems(source, str(fact), inner, (*loc, key, fact), name)
+            yield from _volume_problems(source, raw, (*loc, key), name)
         elif key == "volume":
             yield Problem(source.line([*loc, key]), f"rule '{name}': volume: needs facts, such as {{plane: axial}}")
         else:
-            yield from _condition_problems(source, str(key), raw, (*loc, key), name)
+            yield from _condition_problems(source, str(key), raw, (*loc, key), name, subject)
     modality = when.get("Modality")
     misspelt = any(str(key) not in ("Modality", "volume") and nearest(str(key), ["Modality"]) for key in when)
     if (modality is None and not misspelt) or (isinstance(modality, dict) and "absent" in modality):
@@ -47,10 +51,18 @@ def _rule_problems(source: Source, rule: dict[str, Any], loc: tuple[str | int, .
         yield Problem(source.line(loc), message)
 
 
-def _condition_problems(source: Source, key: str, raw: Any, loc: Loc, rule: Any) -> Iterator[Problem]:
+def _volume_problems(
+    source: Source, facts: dict[str, Any], loc: tuple[str | int, ...], name: object
+) -> Iterator[Problem]:
+    for fact, raw in facts.items():
+        yield from _condition_problems(source, str(fact), raw, (*loc, fact), name, volume_subject)
+
+
+def _condition_problems(
+    source: Source, key: str, raw: Any, loc: Loc, rule: object, about: Callable[[str], Subject]
+) -> Iterator[Problem]:
     try:
-        about: Subject = volume_subject(key) if "volume" in loc else subject(key)
-        parse(raw, about)
+        parse(raw, about(key))
     except UnknownSubject as error:
         yield Problem(source.line(loc), f"rule '{rule}': {error}")
     except BadCondition as error:

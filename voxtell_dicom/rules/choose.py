@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pydicom.dataset import Dataset
-
-from voxtell_dicom.config import Rule
 from voxtell_dicom.model import Volume
 from voxtell_dicom.rules.facts import volume_facts
-from voxtell_dicom.rules.match import Facts, Match, match_volume
+from voxtell_dicom.rules.match import Match
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One way to be better: the smaller `key` wins; `words` says the value that decided."""
+    """One of `config.Criterion`, a way to be better: the smaller `key` wins; `words` says the value that decided."""
 
     key: Callable[[Mapping[str, Any]], float]
     words: Callable[[Mapping[str, Any]], str]
@@ -38,16 +35,19 @@ CRITERIA: Mapping[str, Criterion] = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A volume of the study, the headers of its instances (no pixels), and the facts of its series."""
+    """A volume of the study, held against every rule by `match_volume`.
+
+    stack: volumes of one series with equal stacks are runs of one stack of images, and are chosen together.
+    """
 
     volume: Volume
-    headers: tuple[Dataset, ...]
-    facts: Facts
+    matches: tuple[Match, ...]
+    stack: Hashable = None
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """Where a candidate stands. `lost` says why it is not the chosen one; "" for that one."""
+    """Where a candidate stands for a rule. `lost` says why it is not chosen, without patient data; "" where it is."""
 
     candidate: Candidate
     match: Match
@@ -55,36 +55,51 @@ class Ranked:
     lost: str = ""
 
 
-def choose(rule: Rule, index: int, candidates: Sequence[Candidate], best: Sequence[str]) -> list[Ranked]:
+def choose(rule: int, candidates: Sequence[Candidate]) -> list[Ranked]:
     """Rank the volumes of a study for a rule: those that meet it, best first, then the others.
 
-    index: the rule's position in node.yaml. best: names of `CRITERIA`, the first decides, the next where it is a tie
-    (equal to 0.01 mm). What is left equal goes by Series Instance UID and volume name, so that it is repeatable.
+    rule: its position in node.yaml. Of its `choose.best` the first criterion decides, the next where it is a tie (equal
+    to 0.01 mm). What is left equal goes by Series Instance UID and volume name, so that it is repeatable.
     """
-    ranked = [_ranked(rule, index, candidate, best) for candidate in candidates]
-    standing = sorted((each for each in ranked if each.match.met), key=lambda each: _order(each, best))
+    ranked = [_ranked(candidate, candidate.matches[rule]) for candidate in candidates]
+    standing = sorted((each for each in ranked if each.match.met), key=_order)
     if not standing:
         return ranked
     first, *others = standing
-    return [first, *(_lost(each, first, best) for each in others), *(each for each in ranked if not each.match.met)]
+    others = [each if _one_stack(each, first) else _lost(each, first) for each in others]
+    others.sort(key=lambda each: each.lost != "")  # the runs of the chosen stack stand together
+    return [first, *others, *(each for each in ranked if not each.match.met)]
 
 
-def _ranked(rule: Rule, index: int, candidate: Candidate, best: Sequence[str]) -> Ranked:
-    (found,) = match_volume([rule], candidate.volume, candidate.headers, candidate.facts)
+def as_good(volume: Volume, other: Volume, best: Sequence[str]) -> bool:
+    """Whether no criterion speaks for the other volume."""
+    return _numbers(volume, best) <= _numbers(other, best)
+
+
+def _ranked(candidate: Candidate, match: Match) -> Ranked:
     facts = volume_facts(candidate.volume)
-    words = tuple(CRITERIA[name].words(facts) for name in best)
-    return Ranked(candidate, replace(found, index=index), words, "" if found.met else f"does not meet {found.why_not}")
+    words = tuple(CRITERIA[name].words(facts) for name in match.rule.choose.best)
+    return Ranked(candidate, match, words, "" if match.met else f"does not meet {match.why_not}")
 
 
-def _order(ranked: Ranked, best: Sequence[str]) -> tuple[Any, ...]:
-    volume = ranked.candidate.volume
+def _numbers(volume: Volume, best: Sequence[str]) -> tuple[float, ...]:
     facts = volume_facts(volume)
-    return (*(round(CRITERIA[name].key(facts), 2) for name in best), volume.series_uid, volume.name)
+    return tuple(round(CRITERIA[name].key(facts), 2) for name in best)
 
 
-def _lost(ranked: Ranked, first: Ranked, best: Sequence[str]) -> Ranked:
-    mine, its = _order(ranked, best), _order(first, best)
-    for position, name in enumerate(best):
+def _order(ranked: Ranked) -> tuple[Any, ...]:
+    volume = ranked.candidate.volume
+    return (*_numbers(volume, ranked.match.rule.choose.best), volume.series_uid, volume.name)
+
+
+def _one_stack(ranked: Ranked, first: Ranked) -> bool:
+    one, other = ranked.candidate, first.candidate
+    return one.stack is not None and (one.stack, one.volume.series_uid) == (other.stack, other.volume.series_uid)
+
+
+def _lost(ranked: Ranked, first: Ranked) -> Ranked:
+    mine, its = _order(ranked), _order(first)
+    for position, name in enumerate(ranked.match.rule.choose.best):
         if mine[position] != its[position]:
             reason = f"{name}: {ranked.standing[position]}, the chosen one has {first.standing[position]}"
             return replace(ranked, lost=reason)

@@ -120,6 +120,8 @@ def _conditions(rule: Rule) -> Iterator[tuple[Subject, Condition]]:
                 yield (about := volume_subject(fact)), parse(inner, about)
         else:
             yield (about := subject(name)), parse(raw, about)
+    for fact, raw in rule.choose.where.items():
+        yield (about := volume_subject(fact)), parse(raw, about)
 
 
 def _explain(about: Subject, condition: Condition, counts: Mapping[int, Counter[Values]], facts: Facts) -> Explained:

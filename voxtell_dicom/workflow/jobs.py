@@ -139,6 +139,11 @@ class JobBook:
                 .values(state=state, reason=reason, updated=time.time())
             )
 
+    def forget(self, job_id: str) -> None:
+        """Strike out the note on a series that waited and has jobs of its own now."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(job_table).where(job_table.c.id == job_id))
+
     def state(self, job_id: str) -> str:
         """The job's state, "" where there is no such job."""
         query = sa.select(job_table.c.state).where(job_table.c.id == job_id)

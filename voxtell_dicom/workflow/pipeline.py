@@ -1,5 +1,7 @@
 """The durable line: `process` → `segment` → `publish` → `deliver`, each a workflow that enqueues the next.
 
+Where node.yaml has rules of scope study, `process` enqueues a look at the `study`, too, which enqueues its `segment`.
+
 With `recovery.py`, `actions.py` and `retention.py` the only importer of DBOS. Inputs and outputs are versioned JSON;
 a refusal is a returned outcome, never an exception through DBOS. Workflow ids are made of what is done, so that the
 same work is never started twice, however often a series, a crash or a PACS repeats itself.
@@ -7,22 +9,25 @@ same work is never started twice, however often a series, a crash or a PACS repe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
 from voxtell_dicom.model import Result, Series, dump, load
+from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.workflow.deliver import retry_delay_s, send
 from voxtell_dicom.workflow.planning import Planned, job_id
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan, tidy
-from voxtell_dicom.workflow.runtime import FORMAT, Runtime
+from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
 from voxtell_dicom.workflow.segment import segment_plans
+from voxtell_dicom.workflow.study import look_at_study, look_input
 
 APPLICATION = "voxtell-dicom"
 APPLICATION_VERSION = "1"  # a constant: a changed one would strand pending work
-QUEUES = {"process": 2, "segment": 1, "publish": 2, "deliver": 8}
+QUEUES = {"process": 2, "study": 1, "segment": 1, "publish": 2, "deliver": 8}
 PRIORITY = 10  # always set: an unset priority would overtake every set one
 
 _runtime: Runtime | None = None
@@ -58,7 +63,7 @@ def submit(series: Series) -> None:
     _enqueue(process, process_id(series), {"v": FORMAT, "series": dump(series)})
 
 
-def process_id(series: Series, attempt: int = 0) -> str:
+def process_id(series: Series | Kept, attempt: int = 0) -> str:
     """The workflow id of a series version."""
     base = f"process:{job_id(series.series_uid, series.version)}"
     return f"{base}:{attempt}" if attempt else base
@@ -72,6 +77,11 @@ def deliver_id(sop_instance_uid: str, peer: str, attempt: int) -> str:
 def publish_id(job: str, segment_id: str) -> str:
     """The workflow id of the encoding that follows a pass; a pass repeated by `jobs retry` is followed by its own."""
     return f"publish:{job}:{segment_id.rpartition(':')[2]}"
+
+
+def study_id(data: dict[str, Any]) -> str:
+    """The workflow id of one attempt to look at a state of a study."""
+    return f"study:{data['state']}{data['again']}:{data['attempt']}"
 
 
 def _enqueue(workflow: Any, workflow_id: str, data: dict[str, Any], delay_s: float | None = None) -> None:
@@ -91,12 +101,49 @@ def process(data: dict[str, Any]) -> dict[str, Any]:
     items = _process(data)
     for item in items:
         _enqueue(segment, item["id"], item)
+    if study_rules(_get().config):
+        look = _look_input(data)
+        _enqueue(study, study_id(look), look, _get().config.receive.quiet_s)
     return {"v": FORMAT, "segment": [item["id"] for item in items]}
 
 
 @DBOS.step(name="process", retries_allowed=True, max_attempts=5)
 def _process(data: dict[str, Any]) -> list[dict[str, Any]]:
     return process_series(_get(), load(Series, data["series"]))
+
+
+@DBOS.step(name="look_input", retries_allowed=True, max_attempts=5)
+def _look_input(data: dict[str, Any]) -> dict[str, Any]:
+    series = load(Series, data["series"])
+    again = str(DBOS.workflow_id).removeprefix(process_id(series))  # `jobs retry` looks at a state that was looked at
+    return look_input(_get(), series.study_uid, again)
+
+
+@DBOS.workflow(name="study", max_recovery_attempts=10)
+def study(data: dict[str, Any]) -> dict[str, Any]:
+    """Look at a study, once it is quiet; one `segment` for each volume that a rule of scope study chose."""
+    look = _study(data)
+    for item in look["segment"]:
+        _enqueue(segment, item["id"], item)
+    if look["next"]:
+        _enqueue(study, study_id(look["next"]), look["next"], look["delay_s"])
+    return {"v": FORMAT, "segment": [item["id"] for item in look["segment"]]}
+
+
+@DBOS.step(name="study", retries_allowed=True, max_attempts=5)
+def _study(data: dict[str, Any]) -> dict[str, Any]:
+    return look_at_study(_get(), data, _in_process)
+
+
+def _in_process(series: Sequence[Kept]) -> bool:
+    """Whether any of these series is still to be assembled: it may yet be refused."""
+    going = DBOS.list_workflows(
+        workflow_ids=[process_id(each) for each in series],
+        status=["ENQUEUED", "PENDING", "DELAYED"],
+        load_input=False,
+        load_output=False,
+    )
+    return bool(going)
 
 
 @DBOS.workflow(name="segment", max_recovery_attempts=5)

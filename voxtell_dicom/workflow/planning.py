@@ -13,7 +13,7 @@ import pydicom
 
 from voxtell_dicom.config import Rule
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Plan, Series, SetAside, Volume, canonical_digest
+from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canonical_digest
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.runs import stack_of_runs
@@ -35,7 +35,8 @@ class Planning:
 
     planned: tuple[Planned, ...]
     set_aside: tuple[SetAside, ...]  # what is not part of a volume, or was refused
-    unmatched: tuple[Volume, ...]  # volumes that no rule wants
+    unmatched: tuple[Volume, ...]  # volumes that no rule of scope series wants
+    volumes: int  # how many there are in all
 
 
 def headers_of(volume: Volume) -> list[pydicom.Dataset]:
@@ -49,6 +50,12 @@ def facts_of(series: Series) -> dict[str, Any]:
     return {"instances": len(series.instances), "calling_ae": series.calling_ae, "called_ae": series.called_ae}
 
 
+def match_series(series: Series, rules: Sequence[Rule]) -> tuple[Assembly, list[list[Match]]]:
+    """Headers → volumes, each held against all rules. Raises Refusal where the series as a whole cannot be trusted."""
+    assembly, facts = assemble(series), facts_of(series)
+    return assembly, [match_volume(rules, volume, headers_of(volume), facts) for volume in assembly.volumes]
+
+
 def plan_series(
     series: Series,
     rules: Sequence[Rule],
@@ -60,16 +67,16 @@ def plan_series(
 ) -> Planning:
     """Headers → volumes → rules; decode the volumes that a rule wants, and write their arrays for the worker.
 
+    Rules of scope study are left to `study.py`.
     Raises Refusal where the series as a whole cannot be trusted (patients or studies mixed).
     """
-    assembly = assemble(series)
-    facts = facts_of(series)
-    matches = [match_volume(rules, volume, headers_of(volume), facts) for volume in assembly.volumes]
+    assembly, every = match_series(series, rules)
+    matches = [[found for found in some if found.rule.scope == "series" and found.met] for some in every]
     chosen = [_chosen(index, assembly.volumes, matches) for index in range(len(rules))]
     planned: list[Planned] = []
     refused: list[SetAside] = []
     for position, volume in enumerate(assembly.volumes):
-        met = [found for found in matches[position] if found.met and position in chosen[found.index]]
+        met = [found for found in matches[position] if position in chosen[found.index]]
         if not met:
             continue
         try:
@@ -77,24 +84,27 @@ def plan_series(
         except Refusal as refusal:
             refused.append(SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True))
             continue
-        plans = [_plan(found, keyed, engine_identity, encoder_revision, options) for found in met]
+        plans = [plan_for(found, keyed, engine_identity, encoder_revision, options) for found in met]
         planned.append(Planned(keyed, tuple(plans), array))
-    unmatched = [volume for some, volume in zip(matches, assembly.volumes, strict=True) if not any(m.met for m in some)]
-    return Planning(tuple(planned), (*assembly.set_aside, *refused), tuple(unmatched))
+    unmatched = [volume for some, volume in zip(matches, assembly.volumes, strict=True) if not some]
+    return Planning(tuple(planned), (*assembly.set_aside, *refused), tuple(unmatched), len(assembly.volumes))
 
 
 def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> set[int]:
     """Of several volumes of one series that meet a rule: the largest, then the first; all its runs. Their positions."""
     stacks: dict[Any, list[int]] = {}
     for position, volume in enumerate(volumes):
-        if matches[position][rule].met:
+        if any(found.index == rule for found in matches[position]):
             stacks.setdefault(stack_of_runs(volume), []).append(position)
     return set(
         max(stacks.values(), key=lambda some: sum(int(np.prod(volumes[i].grid.shape)) for i in some), default=[])
     )
 
 
-def _plan(found: Match, volume: Volume, engine_identity: str, encoder_revision: str, options: dict[str, Any]) -> Plan:
+def plan_for(
+    found: Match, volume: Volume, engine_identity: str, encoder_revision: str, options: dict[str, Any]
+) -> Plan:
+    """What a rule wants of a volume that met it and has its key."""
     return Plan(
         volume_key=volume.key,
         rule=found.rule.name,

@@ -15,7 +15,7 @@ from voxtell_dicom.errors import Refusal, VoxtellDicomError
 from voxtell_dicom.model import Plan, Series, SetAside, dump
 from voxtell_dicom.workflow.jobs import FINAL
 from voxtell_dicom.workflow.planning import Planned, accession_of, job_id, plan_series
-from voxtell_dicom.workflow.runtime import FORMAT, Runtime
+from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
             options=options,
         )
     except Refusal as refusal:
-        _note_refusals(runtime, series, [SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)])
+        note_refusals(runtime, series, [SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)])
         return []
     except VoxtellDicomError as error:
         _note_series(runtime, series, "failed", f"{error.code}: {error}")
@@ -52,11 +52,12 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
         log.exception("series failed", series_uid=series.series_uid)
         _note_series(runtime, series, "failed", f"unexpected {type(error).__name__}: {error}")
         return []
-    _note_refusals(runtime, series, planning.set_aside)
-    if planning.unmatched and not planning.planned:
+    note_refusals(runtime, series, planning.set_aside)
+    if planning.volumes and study_rules(runtime.config):
+        _note_series(runtime, series, "waiting", "for its study to be quiet")
+    elif planning.unmatched and not planning.planned:
         _note_series(runtime, series, "unmatched", "no rule matches: see `rules explain`")
-    opened = [_open_jobs(runtime, series, planned, options, began) for planned in planning.planned]
-    return [item for item in opened if item]
+    return open_jobs(runtime, series, planning.planned, began)
 
 
 def _supersede(runtime: Runtime, series: Series) -> dict[str, Any]:
@@ -64,10 +65,12 @@ def _supersede(runtime: Runtime, series: Series) -> dict[str, Any]:
     jobs = runtime.jobs
     older = [job for job in jobs.find(series_uid=series.series_uid) if job["series_version"] != series.version]
     replaced: list[str] = []
+    of_studies = {rule.name for _, rule in study_rules(runtime.config)}
     for job in older:
         if job["state"] not in FINAL and jobs.advance(job["id"], "cancelled", "a newer version of the series arrived"):
             log.info("job cancelled: a newer version of its series arrived", job=job["id"])
-        replaced += jobs.delivered_objects(job["id"])
+        if not (job["plan"] and job["plan"]["rule"] in of_studies):  # what those replace, `study.py` says
+            replaced += jobs.delivered_objects(job["id"])
     versions = {job["series_version"] for job in older}
     options: dict[str, Any] = {}
     if versions:
@@ -83,7 +86,8 @@ def _note_series(runtime: Runtime, series: Series, state: str, reason: str) -> N
     _note(runtime, job_id(series.series_uid, series.version), series, state, reason)
 
 
-def _note_refusals(runtime: Runtime, series: Series, items: Iterable[SetAside]) -> None:
+def note_refusals(runtime: Runtime, series: Series, items: Iterable[SetAside]) -> None:
+    """One job for each thing of a series that was refused or set aside, to say why."""
     for item in items:
         state = "refused" if item.refused else "set_aside"
         job = job_id(series.series_uid, series.version, item.code, item.uids)
@@ -105,9 +109,13 @@ def _note(runtime: Runtime, job: str, series: Series, state: str, reason: str) -
     log.info("series " + state, series_uid=series.series_uid, job=job, reason=reason)
 
 
-def _open_jobs(
-    runtime: Runtime, series: Series, planned: Planned, options: dict[str, Any], began: float
-) -> dict[str, Any] | None:
+def open_jobs(runtime: Runtime, series: Series, planned: Iterable[Planned], began: float) -> list[dict[str, Any]]:
+    """One job for each plan of each volume. Returns the inputs of `segment`, one for each volume not done long ago."""
+    opened = [_open_jobs(runtime, series, each, began) for each in planned]
+    return [item for item in opened if item]
+
+
+def _open_jobs(runtime: Runtime, series: Series, planned: Planned, began: float) -> dict[str, Any] | None:
     """One job for each plan of a volume. Returns the input of its `segment`; None where all were done long ago."""
     going: dict[str, Plan] = {}
     for plan in planned.plans:
@@ -123,7 +131,7 @@ def _open_jobs(
             plan=plan,
             volume=planned.volume,
             warnings=planned.volume.warnings,
-            supersedes=options.get("supersedes", ()),
+            supersedes=plan.options.get("supersedes", ()),
         )
         if new or runtime.jobs.state(job) == "queued":
             runtime.jobs.record_stage(job, "process", began, time.time() - began)

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
-from voxtell_dicom.config import Config
+from voxtell_dicom.config import Config, Rule
+from voxtell_dicom.model import Series
+from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.workflow.jobs import JobBook
 from voxtell_dicom.workflow.workers import WorkerPool
 
 FORMAT = 1  # of what travels through the durable engine
 
 log = structlog.get_logger(__name__)
+
+
+def study_rules(config: Config) -> list[tuple[int, Rule]]:
+    """The rules of scope study, each with its position in node.yaml."""
+    return [(index, rule) for index, rule in enumerate(config.rules) if rule.scope == "study"]
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """What the receiver knows of the series that it holds.
+
+    overview: a summary of each. series: the newest version of one, None where it is gone or never starts work.
+    being_sent: those to which an open association has sent.
+    """
+
+    overview: Callable[[], Sequence[Kept]]
+    series: Callable[[str], Series | None]
+    being_sent: Callable[[], Collection[str]]
 
 
 @dataclass(frozen=True)
@@ -30,6 +50,7 @@ class Runtime:
     pool: WorkerPool
     remember_own: Callable[[Sequence[str]], None]
     current_version: Callable[[str], str]
+    spooled: Spooled
 
     @property
     def work_dir(self) -> Path:

@@ -1,0 +1,165 @@
+"""What a look at a quiet study does: choose the volumes that rules of scope study want, and open their jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from voxtell_dicom.config import Rule
+from voxtell_dicom.encode import ENCODER_REVISION
+from voxtell_dicom.errors import Refusal
+from voxtell_dicom.model import Plan, Series, SetAside, Volume, load
+from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
+from voxtell_dicom.series.runs import stack_of_runs
+from voxtell_dicom.workflow.jobs import FINAL
+from voxtell_dicom.workflow.planning import Planned, job_id, load_array, match_series, plan_for
+from voxtell_dicom.workflow.process import note_refusals, open_jobs
+from voxtell_dicom.workflow.runtime import Runtime, study_rules
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class StudyChoice:
+    """One look at a quiet study, whose series are `series`."""
+
+    runtime: Runtime
+    study_uid: str
+    series: Sequence[Series]
+    loaded: dict[int, tuple[Volume, Path]] = field(default_factory=dict)  # by id of its candidate
+    plans: dict[int, list[Plan]] = field(default_factory=dict)
+    reasons: dict[str, list[str]] = field(default_factory=dict)  # by Series Instance UID: why it lost
+
+    def segment(self) -> list[dict[str, Any]]:
+        """Choose, open the jobs, and say in the book what became of each series. Returns the inputs of `segment`."""
+        began = time.time()
+        candidates = self._candidates()
+        for index, rule in study_rules(self.runtime.config):
+            ranked = self._rank(index, candidates)
+            self._plan(rule, ranked)
+            self._explain(rule, ranked)
+        items: list[dict[str, Any]] = []
+        for series in self.series:
+            mine = [each for each in candidates if each.volume.series_uid == series.series_uid]
+            planned = [
+                Planned(self.loaded[id(each)][0], tuple(plans), self.loaded[id(each)][1])
+                for each in mine
+                if (plans := self.plans.get(id(each)))
+            ]
+            items += open_jobs(self.runtime, series, planned, began)
+        for key, (_, array) in self.loaded.items():
+            if key not in self.plans:
+                array.unlink(missing_ok=True)
+        for series in self.series:
+            self._settle(series)
+        return items
+
+    def _candidates(self) -> list[Candidate]:
+        found: list[Candidate] = []
+        for series in self.series:
+            try:
+                assembly, matches = match_series(series, self.runtime.config.rules)
+            except Refusal:
+                continue  # the job that `process` opened says why
+            pairs = zip(assembly.volumes, matches, strict=True)
+            found += [Candidate(volume, tuple(some), stack_of_runs(volume)) for volume, some in pairs]
+        return found
+
+    def _rank(self, index: int, candidates: Sequence[Candidate]) -> list[Ranked]:
+        """Rank, and decode what is chosen; what cannot be decoded is no candidate."""
+        while True:
+            ranked = choose(index, candidates)
+            refused = [each.candidate for each in ranked if not each.lost and not self._load(each.candidate)]
+            if not refused:
+                return ranked
+            candidates = [each for each in candidates if not any(each is other for other in refused)]
+
+    def _load(self, candidate: Candidate) -> bool:
+        if id(candidate) in self.loaded:
+            return True
+        try:
+            self.loaded[id(candidate)] = load_array(candidate.volume, self.runtime.work_dir / "study")
+        except Refusal as refusal:
+            series = next(each for each in self.series if each.series_uid == candidate.volume.series_uid)
+            note_refusals(self.runtime, series, [SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)])
+            return False
+        return True
+
+    def _plan(self, rule: Rule, ranked: list[Ranked]) -> None:
+        """Plan what the rule chose; `ranked` is changed where an earlier choice, dropped since, was as good."""
+        chosen = [each for each in ranked if not each.lost]
+        if not chosen:
+            return
+        before = [
+            job
+            for job in self.runtime.jobs.find(study_uid=self.study_uid, limit=1000)
+            if job["plan"] and job["plan"]["rule"] == rule.name
+        ]
+        if before and self._stands(before[0], chosen[0].candidate.volume, rule):
+            reason = f"the volume chosen before, of series {before[0]['series_uid']}, is as good"
+            ranked[:] = [each if each.lost else replace(each, lost=reason) for each in ranked]
+            return
+        keys = {self.loaded[id(each.candidate)][0].key for each in chosen}
+        options = self._options(before, keys, chosen[0].candidate.volume.series_uid)
+        for each in chosen:
+            volume, _ = self.loaded[id(each.candidate)]
+            plan = plan_for(each.match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options)
+            self.plans.setdefault(id(each.candidate), []).append(plan)
+
+    def _stands(self, job: dict[str, Any], volume: Volume, rule: Rule) -> bool:
+        """Whether an earlier choice, whose series is here no more, is as good as what is here."""
+        if job["state"] == "cancelled" or any(each.series_uid == job["series_uid"] for each in self.series):
+            return False
+        return as_good(load(Volume, job["volume"]), volume, rule.choose.best)
+
+    def _options(self, before: Sequence[dict[str, Any]], keys: set[str], series_uid: str) -> dict[str, Any]:
+        """The options of the newest choice where it is the same; else what it replaces, whose jobs are cancelled.
+
+        before: the jobs of the rule on this study, newest first. keys: of the volumes chosen now.
+        """
+        jobs = self.runtime.jobs
+        if before and before[0]["plan"]["volume_key"] in keys and before[0]["state"] != "cancelled":
+            return dict(before[0]["plan"]["options"])
+        for job in before:
+            if job["state"] not in FINAL and jobs.advance(job["id"], "cancelled", "the rule chose another volume"):
+                log.info("job cancelled: the study rule chose another volume", job=job["id"])
+        options: dict[str, Any] = {}
+        if before:
+            options["version"] = max(job["plan"]["options"].get("version", 1) for job in before) + 1
+        if replaced := {uid for job in before for uid in jobs.delivered_objects(job["id"])}:
+            options["supersedes"] = sorted(replaced)
+        if incomplete := next(each.incomplete for each in self.series if each.series_uid == series_uid):
+            options["incomplete"] = incomplete
+        return options
+
+    def _explain(self, rule: Rule, ranked: Sequence[Ranked]) -> None:
+        """Log what was chosen, and why each other volume was not; keep the latter for the book."""
+        about = {"study_uid": self.study_uid, "rule": rule.name}
+        chosen = {each.candidate.volume.series_uid for each in ranked if not each.lost}
+        for each in ranked:
+            uid = each.candidate.volume.series_uid
+            if not each.lost:
+                log.info("study rule chose", **about, series_uid=uid, because=", ".join(each.standing))
+                continue
+            log.info("study rule passed over", **about, series_uid=uid, reason=each.lost)
+            if uid not in chosen:
+                self.reasons.setdefault(uid, []).append(f"{rule.name}: {each.lost}")
+        if not chosen:
+            log.info("study rule chose nothing", **about)
+
+    def _settle(self, series: Series) -> None:
+        """A series that waited has jobs now, or it is unmatched and the book says to what it lost."""
+        jobs, note = self.runtime.jobs, job_id(series.series_uid, series.version)
+        if jobs.state(note) not in ("waiting", "unmatched"):
+            return
+        mine = jobs.find(series_uid=series.series_uid, limit=1000)
+        if any(job["plan"] and job["series_version"] == series.version for job in mine):
+            jobs.forget(note)
+            return
+        reason = "lost: " + "; ".join(self.reasons.get(series.series_uid, ["no volume of it can be segmented"]))
+        jobs.reopen(note, "unmatched", reason)
