@@ -80,9 +80,9 @@ def self_check(
     findings: list[Finding] = []
     if incomplete:
         findings.append(Finding("incomplete", "", f"the series is incomplete: {incomplete}"))
-    centres = {item.prompt.text: centre_mm(item.mask, volume) for item in found if item.mask.voxels}
+    centres = {_words(item): centre_mm(item.mask, volume) for item in found if item.mask.voxels}
     for item in found:
-        label, text = item.prompt.label, item.prompt.text
+        label, text = item.prompt.label, _words(item)
         if not item.mask.voxels:
             findings.append(Finding("empty", label, f"{label}: nothing was found"))
             continue
@@ -136,6 +136,11 @@ def midline_of(array_zyx: npt.NDArray[np.float32], volume: Volume) -> float | No
     return float(across.mean())
 
 
+def _words(item: Found) -> str:
+    """What the segment is meant to be: the prompt, or the label where the prompt is no words (a threshold)."""
+    return item.prompt.text if re.search(r"[^\W\d]", item.prompt.text) else item.prompt.label
+
+
 def _side(label: str, text: str, centre: Vector, midline_mm: float | None) -> Iterator[Finding]:
     sides = {side.lower() for side in SIDE.findall(text)}
     if midline_mm is None or len(sides) != 1 or OTHER_SENSE.search(text):
@@ -151,7 +156,7 @@ def _side(label: str, text: str, centre: Vector, midline_mm: float | None) -> It
 def _pairs(found: Sequence[Found], centres: Mapping[str, Vector]) -> Iterator[Finding]:
     """Left and right of one thing, and the liver on the right of the spleen."""
     by_words = {" ".join(text.lower().split()): text for text in centres}
-    labels = {item.prompt.text: item.prompt.label for item in found}
+    labels = {_words(item): item.prompt.label for item in found}
     pairs = [(right, left) for right, left in PAIRS if right in by_words and left in by_words]
     for words in by_words:
         if SIDE.findall(words) == ["right"] and not OTHER_SENSE.search(words):

@@ -11,6 +11,7 @@ import structlog
 from voxtell_dicom.encode import encode
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result
+from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.masks import load_found
 from voxtell_dicom.workflow.runtime import Runtime
@@ -25,6 +26,8 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         return []
     plan, volume = runtime.jobs.plan(job)
     found = load_found(runtime.masks(job))
+    against = findings.load(runtime.masks(job))
+    volume = findings.noted(volume, against)
     try:
         results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir)
     except VoxtellDicomError as error:
@@ -44,18 +47,31 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
     runtime.jobs.record_stage(job, "encode", began, time.time() - began)
     if empty:
         log.info("nothing found for some prompts", job=job, empty=empty)
-    return _send_or_hold(runtime, job, plan, results)
+    return _send_or_hold(runtime, job, plan, results, findings.verdict(against, _on_warning(runtime, plan)))
 
 
 def tidy(runtime: Runtime, job: str) -> None:
     """Drop the masks, once the encoding that needs them is on record."""
     runtime.masks(job).unlink(missing_ok=True)
+    findings.beside(runtime.masks(job)).unlink(missing_ok=True)
 
 
-def _send_or_hold(runtime: Runtime, job: str, plan: Plan, results: Sequence[Result]) -> list[dict[str, Any]]:
+def _on_warning(runtime: Runtime, plan: Plan) -> dict[str, str]:
+    rule = next((rule for rule in runtime.config.rules if rule.name == plan.rule), None)
+    return dict(getattr(rule, "on_warning", {}))
+
+
+def _send_or_hold(
+    runtime: Runtime, job: str, plan: Plan, results: Sequence[Result], verdict: tuple[str, str]
+) -> list[dict[str, Any]]:
+    action, why = verdict
     if not results:
         runtime.jobs.advance(job, "empty", "no prompt found anything: there is no object to send")
-    elif "incomplete" in plan.options:
+    elif action == "drop":
+        runtime.jobs.advance(job, "dropped", f"the rule drops a result with this finding: {why}")
+    elif action == "hold":
+        runtime.jobs.advance(job, "held", f"{why}: look at it, then `jobs release` or `jobs drop`")
+    elif "incomplete" in plan.options and _on_warning(runtime, plan).get("incomplete", "hold") == "hold":
         reason = f"the series is incomplete ({plan.options['incomplete']}): `jobs release` or `jobs drop`"
         runtime.jobs.advance(job, "held", reason)
     elif not plan.send_to:

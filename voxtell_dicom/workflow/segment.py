@@ -12,6 +12,7 @@ import structlog
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
 from voxtell_dicom.model import Found, Plan, Prompt, Request, Volume, dump
 from voxtell_dicom.series.volume import to_frames
+from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.masks import load_answers, save_found
 from voxtell_dicom.workflow.planning import Planned, job_id, load_array
 from voxtell_dicom.workflow.runtime import Runtime
@@ -35,7 +36,9 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
     try:
         _run_engine(runtime, planned, jobs, answers)
         for plan, job in zip(planned.plans, jobs, strict=True):
-            save_found(runtime.masks(job), found_for(plan, planned.volume, answers))
+            found = found_for(plan, planned.volume, answers)
+            findings.save(runtime.masks(job), findings.check(found, planned.volume, planned.array))
+            save_found(runtime.masks(job), found)
     except WorkCancelled:
         return "cancelled"
     except VoxtellDicomError as error:

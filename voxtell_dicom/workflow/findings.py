@@ -1,0 +1,55 @@
+"""The self-check between `segment` and `publish`: what speaks against a result, and what is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from voxtell_dicom.model import Found, Volume
+from voxtell_dicom.series.selfcheck import ON_WARNING, Finding, midline_of, self_check
+
+_findings = TypeAdapter(tuple[Finding, ...])
+SEVERITY = ("deliver", "hold", "drop")
+
+
+def check(found: Sequence[Found], volume: Volume, array: Path) -> tuple[Finding, ...]:
+    """The findings about the masks of one plan. array: the volume's RAS array, as the worker got it."""
+    midline = midline_of(np.load(array, mmap_mode="r"), volume) if array.exists() else None
+    return self_check(found, volume, midline_mm=midline)
+
+
+def beside(masks: Path) -> Path:
+    """Where the findings lie: beside the masks of the job."""
+    return masks.with_suffix(".findings")
+
+
+def save(masks: Path, findings: Sequence[Finding]) -> None:
+    """Write the findings of a job."""
+    beside(masks).write_bytes(_findings.dump_json(tuple(findings)))
+
+
+def load(masks: Path) -> tuple[Finding, ...]:
+    """The inverse of `save`; nothing where there is no file."""
+    path = beside(masks)
+    return _findings.validate_json(path.read_bytes()) if path.exists() else ()
+
+
+def noted(volume: Volume, findings: Sequence[Finding]) -> Volume:
+    """The volume with the findings among its warnings, as the encoder and the job's record take them.
+
+    What is empty is named by the result itself.
+    """
+    said = [str(finding) for finding in findings if finding.kind != "empty"]
+    return replace(volume, warnings=tuple(dict.fromkeys((*volume.warnings, *said))))
+
+
+def verdict(findings: Sequence[Finding], on_warning: Mapping[str, str]) -> tuple[str, str]:
+    """What happens to the result ("deliver", "hold" or "drop": the severest), and why."""
+    actions = {**ON_WARNING, **on_warning}
+    worst = max((actions[finding.kind] for finding in findings), key=SEVERITY.index, default="deliver")
+    why = "; ".join(str(finding) for finding in findings if actions[finding.kind] == worst)
+    return worst, why if worst != "deliver" else ""
