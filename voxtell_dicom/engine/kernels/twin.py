@@ -1,4 +1,4 @@
-"""The operations in plain torch. On a CPU they work on pieces that stay in its second-level cache."""
+"""The operations in plain torch. On a CPU they work on pieces that stay in its cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from voxtell_dicom.engine.cpu import conv3d
 from voxtell_dicom.engine.fold import Layout
 
-_PIECE_BYTES = 1 << 20
+_PIECE_BYTES = 4 << 20
 Sums = tuple[torch.Tensor, torch.Tensor]
 
 
