@@ -8,7 +8,8 @@
 
 Three processes take turns, one measuring while the others wait: the official module as a user starts it, the official
 module under the allocator settings that our worker gets, and ours. On CUDA the allocator makes no difference, and two
-take turns. Every number is the best of the rounds; set OMP_NUM_THREADS=1 where others share the cores. "decoder" is the image decoder alone, prompt-free part included.
+take turns. Every number is the best of the rounds; set OMP_NUM_THREADS=1 where others share the cores. "decoder" is the
+image decoder alone, prompt-free part included.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ for kernel, constants in (
 """
 
 
-@pytest.mark.parametrize("capability", [80, 90])
+@pytest.mark.parametrize("capability", [90])
 def test_the_kernels_compile_for_real_cards(capability: int, tmp_path: Path) -> None:
     """Down to machine code, without a card: the interpreter accepts what the compiler does not."""
     environment = {k: v for k, v in os.environ.items() if k != "TRITON_INTERPRET"}
