@@ -101,6 +101,8 @@ class Acquisition:
         reach = np.abs(units) @ extent_mm + 2 * self.margin_mm
         frames, rows, columns = (int(np.ceil(r / s)) for r, s in zip(reach, sizes, strict=True))
         frames += int(np.ceil(rows * sizes[1] * abs(np.sin(np.deg2rad(self.tilt_deg))) / sizes[0]))
+        # Multiples of 8, as scanners' matrices are: some viewers misread bit masks of other sizes (docs/viewers.md).
+        rows, columns = (-(-count // 8) * 8 for count in (rows, columns))
         side = max(rows, columns)
         return (frames, side, side) if sizes[1] == sizes[2] else (frames, rows, columns)
 
