@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, show and steer the jobs of a node.")
 
 ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="node.yaml of the node.")]
-JobId = Annotated[str, typer.Argument(help="The job's id; a unique beginning is enough.")]
+JobId = Annotated[str, typer.Argument(help="The job's id (a unique beginning is enough), or: latest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")]
 DEFAULT = Path("config/node.yaml")
 LISTED = ("id", "state", "reason", "rule", "study_uid", "series_uid", "accession", "empty", "warnings", "supersedes")
@@ -119,6 +119,8 @@ def _open(config: Path) -> tuple[JobBook, JobActions]:
 def _job(book: JobBook, job_id: str) -> dict[str, Any]:
     from voxtell_dicom.errors import VoxtellDicomError
 
+    if job_id == "latest":
+        job_id = next((job["id"] for job in book.find(limit=1)), job_id)
     job = book.get(job_id)
     if job is None:
         raise VoxtellDicomError(f"there is no job {job_id!r}, or more than one begins so: see `jobs list`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -67,6 +68,7 @@ class Worker:
             stdout=subprocess.PIPE,
             text=True,
             bufsize=1,
+            env={**os.environ, "PYTHONSAFEPATH": "1"},  # -m must not look in the folder where the node was started
         )
         threading.Thread(target=self._read, name="worker-reader", daemon=True).start()
 
