@@ -169,5 +169,5 @@ def _rounded(points: npt.NDArray[np.float64]) -> set[tuple[int, int, int]]:
 
 def dciodvfy(path: Path) -> list[str]:
     """The errors that dciodvfy finds."""
-    run = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, timeout=60)
+    run = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, errors="replace", timeout=60)
     return [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("Error")]

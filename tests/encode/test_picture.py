@@ -14,7 +14,8 @@ from tests.json_page import assert_documented
 from voxtell_dicom.cli import look, terms
 from voxtell_dicom.encode import encode_seg
 from voxtell_dicom.encode.colors import colors_of
-from voxtell_dicom.encode.picture import picture, read_scene
+from voxtell_dicom.encode.picture import picture
+from voxtell_dicom.encode.scene import read_scene
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Result, Volume
 
@@ -32,10 +33,10 @@ def encoded(folder: Path, **geometry: object) -> tuple[Result, Volume, np.ndarra
 
 @pytest.mark.parametrize("descending", [False, True])
 def test_the_scene_is_the_mask_on_its_source(tmp_path: Path, descending: bool) -> None:
-    result, _, arrays = encoded(tmp_path, descending=descending)
+    result, volume, arrays = encoded(tmp_path, descending=descending)
     scene = read_scene(result.path, tmp_path / "s")
     back = slice(None, None, -1 if descending else 1)  # along the normal of the image plane
-    assert np.array_equal(np.stack(scene.masks)[:, back], arrays)
+    assert np.array_equal(np.stack([mask.to_array(volume.grid.shape) for mask in scene.masks])[:, back], arrays)
     assert scene.values[back][:, 0, 0].tolist() == list(range(12))  # each frame holds its number
     assert scene.labels == ("Liver", "Left kidney")
 

@@ -8,13 +8,14 @@ from typing import TypedDict
 
 from voxtell_dicom.config import Config
 from voxtell_dicom.encode.rtstruct import encode_rtstruct
+from voxtell_dicom.encode.secondary import encode_receipt, encode_secondary
 from voxtell_dicom.encode.seg import encode_seg
 from voxtell_dicom.encode.sr import encode_sr
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 ENCODER_REVISION = "1"
 
-__all__ = ["ENCODER_REVISION", "encode", "encode_rtstruct", "encode_seg", "encode_sr"]
+__all__ = ["ENCODER_REVISION", "encode", "encode_seg"]
 
 
 class _Settings(TypedDict):
@@ -42,4 +43,16 @@ def encode(plan: Plan, volume: Volume, found: Sequence[Found], *, config: Config
             results.append(encode_sr(plan, volume, found, seg, **settings))
     if "rtstruct" in plan.outputs:
         results.append(encode_rtstruct(plan, volume, found, **settings))
+    if "secondary" in plan.outputs:
+        results += encode_secondary(plan, volume, found, **settings)
+    if _wants_receipt(plan, volume, found, config):
+        results.append(encode_receipt(plan, volume, found, **settings))
     return [result for result in results if result is not None]
+
+
+def _wants_receipt(plan: Plan, volume: Volume, found: Sequence[Found], config: Config) -> bool:
+    """The rule's `receipt`: always, on_problem (something was not found, or there are warnings) or never."""
+    wish = next((rule.receipt for rule in config.rules if rule.name == plan.rule), "never")
+    missed = any(not item.mask.voxels for item in found)
+    problem = missed or bool(volume.warnings) or bool({"incomplete", "warnings"} & plan.options.keys())
+    return wish == "always" or (wish == "on_problem" and problem)

@@ -49,6 +49,7 @@ def identify(
     *,
     series_number_base: int,
     extra_texts: Sequence[str] = (),
+    ordinal: int = 1,
 ) -> None:
     """Patient, General Study, Series, Equipment and SOP Common of a result of `kind` (not its SOP class, modality).
 
@@ -69,10 +70,10 @@ def identify(
             ds[keyword] = header[keyword]
     ds.StudyInstanceUID = volume.study_uid
     ds.SeriesInstanceUID = provenance.result_series_uid(plan, volume.series_uid, kind)
-    ds.SOPInstanceUID = provenance.result_uid(plan, kind)
+    ds.SOPInstanceUID = provenance.result_uid(plan, kind, ordinal=ordinal)
     ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, series_number_base)
     ds.SeriesDescription = description
-    ds.InstanceNumber = 1
+    ds.InstanceNumber = ordinal
     now = datetime.now(zone(header))
     stamp(ds, now)
     provenance.write_equipment(ds, maker)
@@ -87,9 +88,9 @@ def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequenc
     return words.series_description(plan, maker, count, len(found), warned)
 
 
-def path_of(plan: Plan, kind: str, directory: Path) -> Path:
+def path_of(plan: Plan, kind: str, directory: Path, ordinal: int = 1) -> Path:
     """Where a result lies."""
-    return directory / f"{provenance.result_uid(plan, kind)}.dcm"
+    return directory / f"{provenance.result_uid(plan, kind, ordinal=ordinal)}.dcm"
 
 
 def publish(

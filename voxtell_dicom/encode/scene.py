@@ -1,0 +1,147 @@
+"""What a picture shows: source values on their grid, masks on the same, names, colours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import Dataset
+
+from voxtell_dicom.encode.colors import Rgb, colors_of, rgb_of
+from voxtell_dicom.encode.values import frame_attribute, frame_values, rescale_of
+from voxtell_dicom.errors import EncodingError
+from voxtell_dicom.model import Found, Mask, Volume
+
+CT_WINDOW = (-160.0, 240.0)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Values and masks on one grid (frame, row, column). `steps_mm` are the steps along its axes, in LPS.
+
+    Frames run along `steps_mm[0]`. `window`: values shown black and white; for PET the first is the larger.
+    """
+
+    values: npt.NDArray[Any]
+    masks: tuple[Mask, ...]
+    labels: tuple[str, ...]
+    colors: tuple[Rgb, ...]
+    steps_mm: npt.NDArray[np.float64]
+    window: tuple[float, float]
+    title: str
+
+
+def scene_of(volume: Volume, found: Sequence[Found], title: str) -> Scene:
+    """Of masks on the volume's source grid, those with voxels. Values are kept as half precision: 2 bytes a voxel."""
+    kept = [item for item in found if item.mask.voxels]
+    values: npt.NDArray[np.float16] = np.zeros(volume.grid.shape, np.float16)
+    for index, frame in frame_values(volume, set(range(len(volume.frames)))):
+        values[index] = np.clip(frame, -60000, 60000)
+    grid = volume.grid
+    positions = np.array([frame.position_mm for frame in volume.frames])
+    down = np.array(grid.column_cosine) * grid.spacing_mm[1]
+    across = np.array(grid.row_cosine) * grid.spacing_mm[2]
+    return Scene(
+        values,
+        tuple(item.mask for item in kept),
+        tuple(item.prompt.label for item in kept),
+        tuple(colors_of([item.prompt for item in kept])),
+        np.stack([_through(positions, np.array(grid.normal)), down, across]),
+        _window(values, volume.modality),
+        title,
+    )
+
+
+def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
+    """Of a BINARY SEG and the source frames that it refers to: all that are found among the files are shown."""
+    seg = pydicom.dcmread(seg_path)
+    if str(seg.get("Modality", "")) != "SEG" or int(seg.get("BitsAllocated", 0)) != 1:
+        raise EncodingError(f"{seg_path}: not a BINARY segmentation")
+    files = sorted(path for path in source.rglob("*") if path.is_file()) if isinstance(source, Path) else list(source)
+    frames = _source_frames(seg, files)
+    shared = seg.SharedFunctionalGroupsSequence[0]
+    cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
+    spacing = [float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing]
+    normal = np.cross(cosines[0], cosines[1])
+    order = sorted(frames, key=lambda key: float(frames[key][0] @ normal))
+    if not order:
+        raise EncodingError(f"{seg_path}: none of its source instances was found among {len(files)} files")
+    values = np.stack([frames[key][1] for key in order])
+    positions = np.stack([frames[key][0] for key in order])
+    return Scene(
+        values,
+        _masks(seg, {key: index for index, key in enumerate(order)}, values.shape),
+        tuple(str(item.SegmentLabel) for item in seg.SegmentSequence),
+        tuple(rgb_of(item.get("RecommendedDisplayCIELabValue", [40000, 33000, 33000])) for item in seg.SegmentSequence),
+        np.stack([_through(positions, normal), cosines[1] * spacing[0], cosines[0] * spacing[1]]),
+        _window(values, frames[order[0]][2]),
+        str(seg.get("SeriesDescription", "")),
+    )
+
+
+_Key = tuple[str, int]
+
+
+def _masks(seg: Dataset, place: dict[_Key, int], shape: tuple[int, ...]) -> tuple[Mask, ...]:
+    """One segment at a time is held dense."""
+    pixels = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    frames: dict[int, list[tuple[int, int]]] = {int(item.SegmentNumber): [] for item in seg.SegmentSequence}
+    for number, item in enumerate(seg.PerFrameFunctionalGroupsSequence):
+        reference = item.DerivationImageSequence[0].SourceImageSequence[0]
+        key = (str(reference.ReferencedSOPInstanceUID), int(reference.get("ReferencedFrameNumber", 1) or 1))
+        if key in place:
+            frames[int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)].append((place[key], number))
+    masks = []
+    for pairs in frames.values():
+        dense = np.zeros(shape, bool)
+        for index, number in pairs:
+            dense[index] |= pixels[number] > 0
+        masks.append(Mask.from_array(dense))
+    return tuple(masks)
+
+
+def _source_frames(
+    seg: Dataset, files: Sequence[Path]
+) -> dict[_Key, tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], str]]:
+    """(SOP Instance UID, frame number) → position, rescaled values, modality; of what the SEG refers to."""
+    wanted = {
+        str(item.ReferencedSOPInstanceUID)
+        for series in seg.ReferencedSeriesSequence
+        for item in series.ReferencedInstanceSequence
+    }
+    found = {}
+    for path in files:
+        try:
+            head = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
+        except (pydicom.errors.InvalidDicomError, OSError):
+            continue
+        if str(head.get("SOPInstanceUID", "")) not in wanted:
+            continue
+        ds = pydicom.dcmread(path)
+        pixels = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns)
+        for number, values in enumerate(pixels, 1):
+            position = frame_attribute(ds, number, "ImagePositionPatient")
+            if position and values.shape == (seg.Rows, seg.Columns):
+                slope, intercept = rescale_of(ds, number)
+                scaled = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+                where = np.array([float(value) for value in position])
+                found[str(ds.SOPInstanceUID), number] = (where, scaled, str(ds.get("Modality", "")))
+    return found
+
+
+def _through(positions: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The step from frame to frame; of a single one, a millimetre along the normal."""
+    return (positions[-1] - positions[0]) / (len(positions) - 1) if len(positions) > 1 else normal
+
+
+def _window(values: npt.NDArray[Any], modality: str) -> tuple[float, float]:
+    if modality == "CT":
+        return CT_WINDOW
+    some = values[:: max(1, len(values) // 20)].astype(np.float32)
+    low, high = (float(value) for value in np.percentile(some, [1, 99.5]))
+    return (high, low) if modality == "PT" else (low, high)
