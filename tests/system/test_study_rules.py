@@ -66,6 +66,9 @@ def test_a_better_series_that_comes_later_replaces_the_choice(orthanc: Orthanc, 
         tmp_path / "node", peers={"pacs": orthanc.dimse_settings}, rules=[STUDY_RULE], receive=QUICK
     ) as node:
         storescu(thick, node.port)
+        node.wait(lambda: [job["state"] for job in node.jobs()] == ["waiting"], every_s=0.02)
+        node.kill()  # the look is still to come
+        node.start()
         (first,) = orthanc.wait_for(1, study_uid=study_uid)
         node.wait_for_jobs("delivered")
         storescu(other, node.port)  # a new state of the study, the same choice
