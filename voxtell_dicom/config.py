@@ -221,6 +221,20 @@ class Choose(Strict):
     where: Annotated[dict[str, Any], WithJsonSchema(_VOLUME_SCHEMA)] = {}  # facts of the volume, as under when: volume
 
 
+Action = Literal["deliver", "hold", "drop"]
+
+
+class OnWarning(Strict):
+    """What happens to a result that the self-check speaks against, by the kind of finding. The severest counts."""
+
+    laterality: Action = "hold"  # a segment called left lies on the right of the midline, or the other way
+    pair: Action = "hold"  # left and right, or liver and spleen, look swapped
+    incomplete: Action = "hold"  # slices are known to be missing from the series
+    edge: Action = "deliver"  # a segment touches the edge of the volume
+    empty: Action = "deliver"  # a prompt found nothing
+    volume: Action = "deliver"  # a segment of implausible volume
+
+
 class Rule(Strict):
     """Which prompts to run on which series, and where the results go."""
 
@@ -233,6 +247,7 @@ class Rule(Strict):
     outputs: list[Literal["seg", "sr", "rtstruct", "secondary"]] = Field(["seg"], min_length=1)  # sr brings seg along
     receipt: Literal["always", "on_problem", "never"] = "never"  # a page that names what was searched and not found
     send_to: list[str] = []
+    on_warning: OnWarning = OnWarning()
 
     @field_validator("choose")
     @classmethod

@@ -11,7 +11,7 @@ import pytest
 from tests.series import slices
 from voxtell_dicom.model import Found, Mask, Prompt, Volume
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.selfcheck import ON_WARNING, centre_mm, midline_of, self_check, volume_ml
+from voxtell_dicom.series.selfcheck import centre_mm, midline_of, self_check, volume_ml
 from voxtell_dicom.series.volume import to_ras
 
 SHAPE = (20, 60, 100)  # 5 × 5 × 4 mm: a body 320 mm wide in a 400 mm field of view
@@ -86,5 +86,5 @@ def test_no_midline_in_a_limb_or_where_one_side_is_cut(volume: Volume) -> None:
 
 def test_incomplete_series_is_held(volume: Volume) -> None:
     (finding,) = self_check([], volume, incomplete="the sender broke off")
-    assert ON_WARNING[finding.kind] == "hold"
+    assert finding.kind == "incomplete"
     assert "broke off" in str(finding)

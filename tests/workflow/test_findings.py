@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.series import slices
+from voxtell_dicom.config import OnWarning
 from voxtell_dicom.model import Found, Mask, Prompt, Volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.selfcheck import Finding
@@ -54,6 +55,6 @@ def test_checked_saved_and_loaded(volume: Volume, tmp_path: Path) -> None:
     ],
 )
 def test_verdict(against: list[Finding], on_warning: dict[str, str], action: str) -> None:
-    found, why = findings.verdict(against, on_warning)
+    found, why = findings.verdict(against, OnWarning(**on_warning).model_dump())
     assert found == action
     assert bool(why) == (action != "deliver")

@@ -16,16 +16,6 @@ import numpy.typing as npt
 from voxtell_dicom.model import Found, Mask, Vector, Volume
 from voxtell_dicom.series.image import ras_axes
 
-ON_WARNING: Mapping[str, str] = {
-    "laterality": "hold",
-    "pair": "hold",
-    "incomplete": "hold",
-    "edge": "deliver",
-    "empty": "deliver",
-    "volume": "deliver",
-}
-"""What happens to a result with a finding of each kind, unless a rule says otherwise: deliver | hold | drop."""
-
 OTHER_SENSE = re.compile(
     r"\b(liver|hepatic|atri\w+|ventric\w+|coronary|heart|cardiac|pulmonary (artery|vein)|renal vein|brachiocephalic|"
     r"portal|(left|right) (of|to|side of))\b",
@@ -58,7 +48,7 @@ PLAUSIBLE_ML = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that speaks against a result. `kind`: a key of `ON_WARNING`; `label`: the segment's."""
+    """One thing that speaks against a result. `kind`: a field of `config.OnWarning`; `label`: the segment's."""
 
     kind: str
     label: str

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from voxtell_dicom.model import Found, Volume
-from voxtell_dicom.series.selfcheck import ON_WARNING, Finding, midline_of, self_check
+from voxtell_dicom.series.selfcheck import Finding, midline_of, self_check
 
 _findings = TypeAdapter(tuple[Finding, ...])
 SEVERITY = ("deliver", "hold", "drop")
@@ -49,7 +49,6 @@ def noted(volume: Volume, findings: Sequence[Finding]) -> Volume:
 
 def verdict(findings: Sequence[Finding], on_warning: Mapping[str, str]) -> tuple[str, str]:
     """What happens to the result ("deliver", "hold" or "drop": the severest), and why."""
-    actions = {**ON_WARNING, **on_warning}
-    worst = max((actions[finding.kind] for finding in findings), key=SEVERITY.index, default="deliver")
-    why = "; ".join(str(finding) for finding in findings if actions[finding.kind] == worst)
+    worst = max((on_warning[finding.kind] for finding in findings), key=SEVERITY.index, default="deliver")
+    why = "; ".join(str(finding) for finding in findings if on_warning[finding.kind] == worst)
     return worst, why if worst != "deliver" else ""

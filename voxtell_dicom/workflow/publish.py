@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from voxtell_dicom.config import OnWarning
 from voxtell_dicom.encode import encode
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result
@@ -58,7 +59,7 @@ def tidy(runtime: Runtime, job: str) -> None:
 
 def _on_warning(runtime: Runtime, plan: Plan) -> dict[str, str]:
     rule = next((rule for rule in runtime.config.rules if rule.name == plan.rule), None)
-    return dict(getattr(rule, "on_warning", {}))
+    return (rule.on_warning if rule else OnWarning()).model_dump()
 
 
 def _send_or_hold(
@@ -71,7 +72,7 @@ def _send_or_hold(
         runtime.jobs.advance(job, "dropped", f"the rule drops a result with this finding: {why}")
     elif action == "hold":
         runtime.jobs.advance(job, "held", f"{why}: look at it, then `jobs release` or `jobs drop`")
-    elif "incomplete" in plan.options and _on_warning(runtime, plan).get("incomplete", "hold") == "hold":
+    elif "incomplete" in plan.options and _on_warning(runtime, plan)["incomplete"] == "hold":
         reason = f"the series is incomplete ({plan.options['incomplete']}): `jobs release` or `jobs drop`"
         runtime.jobs.advance(job, "held", reason)
     elif not plan.send_to:
