@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +32,20 @@ def test_numbers_come_from_the_geometry() -> None:
     assert facts == {
         "name": "", "modality": "CT", "plane": "axial", "slices": 40, "rows": 512, "columns": 256, "spacing_mm": 3.0,
         "pixel_mm": 0.8, "coverage_mm": 120.0, "contrast": "none", "kernel": "sharp",
+        "kind": None, "echo_ms": None, "b_value": None, "temporal": None,
     }  # fmt: skip
     assert set(facts) == set(VOLUME_FACTS)
+
+
+def test_what_tells_a_volume_from_others_of_its_series() -> None:
+    header = Dataset()
+    header.SOPInstanceUID, header.Modality = "1.2.3", "CT"
+    one = replace(volume(), keys={"kind": "water", "echo_time": "2.4", "b_value": "800", "temporal": "3"})
+    where = {"kind": "water", "echo_ms": {"at_most": 3}, "b_value": 800, "temporal": [3, 4]}
+    rule = Rule(name="r", when={"Modality": "CT", "volume": where}, prompts=["x"])
+    assert match_volume([rule], one, [header], {})[0].met
+    assert not match_volume([rule], replace(one, keys={**one.keys, "b_value": "50"}), [header], {})[0].met
+    assert not match_volume([rule], volume(), [header], {})[0].met
 
 
 def test_rules_see_them() -> None:

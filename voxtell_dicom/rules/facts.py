@@ -21,13 +21,15 @@ _KERNELS = (
     (r"(A|B|C|UA|UB|UC)$", "soft"),  # Philips
     (r"(D|E|L|F|YA|YB|YC|YD|EA|EB|EC)$", "sharp"),
 )
+_TOLD_APART_BY = {"echo_ms": "echo_time", "b_value": "b_value", "temporal": "temporal"}  # fact → Volume.keys
 _OBLIQUE = math.cos(math.radians(30))
 
 
 def volume_facts(volume: Volume, header: Dataset | None = None) -> dict[str, Any]:
     """The facts of `keywords.VOLUME_FACTS` for one volume, from its geometry and the header of one of its instances.
 
-    Lengths in mm. Without a header, contrast and kernel are left out.
+    Lengths in mm. Without a header, contrast and kernel are left out. Kind, echo, b-value and temporal position
+    are known where they tell the volume from others of its series, else None.
     """
     frames, rows, columns = volume.grid.shape
     between_frames, between_rows, between_columns = volume.grid.spacing_mm
@@ -41,8 +43,17 @@ def volume_facts(volume: Volume, header: Dataset | None = None) -> dict[str, Any
         "spacing_mm": round(between_frames, 4),
         "pixel_mm": round(max(between_rows, between_columns), 4),
         "coverage_mm": round(frames * between_frames, 3),
+        "kind": volume.keys.get("kind") or None,
+        **{name: _number(volume.keys.get(key)) for name, key in _TOLD_APART_BY.items()},
         **({} if header is None else {"contrast": contrast(header), "kernel": kernel_family(header)}),
     }
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
 
 
 def contrast(header: Dataset) -> str:

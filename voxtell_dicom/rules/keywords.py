@@ -22,6 +22,10 @@ VOLUME_FACTS = {
     "coverage_mm": "number",  # from the first slice's centre to the last's, plus one spacing
     "contrast": "text",
     "kernel": "text",
+    "kind": "text",
+    "echo_ms": "number",
+    "b_value": "number",
+    "temporal": "number",
 }
 VOLUME_VALUES = {
     "plane": ("axial", "coronal", "sagittal", "oblique"),
