@@ -244,7 +244,8 @@ class Rule(Strict):
     choose: Choose = Choose()
     prompts: list[AnyPrompt] = Field(min_length=1)
     resample: Resample | None = None
-    outputs: list[Literal["seg", "sr", "rtstruct", "secondary"]] = Field(["seg"], min_length=1)  # sr brings seg along
+    # sr brings seg along
+    outputs: list[Literal["seg", "labelmap", "sr", "rtstruct", "secondary"]] = Field(["seg"], min_length=1)
     receipt: Literal["always", "on_problem", "never"] = "never"  # a page that names what was searched and not found
     send_to: list[str] = []
     on_warning: OnWarning = OnWarning()

@@ -148,9 +148,11 @@ def dcmqi_points(path: Path, folder: Path) -> list[set[tuple[int, int, int]]]:
     points = []
     for number in range(1, len(list(folder.glob("*.nrrd"))) + 1):
         image = sitk.ReadImage(str(folder / f"{number}.nrrd"))
-        where = np.argwhere(sitk.GetArrayFromImage(image) > 0)[:, ::-1]
+        values = sitk.GetArrayFromImage(image)
         direction = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-        points.append(_rounded(where @ direction.T + np.array(image.GetOrigin())))
+        for value in np.unique(values[values > 0]):  # several in the one file that a label map becomes
+            where = np.argwhere(values == value)[:, ::-1]
+            points.append(_rounded(where @ direction.T + np.array(image.GetOrigin())))
     return points
 
 

@@ -19,7 +19,8 @@ CONFIG = Config.model_validate({"version": 1, "model": {"engine": "phantom"}})
         (("seg",), ["seg"]),
         (("sr",), ["seg", "sr"]),
         (("rtstruct",), ["rtstruct"]),
-        (("seg", "sr", "rtstruct"), ["seg", "sr", "rtstruct"]),
+        (("labelmap",), ["labelmap"]),
+        (("seg", "sr", "rtstruct", "labelmap", "secondary"), ["seg", "sr", "labelmap", "rtstruct", "secondary"]),
     ],
 )
 def test_outputs(tmp_path: Path, outputs: tuple[str, ...], kinds: list[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from voxtell_dicom.config import Config
+from voxtell_dicom.encode.labelmap import encode_labelmap
 from voxtell_dicom.encode.rtstruct import encode_rtstruct
 from voxtell_dicom.encode.secondary import encode_receipt, encode_secondary
 from voxtell_dicom.encode.seg import encode_seg
@@ -41,6 +42,8 @@ def encode(plan: Plan, volume: Volume, found: Sequence[Found], *, config: Config
         results.append(seg)
         if seg is not None and "sr" in plan.outputs:
             results.append(encode_sr(plan, volume, found, seg, **settings))
+    if "labelmap" in plan.outputs:
+        results.append(encode_labelmap(plan, volume, found, **settings))
     if "rtstruct" in plan.outputs:
         results.append(encode_rtstruct(plan, volume, found, **settings))
     if "secondary" in plan.outputs:

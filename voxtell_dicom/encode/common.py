@@ -9,6 +9,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from voxtell_dicom.encode import provenance, words
 from voxtell_dicom.encode.clock import stamp, zone
@@ -94,10 +95,16 @@ def path_of(plan: Plan, kind: str, directory: Path, ordinal: int = 1) -> Path:
 
 
 def publish(
-    ds: Dataset, kind: str, path: Path, found: Sequence[Found], volume: Volume, *, implicit: bool = False
+    ds: Dataset,
+    kind: str,
+    path: Path,
+    found: Sequence[Found],
+    volume: Volume,
+    *,
+    transfer_syntax: UID = ExplicitVRLittleEndian,
 ) -> Result:
     """Write the object once; its Result."""
-    return result_of(ds, kind, path, write_once(path, ds, implicit=implicit), found, volume)
+    return result_of(ds, kind, path, write_once(path, ds, transfer_syntax=transfer_syntax), found, volume)
 
 
 def already(kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Result | None:

@@ -85,11 +85,14 @@ def _pack_unaligned(masks: Sequence[Mask], shape: tuple[int, int, int]) -> Packe
     return Packed(tuple(index), tuple(chunks))
 
 
-def per_frame_groups(index: Sequence[tuple[int, int]], volume: Volume, positions: Sequence[str]) -> bytes:
+def per_frame_groups(
+    index: Sequence[tuple[int, int]], volume: Volume, positions: Sequence[str], *, labelmap: bool = False
+) -> bytes:
     """Per-Frame Functional Groups Sequence (5200,9230) in Explicit VR Little Endian, one item per frame of `index`.
 
     Each item: Derivation Image with its Source Image, Frame Content, Plane Position, Segment Identification
-    (PS3.3 C.7.6.16.2, C.8.20.2). `positions` are decimal strings, one per frame of the volume.
+    (PS3.3 C.7.6.16.2, C.8.20.2); a label map's have no segment, and one dimension less. `positions` are decimal
+    strings, one per frame of the volume.
     """
     used = sorted({frame for _, frame in index})
     ordinal = {frame: number for number, frame in enumerate(used, 1)}
@@ -106,6 +109,10 @@ def per_frame_groups(index: Sequence[tuple[int, int]], volume: Volume, positions
         after[frame] = vr.sequence(0x0020, 0x9113, [position])
     items = []
     for segment, frame in index:
+        if labelmap:
+            content = vr.element(0x0020, 0x9157, "UL", ordinal[frame].to_bytes(4, "little"))
+            items.append(before[frame] + vr.sequence(0x0020, 0x9111, [content]) + after[frame])
+            continue
         values = np.array([segment + 1, ordinal[frame]], "<u4").tobytes()
         content = vr.sequence(0x0020, 0x9111, [vr.element(0x0020, 0x9157, "UL", values)])
         number = vr.element(0x0062, 0x000B, "US", (segment + 1).to_bytes(2, "little"))

@@ -12,18 +12,24 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from voxtell_dicom.encode.provenance import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 
 
-def write_once(path: Path, ds: Dataset, tail: Iterable[bytes | memoryview] = (), *, implicit: bool = False) -> str:
+def write_once(
+    path: Path,
+    ds: Dataset,
+    tail: Iterable[bytes | memoryview] = (),
+    *,
+    transfer_syntax: UID = ExplicitVRLittleEndian,
+) -> str:
     """Write `ds` and then `tail` (elements in explicit VR whose tags come after all of `ds`) atomically.
 
     Returns the SHA-256 (hex) of the file. The file appears whole or not at all; an existing one is never replaced:
     then its own digest is returned. Raises OSError as the file system does.
     """
-    head = _head(ds, ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian)
+    head = _head(ds, transfer_syntax)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     digest = hashlib.sha256()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import RTStructureSetStorage
+from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from voxtell_dicom.encode import common, provenance, words
 from voxtell_dicom.encode.colors import Rgb, colors_of
@@ -66,7 +66,7 @@ def encode_rtstruct(
     )
     ds.RTROIObservationsSequence = Items([_observation(number, item) for number, item in enumerate(kept, 1)])
     ds.ApprovalStatus = "UNAPPROVED"
-    return common.publish(ds, "rtstruct", path, found, volume, implicit=True)
+    return common.publish(ds, "rtstruct", path, found, volume, transfer_syntax=ImplicitVRLittleEndian)
 
 
 def _frame_of_reference(volume: Volume) -> Dataset:

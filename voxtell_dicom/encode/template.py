@@ -47,14 +47,21 @@ class Naming:
 
 
 def build(
-    volume: Volume, header: Dataset, position: str, segments: list[Dataset], naming: Naming, charset: list[str]
+    volume: Volume,
+    header: Dataset,
+    position: str,
+    segments: list[Dataset],
+    naming: Naming,
+    charset: list[str],
+    *,
+    labelmap: bool = False,
 ) -> Dataset:
     """A Segmentation dataset without per-frame groups and pixels. `header`: a source header, text in `charset`."""
     stand_in = _stand_in(volume, header, position)
     built = highdicom.seg.Segmentation(
         source_images=[stand_in],
         pixel_array=np.ones((1, 2, 2), np.uint8),
-        segmentation_type="BINARY",
+        segmentation_type="LABELMAP" if labelmap else "BINARY",
         segment_descriptions=[_placeholder()],
         series_instance_uid=naming.series_uid,
         series_number=naming.series_number,
@@ -79,7 +86,8 @@ def build(
     if charset:  # not by highdicom, which refuses the empty first value that code extensions begin with
         ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
     _restore(ds, header)
-    ds.SegmentSequence = segments
+    background = [built.SegmentSequence[0]] if labelmap else []
+    ds.SegmentSequence = [*background, *segments]
     del ds.SourceImageSequence  # the per-frame groups and the Referenced Series Sequence say it for each frame
     ds.Rows, ds.Columns = volume.grid.shape[1:]
     ds.FrameOfReferenceUID = volume.frame_of_reference_uid

@@ -1,0 +1,109 @@
+"""The modules that BINARY and LABELMAP segmentations share: identity, segments, references, dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from voxtell_dicom.encode import provenance, words
+from voxtell_dicom.encode.clock import stamp, zone
+from voxtell_dicom.encode.colors import colors_of, dicom_cielab
+from voxtell_dicom.encode.sources import Sources
+from voxtell_dicom.encode.template import Naming, build
+from voxtell_dicom.encode.terminology import Term, private_scheme_item, term_of, write_term
+from voxtell_dicom.model import Mask, Plan, Prompt, Volume
+
+Kept = tuple[int, Prompt, Mask]  # index of the prompt in the plan; its mask has voxels
+
+
+def segmentation(
+    plan: Plan,
+    maker: provenance.Maker,
+    volume: Volume,
+    kept: Sequence[Kept],
+    sources: Sources,
+    *,
+    frames: int,
+    overlap: bool,
+    series_number_base: int,
+    kind: str = "seg",
+) -> Dataset:
+    """Everything of a segmentation object that comes before the per-frame groups. `kind`: seg or labelmap."""
+    prompts = [prompt for _, prompt, _ in kept]
+    warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
+    description = words.series_description(plan, maker, len(kept), len(plan.prompts), warned)
+    texts = [description, plan.rule, *(prompt.label + prompt.text for prompt in prompts)]
+    charset = words.character_set(sources.newest.get("SpecificCharacterSet"), texts)
+    words.recode(sources.newest, charset)
+    header = sources.newest
+    terms = [term_of(prompt.text) for prompt in prompts]
+    naming = Naming(
+        provenance.result_uid(plan, kind),
+        provenance.result_series_uid(plan, volume.series_uid, kind),
+        words.series_number(header.get("SeriesNumber"), plan, series_number_base),
+        description,
+        "SEGMENTATION",
+        words.clipped(f"Segmentation by text prompt, rule {plan.rule}"),
+    )
+    segments = _segments(plan, maker, kept, terms)
+    ds = build(volume, header, sources.positions[0], segments, naming, charset, labelmap=kind == "labelmap")
+    now = datetime.now(zone(header))
+    stamp(ds, now)
+    provenance.write_equipment(ds, maker)
+    ds.ContributingEquipmentSequence = Items(
+        provenance.contributing_equipment(maker, header, now.strftime("%Y%m%d%H%M%S.%f%z"))
+    )
+    if any(term.private for term in terms):
+        ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
+    ds.SegmentsOverlap = "YES" if overlap else "NO"
+    ds.NumberOfFrames = frames
+    ds.ReferencedSeriesSequence = Items([_referenced_series(volume)])
+    organization = provenance.made_uid("dimensions", naming.sop_instance_uid)
+    ds.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
+    for item in ds.DimensionIndexSequence:
+        item.DimensionOrganizationUID = organization
+    if sources.lossy:
+        ds.LossyImageCompression = "01"
+        if sources.lossy_ratio:
+            ds.LossyImageCompressionRatio = list(sources.lossy_ratio)
+        if sources.lossy_method:
+            ds.LossyImageCompressionMethod = list(sources.lossy_method)
+    return ds
+
+
+def _segments(plan: Plan, maker: provenance.Maker, kept: Sequence[Kept], terms: Sequence[Term]) -> list[Dataset]:
+    """Items of Segment Sequence, numbered from 1 (PS3.3 C.8.20.2)."""
+    colors = colors_of([prompt for _, prompt, _ in kept])
+    segments = []
+    for number, ((index, prompt, _), term, color) in enumerate(zip(kept, terms, colors, strict=True), 1):
+        segment = Dataset()
+        segment.SegmentNumber = number
+        segment.SegmentLabel = words.segment_label(prompt.label, maker)
+        segment.SegmentDescription = prompt.text[: words.ST]
+        segment.SegmentAlgorithmType = "AUTOMATIC"
+        segment.SegmentAlgorithmName = maker.name
+        segment.SegmentationAlgorithmIdentificationSequence = Items(
+            [provenance.algorithm_identification(plan, maker, prompt.threshold)]
+        )
+        write_term(segment, term)
+        segment.RecommendedDisplayCIELabValue = dicom_cielab(color)
+        segment.TrackingID = provenance.tracking_id(plan, index)
+        segment.TrackingUID = provenance.tracking_uid(plan, index)
+        segments.append(segment)
+    return segments
+
+
+def _referenced_series(volume: Volume) -> Dataset:
+    """Every instance of the volume, once (Common Instance Reference, PS3.3 C.12.2)."""
+    series = Dataset()
+    series.SeriesInstanceUID = volume.series_uid
+    items = []
+    for uid, sop_class in dict.fromkeys((frame.sop_instance_uid, frame.sop_class_uid) for frame in volume.frames):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+        items.append(item)
+    series.ReferencedInstanceSequence = Items(items)
+    return series
