@@ -83,6 +83,7 @@ class Frame:
     path: Path
     position_mm: Vector  # Image Position (Patient): centre of the first voxel
     shift_px: tuple[int, int] = (0, 0)  # whole pixels (row, column) that undo a gantry tilt for inference
+    plane: int | None = None  # where the frame lies on the regular grid for inference; None: at its place in `frames`
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,18 @@ class Volume:
 
     @property
     def canvas(self) -> tuple[int, int, int]:
-        """Source grid (frame, row, column) as the engine sees it: larger than `grid.shape` where a tilt is undone."""
+        """The source grid as the engine sees it: larger than `grid.shape` where a tilt is undone or slices lack."""
         count, rows, columns = self.grid.shape
+        if self.frames and self.frames[-1].plane is not None:
+            count = self.frames[-1].plane + 1
         down = max((frame.shift_px[0] for frame in self.frames), default=0)
         along = max((frame.shift_px[1] for frame in self.frames), default=0)
         return count, rows + down, columns + along
+
+    @property
+    def planes(self) -> tuple[int, ...]:
+        """Where each frame lies along the first axis of the canvas."""
+        return tuple(index if frame.plane is None else frame.plane for index, frame in enumerate(self.frames))
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:

@@ -156,7 +156,15 @@ def jitter() -> Sequence[Dataset]:
     return stack(noise(SHAPE), edit=edit)
 
 
-@case("Distances of 2, 2.7, 1.6, … mm", refused=("uneven-spacing",))
+@case("A slice close beside another (0.6 mm at 2 mm)", refused=("uneven-spacing",))
+def too_close() -> Sequence[Dataset]:
+    def edit(ds: Dataset, index: int) -> None:
+        ds.ImagePositionPatient[2] = [0, 2, 4, 4.6, 6.6, 8.6][index]
+
+    return stack(noise(SHAPE), edit=edit)
+
+
+@case("Distances of 2, 2.7, 1.6, … mm: on the nearest planes", handled=(("", 6),), warnings=("uneven-spacing",))
 def uneven() -> Sequence[Dataset]:
     def edit(ds: Dataset, index: int) -> None:
         ds.ImagePositionPatient[2] = [0, 2, 4.7, 6.3, 8.4, 10.4][index]

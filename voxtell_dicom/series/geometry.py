@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from voxtell_dicom.series.orientation import to_ras_of
 COINCIDENT_MM = 0.01  # frames closer than this along the normal are at one position
 UNEVEN = 0.1  # of the spacing: how far a frame may lie from the regular grid
 UNEVEN_SAID = 0.01  # … and from where on it is said in the warnings
+MIN_UNEVEN = 4  # frames, for a usual spacing to be known
 GAP = 1.5  # times the spacing: from here on a slice is missing
 ORTHONORMAL_SAID = 1e-3
 ORTHONORMAL = 2e-2
@@ -39,6 +40,7 @@ class Stack:
     depth: Floats
     offset: Floats
     warnings: tuple[str, ...]
+    planes: tuple[int, ...] = ()  # of the frames on a regular grid, where they do not lie side by side on it
 
     @property
     def gaps(self) -> Floats:
@@ -153,14 +155,34 @@ def refuse_irregular(stack: Stack) -> Refusal:
     )
 
 
+def on_planes(stack: Stack, max_gap: float) -> Stack | None:
+    """An uneven stack laid on a regular grid, each frame on the nearest plane, at most half a spacing off.
+
+    max_gap: the widest gap that is allowed, in parts of the usual spacing. None where a gap is wider, or two frames
+    would share a plane. Only the model sees the grid: masks come back from each frame's own plane.
+    """
+    if len(stack.frames) < MIN_UNEVEN or stack.coincident or straying(stack) > STRAY_PX:
+        return None
+    usual = float(np.median(stack.gaps))
+    planes = np.rint((stack.depth - stack.depth[0]) / usual).astype(int)
+    if (
+        stack.gaps.max() > max_gap * usual * (1 + 1e-6)
+        or (np.diff(planes) < 1).any()
+        or tilt_of(stack) > MAX_TILT_DEGREES
+    ):
+        return None
+    return replace(stack, planes=tuple(int(plane) for plane in planes))
+
+
 def volume_of(stack: Stack, name: str, keys: dict[str, str]) -> Volume:
     """A regular stack as a Volume (its key still empty). Raises Refusal where it is not regular."""
-    if not is_regular(stack):
+    if not stack.planes and not is_regular(stack):
         raise refuse_irregular(stack)
     frames = stack.frames
     first = frames[0]
     count = len(frames)
-    between = float(stack.depth[-1] - stack.depth[0]) / (count - 1)
+    planes = np.array(stack.planes or range(count))
+    between = float(stack.depth[-1] - stack.depth[0]) / int(planes[-1])
     tilt = tilt_of(stack)
     shifts = _shifts(stack) if tilt else np.zeros((count, 2), int)
     grid = Grid(
@@ -185,8 +207,9 @@ def volume_of(stack: Stack, name: str, keys: dict[str, str]) -> Volume:
                 path=frame.path,
                 position_mm=frame.position,
                 shift_px=(int(shift[0]), int(shift[1])),
+                plane=int(plane) if stack.planes else None,
             )
-            for frame, shift in zip(frames, shifts, strict=True)
+            for frame, shift, plane in zip(frames, shifts, planes, strict=True)
         ),
         grid=grid,
         to_ras=to_ras_of(grid),
@@ -206,7 +229,14 @@ def _shifts(stack: Stack) -> npt.NDArray[np.int64]:
 def _warnings(stack: Stack, between: float, tilt: float) -> list[str]:
     frames = stack.frames
     found: list[str] = []
-    off = deviation(stack)
+    ideal = stack.depth[0] + between * np.array(stack.planes or range(len(frames)))
+    off = float(np.abs(stack.depth - ideal).max()) / between
+    if stack.planes and stack.planes[-1] >= len(frames):
+        lacking = stack.planes[-1] + 1 - len(frames)
+        widest = float(stack.gaps.max())
+        found.append(
+            f"gap: {lacking} slice(s) lack (up to {widest:.3f} mm apart); interpolated for the model, not in the result"
+        )
     if off > UNEVEN_SAID:
         found.append(f"uneven-spacing: slices lie up to {off * between:.3f} mm off a regular grid of {between:.3f} mm")
     if tilt:

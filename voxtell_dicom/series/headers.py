@@ -15,6 +15,7 @@ from pydicom.uid import UID
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Series, SetAside, Volume
 from voxtell_dicom.series.classify import MULTI_FRAME, set_aside_by_class
+from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.header import FrameHeader
 from voxtell_dicom.series.identity import check_identity, refuse_empty_uids
 from voxtell_dicom.series.keys import distinguishing, number
@@ -25,17 +26,18 @@ from voxtell_dicom.series.split import volumes_of
 THREADS = min(8, (os.cpu_count() or 1) + 2)
 
 
-def assemble(series: Series) -> Assembly:
+def assemble(series: Series, max_gap: float = GAP) -> Assembly:
     """What a series is: its volumes, each regular, and what is not part of one, with the reason. Decodes pixels only
     where slices coincide (to tell a duplicate from a conflict).
 
+    max_gap: the widest gap between slices that is bridged, in parts of the spacing (2 bridges one missing slice).
     The volumes have no key yet (`load_volume` gives it). Raises Refusal (``mixed-patients``, ``mixed-studies``,
     ``mixed-series``) where the series as a whole cannot be trusted.
     """
     frames, aside = read_frames([instance.path for instance in series.instances])
     check_identity(frames)
     volumes: list[Volume] = []
-    for outcome in volumes_of(frames):
+    for outcome in volumes_of(frames, max_gap):
         if isinstance(outcome, Volume):
             volumes.append(outcome)
         else:

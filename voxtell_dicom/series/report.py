@@ -91,7 +91,7 @@ def aside_row(series: Series, item: SetAside) -> Row:
 
 def tilt_degrees(volume: Volume) -> float:
     """The angle between the slice normal and the line through first and last position; 0 where no tilt is undone."""
-    if volume.canvas == volume.grid.shape:
+    if all(frame.shift_px == (0, 0) for frame in volume.frames):
         return 0.0
     along = np.array(volume.frames[-1].position_mm) - np.array(volume.frames[0].position_mm)
     depth = float(along @ np.array(volume.grid.normal))

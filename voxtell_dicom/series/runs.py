@@ -9,6 +9,7 @@ from voxtell_dicom.series.geometry import GAP, Stack, is_regular, stack_of
 
 MIN_RUN = 3  # frames that make a run of constant spacing
 SAME_MM, SAME = 0.02, 0.02  # gaps are equal within this many mm, or this part of the gap
+CHANGED = 0.1  # how much the spacing changes from run to run
 MULTIPLE = 0.05  # how near a ratio of spacings is to 2, 3 … to look like slices left out
 
 
@@ -35,6 +36,8 @@ def runs_of(stack: Stack) -> list[Stack]:
         if after.depth[0] - before.depth[-1] > GAP * max(spacings):
             return []
         ratio = max(spacings) / min(spacings)
+        if ratio < 1 + CHANGED:
+            return []
         thickness = before.frames[0].slice_thickness, after.frames[0].slice_thickness
         if thickness[0] == thickness[1] and round(ratio) > 1 and abs(ratio - round(ratio)) < MULTIPLE:
             return []

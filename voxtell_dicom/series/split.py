@@ -16,7 +16,16 @@ import numpy as np
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import SetAside, Vector, Volume
 from voxtell_dicom.series.duplicates import drop_copies, drop_identical
-from voxtell_dicom.series.geometry import Stack, axes_of, is_regular, refuse_irregular, stack_of, volume_of
+from voxtell_dicom.series.geometry import (
+    GAP,
+    Stack,
+    axes_of,
+    is_regular,
+    on_planes,
+    refuse_irregular,
+    stack_of,
+    volume_of,
+)
 from voxtell_dicom.series.header import FrameHeader, uids
 from voxtell_dicom.series.keys import PRINCIPAL, RESOLVING, TIMES
 from voxtell_dicom.series.names import describe, plane_of
@@ -29,9 +38,12 @@ FIRST = ("magnitude", "in phase", "water")  # of the kinds
 SAME_SPACING = 1e-3  # largest relative difference of pixel spacings within one group
 
 
-def volumes_of(frames: Sequence[FrameHeader]) -> Iterator[Volume | SetAside]:
-    """The volumes of the frames of one series, each with a name, and what could not be used. Reads pixels only where
-    frames coincide."""
+def volumes_of(frames: Sequence[FrameHeader], max_gap: float = GAP) -> Iterator[Volume | SetAside]:
+    """The volumes of the frames of one series, each with a name, and what could not be used.
+
+    max_gap: the widest gap between slices that is bridged, in parts of the spacing. Reads pixels only where frames
+    coincide.
+    """
     unique, aside = drop_copies(frames)
     yield from aside
     groups: list[list[FrameHeader]] = []
@@ -53,7 +65,7 @@ def volumes_of(frames: Sequence[FrameHeader]) -> Iterator[Volume | SetAside]:
     found: list[tuple[Stack, Keys]] = []
     for group in groups:
         common = _group_keys(group[0], groups) if several else {}
-        for outcome, keys in _one_frame_of_reference(group):
+        for outcome, keys in _one_frame_of_reference(group, max_gap):
             if isinstance(outcome, SetAside):
                 yield outcome
             else:
@@ -78,7 +90,7 @@ def _group_keys(frame: FrameHeader, groups: Sequence[Sequence[FrameHeader]]) -> 
     return keys
 
 
-def _one_frame_of_reference(group: list[FrameHeader]) -> Iterator[Found]:
+def _one_frame_of_reference(group: list[FrameHeader], max_gap: float) -> Iterator[Found]:
     references = sorted({frame.frame_of_reference_uid for frame in group})
     if len(references) > 1:
         reason = (
@@ -87,42 +99,42 @@ def _one_frame_of_reference(group: list[FrameHeader]) -> Iterator[Found]:
         )
         yield SetAside("mixed-frames-of-reference", reason, uids(group), refused=True), {}
         return
-    yield from _resolve(group)
+    yield from _resolve(group, max_gap)
 
 
-def _resolve(frames: Sequence[FrameHeader]) -> Iterator[Found]:
+def _resolve(frames: Sequence[FrameHeader], max_gap: float) -> Iterator[Found]:
     """The regular stacks of parallel frames of equal matrix, or the reasons why there are none."""
     stack = stack_of(frames)
     if is_regular(stack):
         yield stack, {}
     elif stack.coincident:
-        yield from _resolve_coincident(stack)
+        yield from _resolve_coincident(stack, max_gap)
     else:
-        yield from _resolve_irregular(stack)
+        yield from _resolve_irregular(stack, max_gap)
 
 
-def _resolve_coincident(stack: Stack) -> Iterator[Found]:
+def _resolve_coincident(stack: Stack, max_gap: float) -> Iterator[Found]:
     for name in PRINCIPAL:
         parts = _partition(stack, name)
         if _separates(stack, parts):
-            yield from _parts(name, parts)
+            yield from _parts(name, parts, max_gap)
             return
     kept, dropped = drop_identical(stack)
     if dropped:
         words = "the same position and the same pixels as another slice"
         reason = f"{dropped[0].name}: {words} ({len(dropped)} in all): dropped"
         yield SetAside("duplicate", reason, uids(dropped)), {}
-        yield from _resolve(kept)
+        yield from _resolve(kept, max_gap)
         return
     for name in RESOLVING:
         parts = _partition(stack, name)
         if _separates(stack, parts):
-            yield from _parts(name, parts)
+            yield from _parts(name, parts, max_gap)
             return
     for name in TIMES:
         ranks = _ranked(stack, name)
         if ranks:
-            yield from _parts("time" if name != "instance_number" else "order", ranks)
+            yield from _parts("time" if name != "instance_number" else "order", ranks, max_gap)
             return
     several = next(group for group in stack.positions() if len(group) > 1)
     shown = "\\".join(f"{value:g}" for value in several[0].position)
@@ -133,7 +145,7 @@ def _resolve_coincident(stack: Stack) -> Iterator[Found]:
     yield SetAside("coincident-slices", reason, uids(stack.frames), refused=True), {}
 
 
-def _resolve_irregular(stack: Stack) -> Iterator[Found]:
+def _resolve_irregular(stack: Stack, max_gap: float) -> Iterator[Found]:
     runs = runs_of(stack)
     for number, run in enumerate(runs, 1):
         yield run, {"run": f"{number} of {len(runs)}", "spacing": f"{float(np.mean(run.gaps)):.2f}"}
@@ -142,8 +154,12 @@ def _resolve_irregular(stack: Stack) -> Iterator[Found]:
     for name in (*PRINCIPAL, "offset"):
         parts = _partition(stack, name)
         if len(parts) > 1 and all(len(part) > 1 and is_regular(stack_of(part)) for part in parts.values()):
-            yield from _parts(name, parts)
+            yield from _parts(name, parts, max_gap)
             return
+    laid = on_planes(stack, max_gap)
+    if laid is not None:
+        yield laid, {}
+        return
     refusal = refuse_irregular(stack)
     yield SetAside(refusal.code, str(refusal), uids(stack.frames), refused=True), {}
 
@@ -172,9 +188,9 @@ def _separates(stack: Stack, parts: dict[str, list[FrameHeader]]) -> bool:
     return sum(_surplus(part) for part in parts.values()) < _surplus(stack.frames)
 
 
-def _parts(name: str, parts: dict[str, list[FrameHeader]]) -> Iterator[Found]:
+def _parts(name: str, parts: dict[str, list[FrameHeader]], max_gap: float) -> Iterator[Found]:
     for value, part in sorted(parts.items(), key=lambda item: (_rank(item[0]), _order(item[0]))):
-        for outcome, keys in _resolve(part):
+        for outcome, keys in _resolve(part, max_gap):
             yield outcome, {name: value, **keys}
 
 

@@ -7,9 +7,11 @@ Superior, Anterior, Right. A gantry tilt is undone by moving every frame by whol
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +69,7 @@ def to_frames(mask: Mask, volume: Volume) -> Mask:
     back = np.argsort(ras.axes)
     box = [flipped[axis] for axis in back]
     crop = _flip(mask.crop(), ras).transpose(back)
-    if volume.canvas != volume.grid.shape:
+    if volume.canvas != volume.grid.shape or volume.planes != tuple(range(len(volume.frames))):
         return _unshifted(crop, box, volume)
     packed = np.packbits(np.ascontiguousarray(crop)).tobytes()
     return Mask((box[0], box[1], box[2]), packed, mask.voxels)
@@ -79,28 +81,32 @@ def from_frames(mask: Mask, volume: Volume) -> Mask:
     canvas = np.zeros(volume.canvas, bool)
     source = mask.to_array(volume.grid.shape)
     rows, columns = volume.grid.shape[1:]
-    for index, frame in enumerate(volume.frames):
+    for index, (plane, frame) in enumerate(zip(volume.planes, volume.frames, strict=True)):
         down, along = frame.shift_px
-        canvas[index, down : down + rows, along : along + columns] = source[index]
+        canvas[plane, down : down + rows, along : along + columns] = source[index]
     return Mask.from_array(_flip(canvas.transpose(volume.to_ras.axes), volume.to_ras))
 
 
 def _unshifted(crop: npt.NDArray[np.bool_], box: list[tuple[int, int]], volume: Volume) -> Mask:
     (first, last), (top, bottom), (left, right) = box
     rows, columns = volume.grid.shape[1:]
-    frames = np.zeros((last - first, rows, columns), bool)
-    for index in range(first, last):
+    planes = volume.planes
+    first_frame, last_frame = bisect_left(planes, first), bisect_left(planes, last)
+    frames = np.zeros((last_frame - first_frame, rows, columns), bool)
+    for index in range(first_frame, last_frame):
         down, along = volume.frames[index].shift_px
         r0, r1 = max(top - down, 0), min(bottom - down, rows)
         c0, c1 = max(left - along, 0), min(right - along, columns)
         if r0 < r1 and c0 < c1:
-            piece = crop[index - first, r0 + down - top : r1 + down - top, c0 + along - left : c1 + along - left]
-            frames[index - first, r0:r1, c0:c1] = piece
+            piece = crop[
+                planes[index] - first, r0 + down - top : r1 + down - top, c0 + along - left : c1 + along - left
+            ]
+            frames[index - first_frame, r0:r1, c0:c1] = piece
     tight = Mask.from_array(frames)
     if not tight.voxels:
         return tight
     (start, stop), row_range, column_range = tight.box
-    return replace(tight, box=((start + first, stop + first), row_range, column_range))
+    return replace(tight, box=((start + first_frame, stop + first_frame), row_range, column_range))
 
 
 def _check_fits(mask: Mask, shape: tuple[int, int, int]) -> None:
@@ -134,6 +140,7 @@ def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[in
     target = np.empty(volume.shape_zyx, np.float32)
     source = _flip(target, volume.to_ras).transpose(np.argsort(volume.to_ras.axes))  # the same memory, in source order
     rows, columns = volume.grid.shape[1:]
+    planes = volume.planes
     digests: dict[int, str] = {}
 
     def fill(item: tuple[Path, list[int]]) -> None:
@@ -148,7 +155,7 @@ def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[in
                     "frame-size", f"{uid}: a decoded frame has {stored.shape}, {(rows, columns)} are stated", uid
                 )
             down, along = frame.shift_px
-            rescale.into(stored, source[index, down : down + rows, along : along + columns])
+            rescale.into(stored, source[planes[index], down : down + rows, along : along + columns])
             if with_digests:
                 digests[index] = digest_of(stored)
 
@@ -157,6 +164,7 @@ def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[in
             pass
     if volume.canvas != volume.grid.shape:
         _fill_outside(volume, source)
+        _interpolate(planes, source)
     return target, digests
 
 
@@ -164,10 +172,19 @@ def _fill_outside(volume: Volume, source: FloatArray) -> None:
     """Give what no frame covers the lowest value of the frames."""
     rows, columns = volume.grid.shape[1:]
     shifts = [frame.shift_px for frame in volume.frames]
-    inside = [plane[d : d + rows, a : a + columns] for plane, (d, a) in zip(source, shifts, strict=True)]
+    covered = [source[plane] for plane in volume.planes]
+    inside = [plane[d : d + rows, a : a + columns] for plane, (d, a) in zip(covered, shifts, strict=True)]
     lowest = min(float(part.min()) for part in inside)
-    for plane, (down, along) in zip(source, shifts, strict=True):
+    for plane, (down, along) in zip(covered, shifts, strict=True):
         plane[:down] = lowest
         plane[down + rows :] = lowest
         plane[down : down + rows, :along] = lowest
         plane[down : down + rows, along + columns :] = lowest
+
+
+def _interpolate(planes: tuple[int, ...], source: FloatArray) -> None:
+    """Give the planes that no frame lies on what lies between their neighbours (for the model only)."""
+    for below, above in pairwise(planes):
+        for plane in range(below + 1, above):
+            share = np.float32((plane - below) / (above - below))
+            source[plane] = (1 - share) * source[below] + share * source[above]
