@@ -20,6 +20,7 @@ from voxtell_dicom.workflow.planning import missing_slices
 from voxtell_dicom.workflow.recovery import Leases, executor_id, lock_storage
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime, Spooled
+from voxtell_dicom.workflow.watch import Watch
 from voxtell_dicom.workflow.workers import WorkerPool
 
 log = structlog.get_logger(__name__)
@@ -52,9 +53,17 @@ class Node:
             executor = executor_id(config.node.storage)
             pipeline.launch(runtime, engine, executor)
             self._leases = Leases(engine, executor)
+            self._watch = Watch(
+                self.jobs,
+                executor,
+                application_version=pipeline.APPLICATION_VERSION,
+                storage=config.node.storage,
+                min_free_percent=config.receive.min_free_percent,
+            )
             self._retention = Retention(config, self.jobs, spool)
             self._scp = StorageScp(config, spool, self._completion)
             self._leases.start()
+            self._watch.start()
             self._retention.start()
             self._completion.start()
             self._scp.start()
@@ -76,6 +85,7 @@ class Node:
         self._scp.stop()
         self._completion.stop()
         self._retention.stop()
+        self._watch.stop()
         self._leases.stop()
         self._undo(drain_s)
         log.info("node stopped")

@@ -177,6 +177,13 @@ class NodeProcess:
         """Whether a durable workflow runs or waits for its turn (a delivery that is put off does not count)."""
         return bool(self.read("SELECT 1 FROM workflow_status WHERE status IN ('PENDING', 'ENQUEUED') LIMIT 1"))
 
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Whether nothing was left to do within that time."""
+        end = time.monotonic() + timeout_s
+        while self.busy() and time.monotonic() < end:
+            time.sleep(0.1)
+        return not self.busy()
+
     def wait_for_jobs(self, *states: str, timeout_s: float = 60) -> list[dict[str, Any]]:
         """Wait until there are exactly so many jobs, all ended, in these states (in any order)."""
 

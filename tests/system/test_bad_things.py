@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom
@@ -116,7 +117,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 24 MiB: a tmpfs in a mount of its own. Needs root, as CI has."""
     folder = tmp_path / "small"
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", str(folder)], check=True)
     try:
         yield folder
     finally:
@@ -138,4 +139,23 @@ def test_a_full_disk(orthanc: Orthanc, small_disk: Path, tmp_path: Path) -> None
         filler.unlink()
         storescu(files, node.port)
         (instance,) = orthanc.wait_for(1, study_uid=study)
+        assert_is_threshold(orthanc.download(instance), files, lambda hu: hu > 300)
+
+
+def test_a_disk_that_fills_while_the_result_is_written(orthanc: Orthanc, small_disk: Path, tmp_path: Path) -> None:
+    """Nobody has to do anything but make room: the job goes on, though even its failure could not be written down."""
+    files = write_ct(tmp_path / "ct", slices=20, rows=200, columns=200)
+    study = str(pydicom.dcmread(files[0]).StudyInstanceUID)
+    with NodeProcess(tmp_path / "node", peers={"pacs": orthanc.dimse_settings}, storage=small_disk / "data") as node:
+        storescu(files, node.port)
+        node.wait(lambda: "segment" in node.pending(), what="the segmentation", every_s=0.002)
+        with suppress(OSError), (small_disk / "filler").open("wb") as filler:
+            while True:
+                filler.write(bytes(1 << 16))
+        node.wait(lambda: "the database does not answer" in node.log(), what="the trouble")
+        assert not node.wait_until_idle(2), "the job ended on a full disk: the test would prove nothing"
+        assert orthanc.instances(study, "SEG") == []
+        (small_disk / "filler").unlink()
+        (instance,) = orthanc.wait_for(1, study_uid=study)
+        node.wait_for_jobs("delivered")
         assert_is_threshold(orthanc.download(instance), files, lambda hu: hu > 300)

@@ -69,6 +69,30 @@ def test_a_refusal_is_an_answer_and_the_next_task_works(tmp_path: Path) -> None:
         pool.stop()
 
 
+def test_a_listener_that_fails_does_not_deafen_the_node(tmp_path: Path) -> None:
+    """The job book on a full disk cannot note progress; the answer, and all later ones, must still be heard."""
+    np.save(tmp_path / "a.npy", np.ones((2, 2, 2), np.float32))
+    heard: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        heard.append((done, total))
+        raise OSError("no space left on device")
+
+    pool = WorkerPool(THRESHOLD)
+    try:
+        for _ in range(2):
+            with pool.borrow() as worker:
+                fields = {"spacing_zyx_mm": [1, 1, 1], "requests": requests("> 0", "> 1")}
+                out = str(tmp_path / "out.json")
+                _, future = worker.submit(
+                    "segment", progress=progress, array=str(tmp_path / "a.npy"), out=out, **fields
+                )
+                assert future.result(30)["voxels"] == [8, 0]
+        assert heard
+    finally:
+        pool.stop()
+
+
 def test_a_killed_worker_fails_its_task_and_is_replaced() -> None:
     pool = WorkerPool(THRESHOLD)
     try:

@@ -18,6 +18,7 @@ from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 from voxtell_dicom.model import Result, Series, dump, load
 from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.workflow.deliver import retry_delay_s, send
+from voxtell_dicom.workflow.patience import PATIENT
 from voxtell_dicom.workflow.planning import Planned, job_id
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan, tidy
@@ -107,12 +108,12 @@ def process(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "segment": [item["id"] for item in items]}
 
 
-@DBOS.step(name="process", retries_allowed=True, max_attempts=5)
+@DBOS.step(name="process", **PATIENT)
 def _process(data: dict[str, Any]) -> list[dict[str, Any]]:
     return process_series(_get(), load(Series, data["series"]))
 
 
-@DBOS.step(name="look_input", retries_allowed=True, max_attempts=5)
+@DBOS.step(name="look_input", **PATIENT)
 def _look_input(data: dict[str, Any]) -> dict[str, Any]:
     series = load(Series, data["series"])
     again = str(DBOS.workflow_id).removeprefix(process_id(series))  # `jobs retry` looks at a state that was looked at
@@ -130,7 +131,7 @@ def study(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "segment": [item["id"] for item in look["segment"]]}
 
 
-@DBOS.step(name="study", retries_allowed=True, max_attempts=5)
+@DBOS.step(name="study", **PATIENT)
 def _study(data: dict[str, Any]) -> dict[str, Any]:
     return look_at_study(_get(), data, _in_process)
 
@@ -156,7 +157,7 @@ def segment(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "state": state}
 
 
-@DBOS.step(name="segment")
+@DBOS.step(name="segment", **PATIENT)
 def _segment(data: dict[str, Any]) -> str:
     return segment_plans(_get(), load(Planned, data["planned"]), data["jobs"])
 
@@ -171,12 +172,12 @@ def publish(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "objects": len(items)}
 
 
-@DBOS.step(name="publish")
+@DBOS.step(name="publish", **PATIENT)
 def _publish(data: dict[str, Any]) -> list[dict[str, Any]]:
     return publish_plan(_get(), data["job"])
 
 
-@DBOS.step(name="tidy")
+@DBOS.step(name="tidy", **PATIENT)
 def _tidy(data: dict[str, Any]) -> None:
     tidy(_get(), data["job"])
 
@@ -193,6 +194,6 @@ def deliver(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "state": state}
 
 
-@DBOS.step(name="deliver")
+@DBOS.step(name="deliver", **PATIENT)
 def _deliver(data: dict[str, Any]) -> str:
     return send(_get(), data["job"], load(Result, data["result"]), data["peer"], data["attempt"])

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
 from voxtell_dicom.model import Plan, Series, SetAside, dump
 from voxtell_dicom.workflow.jobs import FINAL
+from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.planning import Planned, accession_of, job_id, plan_series
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
 
@@ -46,9 +46,8 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
     except VoxtellDicomError as error:
         _note_series(runtime, series, "failed", f"{error.code}: {error}")
         return []
-    except sa.exc.OperationalError:
-        raise  # the database is away: the step is tried again
     except Exception as error:
+        let_pass(error)
         log.exception("series failed", series_uid=series.series_uid)
         _note_series(runtime, series, "failed", f"unexpected {type(error).__name__}: {error}")
         return []

@@ -133,7 +133,8 @@ def settle_given_up(jobs: JobBook) -> list[str]:
                 if (
                     job
                     and job["state"] not in (*FINAL, "held")
-                    and (workflow.updated_at or 0) / 1000 >= job["updated"] - 3600
+                    # An older error is another attempt's: the job was moved since, by `jobs retry` for one.
+                    and (workflow.updated_at or 0) / 1000 >= job["updated"] - 1
                 ):
                     jobs.advance(job_id, "failed", f"given up: {workflow.name} ended in {workflow.status}")
                     failed.append(job_id)

@@ -14,6 +14,7 @@ from voxtell_dicom.model import Found, Plan, Prompt, Request, Volume, dump
 from voxtell_dicom.series.volume import to_frames
 from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.masks import load_answers, save_found
+from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.planning import Planned, job_id, load_array
 from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.workers import WorkCancelled, Worker, WorkerDied
@@ -42,8 +43,10 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
     except WorkCancelled:
         return "cancelled"
     except VoxtellDicomError as error:
+        let_pass(error)
         return _fail(runtime, jobs, f"{error.code}: {error}")
     except Exception as error:
+        let_pass(error)
         log.exception("segmentation failed", jobs=jobs)
         return _fail(runtime, jobs, f"unexpected {type(error).__name__}: {error}")
     finally:

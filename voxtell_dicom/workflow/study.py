@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Series, canonical_digest
 from voxtell_dicom.receive.kept import Kept
+from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.planning import job_id
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
 from voxtell_dicom.workflow.study_choice import StudyChoice
@@ -58,11 +58,10 @@ def look_at_study(
     series = [found for each in kept if (found := _series_of(runtime, each))]
     try:
         return _outcome(StudyChoice(runtime, study_uid, series).segment())
-    except sa.exc.OperationalError:
-        raise  # the database is away: the step is tried again
     except VoxtellDicomError as error:
         reason = f"{error.code}: {error}"
     except Exception as error:
+        let_pass(error)
         log.exception("study failed", study_uid=study_uid)
         reason = f"unexpected {type(error).__name__}: {error}"
     for each in series:

@@ -27,6 +27,7 @@ from voxtell_dicom.engine import open_engine, worker_environment
 from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
 from voxtell_dicom.model import Engine, Request, load
 from voxtell_dicom.workflow.masks import Answer, save_answers
+from voxtell_dicom.workflow.patience import NO_SPACE, no_space
 
 
 class _Wire:
@@ -118,7 +119,8 @@ def main() -> None:
             wire.send(id=task["id"], error=str(error), code=error.code)
         except Exception as error:
             traceback.print_exc()
-            wire.send(id=task["id"], error=f"{type(error).__name__}: {error}", code="crash")
+            code = NO_SPACE if no_space(error) else "crash"
+            wire.send(id=task["id"], error=f"{type(error).__name__}: {error}", code=code)
 
 
 if __name__ == "__main__":

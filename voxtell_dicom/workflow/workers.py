@@ -142,7 +142,10 @@ class Worker:
             return
         if "progress" in message:
             if progress:
-                progress(*message["progress"])
+                try:
+                    progress(*message["progress"])
+                except Exception as error:  # whatever the listener meets, a full disk for one: read on
+                    log.warning("progress could not be noted", pid=self.pid, reason=str(error))
         elif "error" in message:
             future.set_exception(WorkerRefused(message["error"], message["code"]))
         elif message.get("cancelled"):
