@@ -35,6 +35,8 @@ SIDES = {
     "ours_bfloat16": "ours, bfloat16",
 }
 
+KINDS = ("window", "decoder", "cpu")  # seconds: of a window, of the image decoder in it, of all threads' CPU time
+
 
 def full_size_arch() -> dict[str, Any]:
     """The architecture of the v1.1 checkpoint, as plans.json states it."""
@@ -60,6 +62,7 @@ def write_random_model(directory: Path, patch: tuple[int, int, int], seed: int) 
     """A model directory of full size with random weights, in the official format."""
     import torch
 
+    from voxtell_dicom.engine.checkpoint import convert
     from voxtell_dicom.engine.network import Sizes, VoxTellNetwork
     from voxtell_dicom.engine.network.state import official_state_dict
     from voxtell_dicom.engine.network.voxtell import position_table
@@ -86,6 +89,7 @@ def write_random_model(directory: Path, patch: tuple[int, int, int], seed: int) 
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * (2 / fan_in) ** 0.5)
         network.pos_embed.copy_(position_table([n // 16 for n in patch], 2048))
     torch.save({"network_weights": official_state_dict(network)}, directory / "fold_0" / "checkpoint_final.pth")
+    convert(directory, directory)  # as `voxtell-dicom model import` does, once
 
 
 class Side:
@@ -109,6 +113,7 @@ class Side:
         generator = torch.Generator().manual_seed(7)
         self.image = torch.randn(patch, generator=generator).to(self.device)
         self.prompts = torch.randn(60, 2560, generator=generator).to(self.device)
+        self._note_times()
 
     def _official(self, directory: Path) -> Any:
         from unittest.mock import patch as patched
@@ -132,38 +137,44 @@ class Side:
     def autocast(self) -> Any:
         return self.torch.autocast("cuda", self.torch.float16, enabled=self.device.type == "cuda")
 
-    def window(self, prompts: int) -> Any:
-        """One window, all of it. Returns the logits (N, z, y, x)."""
+    def window(self, prompts: int) -> tuple[Any, float]:
+        """One window, all of it. Returns the logits (N, z, y, x) and the seconds that the image decoder took of it."""
         vectors = self.prompts[:prompts]
+        self.decoder_seconds = 0.0
         if not self.name.startswith("ours"):
             with self.autocast():
-                return self.network(self.image[None, None], vectors[None])[0]
+                logits = self.network(self.image[None, None], vectors[None])[0]
+            return logits, self.decoder_seconds
         out = self.torch.empty(prompts, *self.image.shape, device=self.device)
         for first, logits in self.model.logits(self.image, vectors):
             out[first : first + logits.shape[0]] = logits
-        return out
+        self.wait()
+        return out, time.perf_counter() - self.asked
 
-    def decoder(self, prompts: int) -> float:
-        """Seconds of the image decoder alone."""
-        vectors = self.prompts[None, :prompts]
+    def _note_times(self) -> None:
+        """The official image decoder is a module that is called; ours is what follows `_look_and_ask`."""
         if self.name.startswith("ours"):
-            return self.model.time_decoder(self.image, vectors[0])
-        seen: list[float] = []
-        real = self.network.decoder.forward
+            ask = self.model._look_and_ask
 
-        def timed(*args: Any) -> Any:
+            def asked(*args: Any) -> Any:
+                answer = ask(*args)
+                self.wait()
+                self.asked = time.perf_counter()
+                return answer
+
+            self.model._look_and_ask = asked
+            return
+        decode = self.network.decoder.forward
+
+        def decoded(*args: Any) -> Any:
             self.wait()
             start = time.perf_counter()
-            result = real(*args)
+            answer = decode(*args)
             self.wait()
-            seen.append(time.perf_counter() - start)
-            return result
+            self.decoder_seconds += time.perf_counter() - start
+            return answer
 
-        self.network.decoder.forward = timed
-        with self.autocast():
-            self.network(self.image[None, None], vectors)
-        self.network.decoder.forward = real
-        return sum(seen)
+        self.network.decoder.forward = decoded
 
     def wait(self) -> None:
         if self.device.type == "cuda":
@@ -178,16 +189,14 @@ class Side:
             for line in sys.stdin:
                 task = json.loads(line)
                 start, cpu = time.perf_counter(), time.process_time()
-                if task["op"] == "decoder":
-                    seconds = self.decoder(task["prompts"])
-                else:
-                    logits = self.window(task["prompts"])
-                    self.wait()
-                    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-                    if task.get("save"):
-                        self.torch.save(logits.float().cpu(), task["save"])
-                    del logits
-                print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_bytes": self._peak()}), file=answers)
+                logits, decoder = self.window(task["prompts"])
+                self.wait()
+                seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+                if task["save"]:
+                    self.torch.save(logits.float().cpu(), task["save"])
+                del logits
+                answer = {"window": seconds, "decoder": decoder, "cpu": cpu, "peak_bytes": self._peak()}
+                print(json.dumps(answer), file=answers)
 
     def _peak(self) -> int:
         if self.device.type == "cuda":
@@ -278,22 +287,20 @@ def measure(sides: list[str], directory: Path, patch: tuple[int, int, int], args
     result: dict[str, Any] = {"window": {}, "decoder": {}, "cpu": {}, "peak_bytes": {}, "disagreement": {}}
     try:
         for prompts in args.prompts:
-            best: dict[str, dict[str, float]] = {"window": {}, "decoder": {}, "cpu": {}}
+            best: dict[str, dict[str, float]] = {kind: {} for kind in KINDS}
             saved = {name: directory / f"{name}.pt" for name in sides if name != "official_tuned"}
             for turn in range(args.rounds):
                 for name, process in processes.items():
                     save = str(saved[name]) if turn == 0 and name in saved else None
-                    answer = process.ask(op="window", prompts=prompts, save=save)
-                    best["window"][name] = min(answer["seconds"], best["window"].get(name, 1e9))
-                    best["cpu"][name] = min(answer["cpu_seconds"], best["cpu"].get(name, 1e9))
+                    answer = process.ask(prompts=prompts, save=save)
+                    for kind in KINDS:
+                        best[kind][name] = min(answer[kind], best[kind].get(name, 1e9))
                     result["peak_bytes"].setdefault(name, {})[prompts] = answer["peak_bytes"]
-            for name, process in processes.items():
-                best["decoder"][name] = process.ask(op="decoder", prompts=prompts)["seconds"]
             official = torch.load(saved["official"])
             result["disagreement"][prompts] = {
                 name: _disagreement(official, torch.load(path)) for name, path in saved.items() if name != "official"
             }
-            for kind in ("window", "decoder", "cpu"):
+            for kind in KINDS:
                 result[kind][prompts] = best[kind]
     finally:
         for process in processes.values():

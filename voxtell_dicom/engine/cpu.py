@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional as F
 
 _HAS_ONEDNN = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
@@ -29,19 +27,3 @@ def conv3d(
         result: torch.Tensor = torch.mkldnn_convolution(x, weight, bias, list(padding), list(stride), [1, 1, 1], 1)
         return result
     return F.conv3d(x, weight, bias, tuple(stride), tuple(padding))
-
-
-class DirectConv3d(nn.Conv3d):
-    """A Conv3d whose inference forward goes through `conv3d`."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """input: (batch, C, z, y, x)."""
-        padding: Any = self.padding
-        return conv3d(input, self.weight, self.bias, padding=padding, stride=self.stride)
-
-
-def use_direct_convolutions(module: nn.Module) -> None:
-    """Let every plain Conv3d in `module` go through `conv3d`: for inference on a CPU."""
-    for child in module.modules():
-        if type(child) is nn.Conv3d and child.groups == 1 and set(child.dilation) == {1}:
-            child.__class__ = DirectConv3d

@@ -99,19 +99,21 @@ class FastDecoder:
         ]
         self._bias_maps: dict[tuple[int, Triple], torch.Tensor] = {}
 
-    def share(self, skips: Sequence[torch.Tensor]) -> Shared:
-        """skips: encoder features of one window, full resolution first, each (1, C, z, y, x)."""
+    def share(self, skips: list[torch.Tensor]) -> Shared:
+        """skips: encoder features of one window, full resolution first, (1, C, z, y, x); emptied, to save memory."""
         up, stage = self._lowest
-        x = stage(torch.cat((up(skips[-1]), skips[-2]), dim=1)).to(self._dtype)
+        x = stage(torch.cat((up(skips.pop()), skips.pop()), dim=1)).to(self._dtype)
         lowest = F.pad(x[0].permute(1, 2, 3, 0), (0, 0, 1, 1, 1, 1, 1, 1)).contiguous()
         layouts, rows = [], []
         low = _triple(x.shape[2:])
         for index, folded in enumerate(self._stages):
             layout = Layout(low, folded.stride)
-            skip = skips[-3 - index].to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
+            skip = skips.pop().to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
             half = conv3d(skip, folded.skip, folded.bias.to(self._dtype), padding=(1, 1, 1))[0]
+            del skip
             half += self._bias_map(index, layout.fine)
             rows.append(layout.rows(half.permute(1, 2, 3, 0)))
+            del half
             layouts.append(layout)
             low = layout.fine
         return Shared(lowest, rows, layouts)
@@ -121,7 +123,9 @@ class FastDecoder:
         for n in range(embeddings[0].shape[0]):
             top = self._top(shared, embeddings, n)
             dotted = self._ops.normalise_and_dot(top.rows, top.scale, top.shift, top.slope, embeddings[0][n, 0])
-            yield top.layout.inside(top.layout.interleave(dotted))[..., 0]
+            logits = top.layout.inside(top.layout.interleave(dotted))[..., 0]
+            del top  # its map is the largest thing here: the next prompt's must not lie beside it
+            yield logits
 
     def accumulate(
         self, shared: Shared, embeddings: Sequence[torch.Tensor], importance: torch.Tensor, targets: torch.Tensor
@@ -132,6 +136,7 @@ class FastDecoder:
             self._ops.dot_accumulate(
                 top.rows, top.scale, top.shift, top.slope, embeddings[0][n, 0], top.layout, importance, targets[n]
             )
+            del top
             yield n
 
     def _top(self, shared: Shared, embeddings: Sequence[torch.Tensor], n: int) -> _Top:

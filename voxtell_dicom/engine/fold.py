@@ -81,10 +81,11 @@ class Layout:
 
     def rows(self, fine: torch.Tensor) -> torch.Tensor:
         """fine: (z, y, x, C). Returns it as rows (positions, parities · C), 0 outside the fine grid."""
-        border = [(s - 1, s - 1) for s in reversed(self.stride)]
-        padded = F.pad(fine, (0, 0, *itertools.chain.from_iterable(border)))
-        split = padded.view(*itertools.chain.from_iterable(zip(self.positions, self.stride, strict=True)), -1)
-        return split.permute(0, 2, 4, 1, 3, 5, 6).reshape(math.prod(self.positions), -1)
+        rows = fine.new_zeros(*self.positions, *self.stride, fine.shape[3])
+        for parity in itertools.product(*map(range, self.stride)):
+            places, voxels = zip(*map(_axis_slices, self.low, self.stride, parity), strict=True)
+            rows[(*places, *parity)] = fine[voxels]
+        return rows.view(math.prod(self.positions), -1)
 
     def interleave(self, rows: torch.Tensor) -> torch.Tensor:
         """rows: (positions, parities · C). Returns a view (z, y, x, C); along axes of stride 2 with a border of one."""
@@ -125,6 +126,13 @@ class Layout:
         marks = torch.ones(math.prod(self.positions), self.parities)
         self.clear_outside(marks)
         return marks.flatten() > 0
+
+
+def _axis_slices(low: int, stride: int, parity: int) -> tuple[slice, slice]:
+    """Positions that have a fine voxel at this parity, and those voxels."""
+    if stride == 1:
+        return slice(None), slice(None)
+    return (slice(1, None), slice(1, None, 2)) if parity == 0 else (slice(0, low), slice(0, None, 2))
 
 
 def _split(x: torch.Tensor, shape: list[int]) -> torch.Tensor:

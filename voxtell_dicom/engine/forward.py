@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import torch
 
-from voxtell_dicom.engine.cpu import use_direct_convolutions
 from voxtell_dicom.engine.fast_decoder import FastDecoder, can_be_folded
 from voxtell_dicom.engine.fused_encoder import FusedEncoder, can_be_fused
 from voxtell_dicom.engine.kernels.choose import ops_for
@@ -36,8 +34,6 @@ class WindowModel:
         self._fused: FusedEncoder | None = None
         if exact:
             return
-        if device.type == "cpu":
-            use_direct_convolutions(network.encoder)
         ops = ops_for(device.type, device.index or 0)
         with torch.inference_mode():
             if can_be_folded(network):
@@ -54,7 +50,6 @@ class WindowModel:
         if self._fast is not None:
             with self._autocast():
                 shared = self._fast.share(skips)
-            del skips
             for n, logits in enumerate(self._fast.logits(shared, [e[0] for e in embeddings])):
                 yield first + n, logits[None]
             return
@@ -78,22 +73,8 @@ class WindowModel:
         skips, embeddings = self._look_and_ask(patch, prompts, first)
         with self._autocast():
             shared = self._fast.share(skips)
-        del skips
         for n in self._fast.accumulate(shared, [e[0] for e in embeddings], importance, targets[first:]):
             yield first + n
-
-    def time_decoder(self, patch: torch.Tensor, prompts: torch.Tensor) -> float:
-        """Seconds that the image decoder takes for a window, its prompt-free part included: for the benchmark."""
-        assert self._fast is not None
-        skips, embeddings = self._look_and_ask(patch, prompts, 0)
-        self._wait()
-        start = time.perf_counter()
-        with self._autocast():
-            shared = self._fast.share(skips)
-        for _ in self._fast.logits(shared, [e[0] for e in embeddings]):
-            pass
-        self._wait()
-        return time.perf_counter() - start
 
     def _look_and_ask(
         self, patch: torch.Tensor, prompts: torch.Tensor, first: int
@@ -103,10 +84,6 @@ class WindowModel:
             skips = self.network.encode(image) if self._fused is None else self._fused(image)
             embeddings = self.network.ask(self.network.look(skips), prompts[None])
         return skips, [e[:, first:] for e in embeddings]
-
-    def _wait(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self._type, enabled=self._type != torch.float32)

@@ -8,7 +8,7 @@ import torch
 
 from voxtell_dicom.engine.fold import Layout
 
-_DOMINANT_MEAN = 64.0  # mean² above this many variances: E[x²] - mean² loses digits, computed in two passes instead
+_DOMINANT_MEAN = 16.0  # mean² above this many variances: E[x²] - mean² loses digits, computed in two passes instead
 
 
 @dataclass(frozen=True)
