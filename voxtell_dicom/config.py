@@ -248,7 +248,10 @@ class Rule(Strict):
     outputs: list[Literal["seg", "labelmap", "sr", "rtstruct", "secondary"]] = Field(["seg"], min_length=1)
     receipt: Literal["always", "on_problem", "never"] = "never"  # a page that names what was searched and not found
     send_to: list[str] = []
+    minimum_confidence: float = Field(0, ge=0, lt=1)  # a segment of lower mean probability is left out, and named
+    empty: Literal["omit", "report", "hold"] = "omit"  # a prompt found nothing: leave it out, make a receipt, or hold
     on_warning: OnWarning = OnWarning()
+    max_gap: float = Field(1.5, ge=1.5, le=10)  # times the spacing: up to it, lacking slices are bridged for the model
 
     @field_validator("choose")
     @classmethod

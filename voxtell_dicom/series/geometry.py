@@ -174,6 +174,13 @@ def on_planes(stack: Stack, max_gap: float) -> Stack | None:
     return replace(stack, planes=tuple(int(plane) for plane in planes))
 
 
+def widest_gap(volume: Volume) -> float:
+    """The widest distance between neighbouring frames along the normal, in parts of the usual one."""
+    depth = np.array([frame.position_mm for frame in volume.frames]) @ np.array(volume.grid.normal)
+    gaps = np.diff(depth)
+    return float(gaps.max() / np.median(gaps))
+
+
 def volume_of(stack: Stack, name: str, keys: dict[str, str]) -> Volume:
     """A regular stack as a Volume (its key still empty). Raises Refusal where it is not regular."""
     if not stack.planes and not is_regular(stack):

@@ -15,6 +15,7 @@ from voxtell_dicom.config import Rule
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canonical_digest
 from voxtell_dicom.rules import Match, match_volume
+from voxtell_dicom.series.geometry import GAP, widest_gap
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.runs import stack_of_runs
 from voxtell_dicom.series.volume import load_volume
@@ -52,7 +53,8 @@ def facts_of(series: Series) -> dict[str, Any]:
 
 def match_series(series: Series, rules: Sequence[Rule]) -> tuple[Assembly, list[list[Match]]]:
     """Headers → volumes, each held against all rules. Raises Refusal where the series as a whole cannot be trusted."""
-    assembly, facts = assemble(series), facts_of(series)
+    assembly = assemble(series, max((rule.max_gap for rule in rules), default=GAP))
+    facts = facts_of(series)
     return assembly, [match_volume(rules, volume, headers_of(volume), facts) for volume in assembly.volumes]
 
 
@@ -77,6 +79,11 @@ def plan_series(
     refused: list[SetAside] = []
     for position, volume in enumerate(assembly.volumes):
         met = [found for found in matches[position] if position in chosen[found.index]]
+        gap = widest_gap(volume) if met and volume.frames[-1].plane is not None else 0.0
+        wide = [found for found in met if max(found.rule.max_gap, GAP) * (1 + 1e-6) < gap]
+        for found in wide:
+            refused.append(_gap_refused(volume, gap, found.rule))
+        met = [found for found in met if found not in wide]
         if not met:
             continue
         try:
@@ -88,6 +95,14 @@ def plan_series(
         planned.append(Planned(keyed, tuple(plans), array))
     unmatched = [volume for some, volume in zip(matches, assembly.volumes, strict=True) if not some]
     return Planning(tuple(planned), (*assembly.set_aside, *refused), tuple(unmatched), len(assembly.volumes))
+
+
+def _gap_refused(volume: Volume, gap: float, rule: Rule) -> SetAside:
+    """A slice is missing, which another rule would bridge and this one does not."""
+    uids = tuple(dict.fromkeys(frame.sop_instance_uid for frame in volume.frames))
+    words = f"a gap of {gap:.2f} times the spacing, where rule {rule.name!r} allows {rule.max_gap:g} (max_gap)"
+    reason = f"Image Position (Patient) (0020,0032) of series {volume.series_uid}: {words}"
+    return SetAside("missing-slice", reason, uids, refused=True)
 
 
 def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> set[int]:
@@ -105,6 +120,8 @@ def plan_for(
     found: Match, volume: Volume, engine_identity: str, encoder_revision: str, options: dict[str, Any]
 ) -> Plan:
     """What a rule wants of a volume that met it and has its key."""
+    if found.rule.minimum_confidence:  # it decides what the result holds, hence its UID
+        options = {**options, "minimum_confidence": found.rule.minimum_confidence}
     return Plan(
         volume_key=volume.key,
         rule=found.rule.name,
