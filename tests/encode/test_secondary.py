@@ -21,7 +21,13 @@ TEXTS = ("liver", "left kidney", "spleen", "nothing", "right kidney")
 
 
 def test_each_segment_is_shown_on_a_page(tmp_path: Path) -> None:
-    volume = made.volume(tmp_path / "s", shape=(12, 20, 24), SpecificCharacterSet="ISO_IR 100", PatientName="Müller")
+    volume = made.volume(
+        tmp_path / "s",
+        shape=(12, 20, 24),
+        SpecificCharacterSet="ISO_IR 100",
+        PatientName="Müller",
+        BodyPartExamined="ABDOMEN",
+    )
     plan = made.plan(TEXTS)
     arrays = [np.zeros(volume.grid.shape, bool) for _ in TEXTS]
     for number, array in enumerate(arrays):

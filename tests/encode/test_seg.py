@@ -324,3 +324,12 @@ def test_study_checks_of_dcentvfy(tmp_path: Path) -> None:
     files = [str(result.path), *(str(frame.path) for frame in volume.frames)]
     run = subprocess.run(["dcentvfy", *files], capture_output=True, text=True, timeout=60)
     assert "Error" not in run.stdout + run.stderr
+
+
+def test_a_deidentified_source_that_does_not_say_how(tmp_path: Path) -> None:
+    volume = made.volume(tmp_path / "s", PatientIdentityRemoved="YES", DeidentificationMethod="")
+    plan = made.plan(TEXTS[:1])
+    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    assert result is not None
+    assert pydicom.dcmread(result.path).PatientIdentityRemoved == "YES"
+    assert made.dciodvfy(result.path) == []

@@ -54,8 +54,14 @@ def encode(plan: Plan, volume: Volume, found: Sequence[Found], *, config: Config
 
 
 def _wants_receipt(plan: Plan, volume: Volume, found: Sequence[Found], config: Config) -> bool:
-    """The rule's `receipt`: always, on_problem (something was not found, or there are warnings) or never."""
-    wish = next((rule.receipt for rule in config.rules if rule.name == plan.rule), "never")
+    """The rule's `receipt`: always, on_problem (something was not found, or there are warnings) or never.
+
+    `empty: report` asks for one where a prompt found nothing, whatever `receipt` says.
+    """
+    rule = next((rule for rule in config.rules if rule.name == plan.rule), None)
+    if rule is None:
+        return False
     missed = any(not item.mask.voxels for item in found)
     problem = missed or bool(volume.warnings) or bool({"incomplete", "warnings"} & plan.options.keys())
-    return wish == "always" or (wish == "on_problem" and problem)
+    reported = rule.empty == "report" and any(not item.mask.voxels and not item.left_out for item in found)
+    return rule.receipt == "always" or (rule.receipt == "on_problem" and problem) or reported

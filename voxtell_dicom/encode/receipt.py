@@ -12,12 +12,11 @@ from voxtell_dicom.model import Found, Plan, Volume
 LINES = 40
 
 
-def receipt_figure(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequence[Found], footer: str) -> Any:
-    """A matplotlib figure of words: rule, series, each prompt with its outcome, warnings, versions, time."""
+def receipt_figure(lines: Sequence[str], footer: str) -> Any:
+    """A matplotlib figure of the words of `receipt_lines`."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = receipt_lines(plan, maker, volume, found)
     shown = lines if len(lines) <= LINES else [*lines[: LINES - 1], f"... and {len(lines) - LINES + 1} more lines"]
     figure = Figure(figsize=(10, 2.2 + 0.24 * len(shown)), facecolor="black", dpi=90)
     FigureCanvasAgg(figure)
@@ -27,8 +26,7 @@ def receipt_figure(plan: Plan, maker: provenance.Maker, volume: Volume, found: S
         color = "orange" if line.startswith("!") else "white"
         y = 1 - (1.1 + 0.24 * number) / height
         figure.text(0.06, y, line[:110], color=color, fontsize=10, family="monospace", parse_math=False)
-    words = footer + (f" - {provenance.TEST_MARK}" if maker.test else "")
-    figure.text(0.5, 0.3 / height, words, color="yellow", ha="center", fontsize=11)
+    figure.text(0.5, 0.3 / height, footer, color="yellow", ha="center", fontsize=11)
     return figure
 
 
@@ -47,7 +45,9 @@ def receipt_lines(plan: Plan, maker: provenance.Maker, volume: Volume, found: Se
     ]
     width = max((len(item.prompt.label) for item in found), default=0)
     for item in found:
-        outcome = f"found, {item.mask.voxels * voxel_ml:.1f} mL" if item.mask.voxels else "NOT FOUND"
+        outcome = f"LEFT OUT, {item.left_out}" if item.left_out else "NOT FOUND"
+        if item.mask.voxels:
+            outcome = f"found, {item.mask.voxels * voxel_ml:.1f} mL"
         if item.mask.voxels and item.mean_probability is not None:
             outcome += f", mean probability {item.mean_probability:.2f}"
         lines.append(f"  {item.prompt.label:<{width}}  {outcome}")

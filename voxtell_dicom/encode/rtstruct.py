@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
+from pydicom.tag import Tag
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
 from voxtell_dicom.encode import common, provenance, words
@@ -17,6 +19,7 @@ from voxtell_dicom.encode.sources import read_sources
 from voxtell_dicom.model import Found, Frame, Mask, Plan, Result, Volume
 
 SH = 16
+CONTOUR_DATA = Tag(0x3006, 0x0050)
 DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"  # retired, and still what the module asks for (PS3.3 C.8.8.5)
 
 
@@ -117,24 +120,28 @@ def _contours(number: int, mask: Mask, color: Rgb, volume: Volume) -> Dataset:
     roi.ROIDisplayColor = list(color)
     contours = []
     (first, _), (top, _), (left, _) = mask.box
+    multi = len({frame.sop_instance_uid for frame in volume.frames}) < len(volume.frames)
     for offset, plane in enumerate(mask.crop()):
         frame = volume.frames[first + offset]
-        contours += [_contour(ring + np.array([top, left]), frame, volume) for ring in keyholed(plane)]
+        contours += [_contour(ring + np.array([top, left]), frame, volume, multi) for ring in keyholed(plane)]
     roi.ContourSequence = Items(contours)
     return roi
 
 
-def _contour(ring: Ring, frame: Frame, volume: Volume) -> Dataset:
+def _contour(ring: Ring, frame: Frame, volume: Volume, multi: bool) -> Dataset:
     """One closed contour in patient space, by its own frame's position (PS3.3 C.7.6.2.1.1, C.8.8.6)."""
     grid = volume.grid
     down = np.array(grid.column_cosine) * grid.spacing_mm[1]
     across = np.array(grid.row_cosine) * grid.spacing_mm[2]
     points = np.array(frame.position_mm) + ring[:, :1] * down + ring[:, 1:] * across
     contour = Dataset()
-    multi = sum(other.sop_instance_uid == frame.sop_instance_uid for other in volume.frames) > 1 or frame.number > 1
     number = frame.number if multi else None
     contour.ContourImageSequence = Items([_image(frame.sop_class_uid, frame.sop_instance_uid, number)])
     contour.ContourGeometricType = "CLOSED_PLANAR"
     contour.NumberOfContourPoints = len(points)
-    contour.ContourData = [f"{value:.4f}" for value in points.ravel()]
+    data = "\\".join([f"{value:.4f}" for value in points.ravel().tolist()]).encode()
+    data += b" " * (len(data) % 2)
+    # As bytes: pydicom would parse and check each number, which takes minutes for the contours of a noisy mask.
+    contour[CONTOUR_DATA] = RawDataElement(CONTOUR_DATA, "DS", len(data), data, 0, True, True)
+    contour.set_original_encoding(True, True, "iso8859")  # so it is written as it stands
     return contour

@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from voxtell_dicom.encode import common, provenance
 from voxtell_dicom.encode.drawing import figure_of
-from voxtell_dicom.encode.receipt import receipt_figure
+from voxtell_dicom.encode.receipt import receipt_figure, receipt_lines
 from voxtell_dicom.encode.scene import scene_of
 from voxtell_dicom.encode.sources import read_sources
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 FOOTER = "AI result, not for diagnosis"
 ROWS_PER_PAGE = 3
+LT = 10000  # characters of Image Comments: VR LT allows 10240, line ends included
 Rgb8 = npt.NDArray[np.uint8]
 
 
@@ -45,9 +47,11 @@ def encode_secondary(
         there = common.already("secondary", path, found, volume)
         if there is None:
             scene = scene or scene_of(volume, found, common.describe(plan, maker, volume, found))
-            footer = FOOTER + (f" - {provenance.TEST_MARK}" if maker.test else "")
-            image = _pixels(figure_of(scene, page, footer=footer))
+            image = _pixels(figure_of(scene, page, footer=_footer(maker)))
             ds = _capture(plan, maker, volume, found, "secondary", image, series_number_base, ordinal)
+            if results:  # a series has one date and time (PS3.3 C.7.3.1), also where its first page is of before a crash
+                first = pydicom.dcmread(results[0].path, stop_before_pixels=True)
+                ds.SeriesDate, ds.SeriesTime = first.SeriesDate, first.SeriesTime
             there = common.publish(ds, "secondary", path, found, volume)
         results.append(there)
     return results
@@ -68,9 +72,16 @@ def encode_receipt(
     if there is not None:
         return there
     maker = provenance.maker_of(plan, engine)
-    image = _pixels(receipt_figure(plan, maker, volume, found, FOOTER))
-    ds = _capture(plan, maker, volume, found, "receipt", image, series_number_base, 1)
+    lines = receipt_lines(plan, maker, volume, found)
+    image = _pixels(receipt_figure(lines, _footer(maker)))
+    ds = _capture(plan, maker, volume, found, "receipt", image, series_number_base, 1, texts=lines)
+    ds.DerivationDescription = "Words: what an AI segmentation searched, found and did not find"
+    ds.ImageComments = "\n".join(lines)[:LT].replace("\n", "\r\n")  # the same words, for what does not read pixels
     return common.publish(ds, "receipt", path, found, volume)
+
+
+def _footer(maker: provenance.Maker) -> str:
+    return FOOTER + (f" - {provenance.TEST_MARK}" if maker.test else "")
 
 
 def _pixels(figure: Any) -> Rgb8:
@@ -88,11 +99,14 @@ def _capture(
     image: Rgb8,
     series_number_base: int,
     ordinal: int,
+    texts: Sequence[str] = (),
 ) -> Dataset:
     ds = Dataset()
     header = read_sources(volume).newest
     base = series_number_base
-    common.identify(ds, plan, maker, volume, header, kind, found, series_number_base=base, ordinal=ordinal)
+    common.identify(
+        ds, plan, maker, volume, header, kind, found, series_number_base=base, ordinal=ordinal, extra_texts=texts
+    )
     ds.SOPClassUID, ds.Modality = SecondaryCaptureImageStorage, "OT"
     ds.ConversionType = "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY"]
@@ -104,7 +118,8 @@ def _capture(
     ds.Rows, ds.Columns = image.shape[:2]
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
     ds.LossyImageCompression = "00"
-    ds.Laterality = ds.get("Laterality") or ""
+    if "BodyPartExamined" not in ds:  # then it is type 2 (PS3.3 C.7.3.1)
+        ds.Laterality = ds.get("Laterality") or ""
     sources = []
     for uid, sop_class in dict.fromkeys((frame.sop_instance_uid, frame.sop_class_uid) for frame in volume.frames):
         item = Dataset()

@@ -59,6 +59,7 @@ def read_sources(volume: Volume) -> Sources:
     _check_same(list(headers.values()), volume.series_uid)
     newest_path = max(paths, key=lambda path: path.stat().st_mtime_ns)
     newest = pydicom.dcmread(newest_path, stop_before_pixels=True)
+    _say_deidentified(newest)
     if str(newest.StudyInstanceUID) != volume.study_uid:
         raise Refusal(
             "mixed-studies",
@@ -81,6 +82,13 @@ def read_sources(volume: Volume) -> Sources:
         tuple(float(v) for v in _values(example.get("LossyImageCompressionRatio"))),
         tuple(str(v) for v in _values(example.get("LossyImageCompressionMethod"))),
     )
+
+
+def _say_deidentified(header: Dataset) -> None:
+    """Where identity was removed, how is type 1C (PS3.3 C.7.1.1): what a source leaves out must not spoil results."""
+    said = header.get("DeidentificationMethodCodeSequence") or header.get("DeidentificationMethod")
+    if str(header.get("PatientIdentityRemoved", "")).strip() == "YES" and not said:
+        header.DeidentificationMethod = "not stated in the source"
 
 
 def _values(value: Any) -> list[Any]:
