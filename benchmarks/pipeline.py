@@ -6,7 +6,8 @@
 The script: dcm2niix → the official predictor on the phantom's checkpoint (its size constants patched: they fit the
 official checkpoint only) → highdicom from one stacked 4-D mask → C-STORE. It stays up, model loaded, its best
 case. Both begin with the series complete on disk (the node: where its own timeline begins, after the quiet time) and
-end when the PACS, a Storage SCP in this process, has answered. Peak memory: the script's process; the node and its worker.
+end when the PACS, a Storage SCP in this process, has answered. Peak memory: the script's process; the
+node and its worker.
 """
 
 from __future__ import annotations
