@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -13,13 +12,11 @@ from voxtell_dicom.config import OnWarning
 from voxtell_dicom.encode import encode
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result
-from voxtell_dicom.workflow import findings, gates
+from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.masks import load_found
 from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.runtime import Runtime
-
-RELEASED = "held until a person had looked at it"  # in what is sent only then
 
 log = structlog.get_logger(__name__)
 
@@ -30,10 +27,9 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
     if not runtime.jobs.advance(job, "encoding"):
         return []
     plan, volume = runtime.jobs.plan(job)
-    found = gates.leave_out(plan, load_found(runtime.masks(job)))
-    against = findings.without(findings.load(runtime.masks(job)), found)
-    action, why = _verdict(runtime, plan, against)
-    volume = findings.noted(volume, against, gates.notes(found) + ([RELEASED] if action == "hold" else []))
+    found = load_found(runtime.masks(job))
+    against = findings.load(runtime.masks(job))
+    volume = findings.noted(volume, against)
     try:
         results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir)
     except VoxtellDicomError as error:
@@ -46,18 +42,15 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         return []
     # Before it leaves: a PACS that forwards what it stores must not make us work on our own results.
     runtime.remember_own([uid for result in results for uid in (result.sop_instance_uid, result.series_uid)])
-    empty = gates.empty(found)
-    results = [replace(result, empty=tuple(empty)) for result in results]
+    empty = [item.prompt.label for item in found if not item.mask.voxels]
     warnings = dict.fromkeys(volume.warnings)
     for result in results:
         warnings |= dict.fromkeys(result.warnings)
     runtime.jobs.record_results(job, results, empty, list(warnings))
-    runtime.jobs.record_stage(job, "encode", began, time.time() - began, gates.confidence(found))
+    runtime.jobs.record_stage(job, "encode", began, time.time() - began)
     if empty:
         log.info("nothing found for some prompts", job=job, empty=empty)
-    if left_out := gates.notes(found):
-        log.warning("segments left out", job=job, left_out=left_out)
-    return _send_or_hold(runtime, job, plan, results, action, why or gates.nothing(len(found), empty))
+    return _send_or_hold(runtime, job, plan, results, findings.verdict(against, _on_warning(runtime, plan)))
 
 
 def tidy(runtime: Runtime, job: str) -> None:
@@ -66,28 +59,24 @@ def tidy(runtime: Runtime, job: str) -> None:
     findings.beside(runtime.masks(job)).unlink(missing_ok=True)
 
 
-def _verdict(runtime: Runtime, plan: Plan, against: Sequence[findings.Finding]) -> tuple[str, str]:
-    """What the rule does with the result ("deliver", "hold" or "drop"), and why, "" where it is delivered."""
+def _on_warning(runtime: Runtime, plan: Plan) -> dict[str, str]:
     rule = next((rule for rule in runtime.config.rules if rule.name == plan.rule), None)
-    on_warning = (rule.on_warning if rule else OnWarning()).model_dump()
-    if rule and rule.empty == "hold" and on_warning["empty"] == "deliver":
-        on_warning["empty"] = "hold"
-    action, why = findings.verdict(against, on_warning)
-    if action == "deliver" and "incomplete" in plan.options and on_warning["incomplete"] == "hold":
-        return "hold", f"the series is incomplete ({plan.options['incomplete']})"
-    return action, why
+    return (rule.on_warning if rule else OnWarning()).model_dump()
 
 
 def _send_or_hold(
-    runtime: Runtime, job: str, plan: Plan, results: Sequence[Result], action: str, why: str
+    runtime: Runtime, job: str, plan: Plan, results: Sequence[Result], verdict: tuple[str, str]
 ) -> list[dict[str, Any]]:
-    """why: the reason to hold or drop; else that of a result without an object."""
-    if action == "drop":
+    action, why = verdict
+    if not results:
+        runtime.jobs.advance(job, "empty", "no prompt found anything: there is no object to send")
+    elif action == "drop":
         runtime.jobs.advance(job, "dropped", f"the rule drops a result with this finding: {why}")
     elif action == "hold":
         runtime.jobs.advance(job, "held", f"{why}: look at it, then `jobs release` or `jobs drop`")
-    elif not results:
-        runtime.jobs.advance(job, "empty", f"{why}: there is no object to send")
+    elif "incomplete" in plan.options and _on_warning(runtime, plan)["incomplete"] == "hold":
+        reason = f"the series is incomplete ({plan.options['incomplete']}): `jobs release` or `jobs drop`"
+        runtime.jobs.advance(job, "held", reason)
     elif not plan.send_to:
         runtime.jobs.advance(job, "kept", "the rule names no peer in send_to; the result lies in the storage folder")
     elif runtime.jobs.advance(job, "delivering"):
