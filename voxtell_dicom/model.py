@@ -291,12 +291,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class Found:
-    """What one prompt of a plan gave: a mask on the source grid (frame, row, column), empty where nothing was found."""
+    """What one prompt of a plan gave: a mask on the source grid (frame, row, column), empty where nothing was found.
+
+    `left_out`: why what was found is not shown; its mask is empty then, too.
+    """
 
     prompt: Prompt
     mask: Mask
     mean_probability: float | None = None
     uncertain_share: float | None = None
+    left_out: str = ""
 
 
 @dataclass(frozen=True)
