@@ -93,7 +93,8 @@ def test_the_report_says_what_geometry_says(name: str, tmp_path: Path) -> None:
     assert values["118565006", ""] == pytest.approx(true.volume_ml, rel=0.005)
     assert values["103339001", ""] == pytest.approx(true.long_mm, abs=max(down, along))
     assert values["103340004", ""] == pytest.approx(true.short_mm, abs=max(down, along))
-    assert values["STACK_EXTENT", ""] == pytest.approx(true.extent_mm, abs=between)
+    # a plane this near to a tip may hit no voxel centre
+    assert values["STACK_EXTENT", ""] == pytest.approx(true.extent_mm, abs=2 * between)
 
     error = NOISE / np.sqrt(counted)
     assert values["112031", "373098007"] == pytest.approx(HU, abs=5 * error + 0.01)

@@ -7,7 +7,6 @@ filling contours read back what the phantom's analytic truth put in.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -90,7 +89,7 @@ class Cell:
 
 
 @pytest.fixture(scope="module", params=CELLS, ids=lambda cell: "-".join(cell))
-def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cell:
     modality, plane = request.param
     folder = tmp_path_factory.mktemp(f"{modality}-{plane}")
     anatomy = torso(5)
@@ -104,7 +103,7 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     rule = {"name": "matrix", "when": {"Modality": modality}, "prompts": list(SEARCHED), "receipt": "always"}
     config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [rule]})
     results = encode(plan, volume, found, config=config, directory=folder / "results")
-    yield Cell(modality, volume, found, results, folder)
+    return Cell(modality, volume, found, results, folder)
 
 
 def test_every_output_is_there(cell: Cell) -> None:

@@ -49,7 +49,7 @@ def encode_secondary(
             scene = scene or scene_of(volume, found, common.describe(plan, maker, volume, found))
             image = _pixels(figure_of(scene, page, footer=_footer(maker)))
             ds = _capture(plan, maker, volume, found, "secondary", image, series_number_base, ordinal)
-            if results:  # a series has one date and time (PS3.3 C.7.3.1), also where its first page is of before a crash
+            if results:  # one date and time of a series (PS3.3 C.7.3.1), also where a crash came between its pages
                 first = pydicom.dcmread(results[0].path, stop_before_pixels=True)
                 ds.SeriesDate, ds.SeriesTime = first.SeriesDate, first.SeriesTime
             there = common.publish(ds, "secondary", path, found, volume)
