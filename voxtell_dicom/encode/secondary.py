@@ -42,7 +42,7 @@ def encode_secondary(
     paths = [common.path_of(plan, "secondary", directory, ordinal) for ordinal in range(1, len(pages) + 1)]
     maker = provenance.maker_of(plan, engine)
     scene = None
-    results = []
+    results: list[Result] = []
     for ordinal, (page, path) in enumerate(zip(pages, paths, strict=True), 1):
         there = common.already("secondary", path, found, volume)
         if there is None:
