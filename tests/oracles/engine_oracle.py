@@ -79,7 +79,8 @@ def official_constants(sizes: Sizes, arch: dict[str, Any], patch_size: tuple[int
 def official_model(
     sizes: Sizes, arch: dict[str, Any], patch_size: tuple[int, int, int], deep_supervision: bool = False
 ) -> official.VoxTellModel:
-    """The official model at these sizes, in eval mode."""
+    """The official model at these sizes, in eval mode; the same weights at every run."""
+    torch.manual_seed(0)
     with official_constants(sizes, arch, patch_size):
         model = official.VoxTellModel(
             input_channels=1, **arch, decoder_layer=sizes.decoder_layer, text_embedding_dim=sizes.text_embedding_dim,

@@ -71,7 +71,7 @@ def test_masks_are_the_official_ones(directory: Path, official: Official, exact:
         ours = segment.mask.to_array(shape)
         assert 0.05 < mask[inside].mean() < 0.95, "the random network must be worth comparing"
         differing = ours != mask
-        assert differing.sum() <= 1e-6 * mask.size
+        assert differing.sum() <= max(2, 1e-6 * mask.size)  # of 1e5 voxels, two at logit 0 are chance
         assert np.abs(theirs[differing[inside]]).max(initial=0) < 0.01 * np.abs(theirs).max()
         assert segment.voxels == ours.sum()
         probability = 1 / (1 + np.exp(-theirs))
