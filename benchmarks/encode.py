@@ -4,11 +4,11 @@
     python benchmarks/encode.py --quick      # 80 frames, one round
     python benchmarks/encode.py --json       # the same as JSON; `ratios` is what the README claims
 
-Every way gets the masks in the form that it takes, in a process of its own, and writes a file; the time is the best
-of the rounds, the memory the process's peak, its input included: that is part of the way. Ours starts from boxes and
-bits and reads the source headers from disk; highdicom gets them already read. Label-map input cannot overlap: there
-the last segment wins. dcmqi's `itkimage2segimage` reads one NRRD per segment. Then the files are decoded by pydicom,
-and must be equal.
+Every way gets the masks in the form that it takes, in a process of its own, and writes a file. The time is the best of
+the rounds (dcmqi: one), the memory the process's peak, its input included: that is part of the way. Ours starts from
+boxes and bits and reads the source headers from disk; highdicom gets them already read. Label-map input cannot
+overlap: there the last segment wins. dcmqi's `itkimage2segimage` reads one NRRD per segment. Then the files of ours,
+of highdicom and of dcmqi are decoded, and ours and highdicom's must be equal.
 """
 
 from __future__ import annotations
