@@ -75,7 +75,10 @@ class JobActions:
         """Deliver a job that is held."""
         if job["state"] != "held":
             raise VoxtellDicomError(f"job {job['id']} is not held (state {job['state']}): there is nothing to release")
-        return f"sending {self._send(job, only_undelivered=False)} object(s)"
+        sent = self._send(job, only_undelivered=False)
+        if not sent:
+            self._jobs.reopen(job["id"], "kept" if job["results"] else "empty", "released: there is nothing to send")
+        return f"sending {sent} object(s)"
 
     def drop(self, job: Job) -> str:
         """Give up a job that is held or under way: nothing of it will be sent from now on."""

@@ -38,13 +38,20 @@ def load(masks: Path) -> tuple[Finding, ...]:
     return _findings.validate_json(path.read_bytes()) if path.exists() else ()
 
 
-def noted(volume: Volume, findings: Sequence[Finding]) -> Volume:
-    """The volume with the findings among its warnings, as the encoder and the job's record take them.
+def without(findings: Sequence[Finding], found: Sequence[Found]) -> tuple[Finding, ...]:
+    """The findings, without those about segments that are left out: they speak of what nobody is shown."""
+    shown = {item.prompt.label for item in found if not item.left_out}
+    left_out = {item.prompt.label for item in found if item.left_out} - shown  # labels may repeat
+    return tuple(finding for finding in findings if finding.label not in left_out)
+
+
+def noted(volume: Volume, findings: Sequence[Finding], notes: Sequence[str] = ()) -> Volume:
+    """The volume with the findings and notes among its warnings, as the encoder and the job's record take them.
 
     What is empty is named by the result itself.
     """
     said = [str(finding) for finding in findings if finding.kind != "empty"]
-    return replace(volume, warnings=tuple(dict.fromkeys((*volume.warnings, *said))))
+    return replace(volume, warnings=tuple(dict.fromkeys((*volume.warnings, *said, *notes))))
 
 
 def verdict(findings: Sequence[Finding], on_warning: Mapping[str, str]) -> tuple[str, str]:

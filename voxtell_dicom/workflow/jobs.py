@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from voxtell_dicom.model import Outcome, Plan, Result, Series, Volume, dump, load
+from voxtell_dicom.workflow.gates import nothing_shown
 
 # States in which nothing more happens by itself.
 FINAL = ("delivered", "failed", "empty", "kept", "refused", "unmatched", "cancelled", "set_aside", "dropped")
@@ -264,6 +265,8 @@ class JobBook:
                 if states <= {"delivered", "failed"}
                 else "delivering"
             )
+            if state == "delivered" and (nothing := nothing_shown(job)):
+                notes.add(nothing)
             connection.execute(
                 sa.update(job_table)
                 .where(job_table.c.id == job_id)

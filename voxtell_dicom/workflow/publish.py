@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -12,11 +13,15 @@ from voxtell_dicom.config import OnWarning
 from voxtell_dicom.encode import encode
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result
-from voxtell_dicom.workflow import findings
+from voxtell_dicom.series.selfcheck import Finding
+from voxtell_dicom.workflow import findings, gates
 from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.masks import load_found
 from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.runtime import Runtime
+
+INCOMPLETE = "the series is incomplete"
+RELEASED = "held for a person to look at before it was sent"  # in what is sent only then
 
 log = structlog.get_logger(__name__)
 
@@ -27,9 +32,10 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
     if not runtime.jobs.advance(job, "encoding"):
         return []
     plan, volume = runtime.jobs.plan(job)
-    found = load_found(runtime.masks(job))
-    against = findings.load(runtime.masks(job))
-    volume = findings.noted(volume, against)
+    found = gates.leave_out(plan, load_found(runtime.masks(job)))
+    against = findings.without(findings.load(runtime.masks(job)), found)
+    action, why = _verdict(runtime, plan, against)
+    volume = findings.noted(volume, against, gates.notes(found) + ([RELEASED] if action == "hold" else []))
     try:
         results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir)
     except VoxtellDicomError as error:
@@ -42,15 +48,20 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         return []
     # Before it leaves: a PACS that forwards what it stores must not make us work on our own results.
     runtime.remember_own([uid for result in results for uid in (result.sop_instance_uid, result.series_uid)])
-    empty = [item.prompt.label for item in found if not item.mask.voxels]
+    empty = gates.empty(found)
+    results = [replace(result, empty=tuple(empty)) for result in results]
     warnings = dict.fromkeys(volume.warnings)
     for result in results:
         warnings |= dict.fromkeys(result.warnings)
+    if not results:
+        warnings.pop(RELEASED, None)
     runtime.jobs.record_results(job, results, empty, list(warnings))
-    runtime.jobs.record_stage(job, "encode", began, time.time() - began)
+    runtime.jobs.record_stage(job, "encode", began, time.time() - began, gates.confidence(found))
     if empty:
         log.info("nothing found for some prompts", job=job, empty=empty)
-    return _send_or_hold(runtime, job, plan, results, findings.verdict(against, _on_warning(runtime, plan)))
+    if left_out := gates.notes(found):
+        log.warning("segments left out", job=job, left_out=left_out)
+    return _send_or_hold(runtime, job, plan, results, action, why, gates.nothing(len(found), empty))
 
 
 def tidy(runtime: Runtime, job: str) -> None:
@@ -59,24 +70,28 @@ def tidy(runtime: Runtime, job: str) -> None:
     findings.beside(runtime.masks(job)).unlink(missing_ok=True)
 
 
-def _on_warning(runtime: Runtime, plan: Plan) -> dict[str, str]:
+def _verdict(runtime: Runtime, plan: Plan, against: Sequence[Finding]) -> tuple[str, str]:
+    """What the rule does with the result ("deliver", "hold" or "drop"), and why, "" where it is delivered."""
     rule = next((rule for rule in runtime.config.rules if rule.name == plan.rule), None)
-    return (rule.on_warning if rule else OnWarning()).model_dump()
+    on_warning = (rule.on_warning if rule else OnWarning()).model_dump()
+    if rule and rule.empty == "hold" and on_warning["empty"] == "deliver":
+        on_warning["empty"] = "hold"
+    action, why = findings.verdict(against, on_warning)
+    if action == "deliver" and "incomplete" in plan.options and on_warning["incomplete"] == "hold":
+        return "hold", f"{INCOMPLETE} ({plan.options['incomplete']})"
+    return action, why
 
 
 def _send_or_hold(
-    runtime: Runtime, job: str, plan: Plan, results: Sequence[Result], verdict: tuple[str, str]
+    runtime: Runtime, job: str, plan: Plan, results: Sequence[Result], action: str, why: str, nothing: str
 ) -> list[dict[str, Any]]:
-    action, why = verdict
-    if not results:
-        runtime.jobs.advance(job, "empty", "no prompt found anything: there is no object to send")
-    elif action == "drop":
+    """why: the reason to hold or drop. nothing: that of a result without an object."""
+    if action == "drop":
         runtime.jobs.advance(job, "dropped", f"the rule drops a result with this finding: {why}")
-    elif action == "hold":
+    elif action == "hold" and (results or not why.startswith(INCOMPLETE)):
         runtime.jobs.advance(job, "held", f"{why}: look at it, then `jobs release` or `jobs drop`")
-    elif "incomplete" in plan.options and _on_warning(runtime, plan)["incomplete"] == "hold":
-        reason = f"the series is incomplete ({plan.options['incomplete']}): `jobs release` or `jobs drop`"
-        runtime.jobs.advance(job, "held", reason)
+    elif not results:
+        runtime.jobs.advance(job, "empty", f"{nothing}: there is no object to send")
     elif not plan.send_to:
         runtime.jobs.advance(job, "kept", "the rule names no peer in send_to; the result lies in the storage folder")
     elif runtime.jobs.advance(job, "delivering"):

@@ -1,0 +1,217 @@
+"""What the PACS gets, in words, of a series in which nothing, or not all, was found, that is held, or that is refused.
+
+docs/receipts.md states the table that is tested here, for each `receipt` setting, with Orthanc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import generate_uid
+
+from tests.system.made_series import write_ct
+from tests.system.node_process import NodeProcess
+from tests.system.peers.dcmtk import storescu
+from tests.system.peers.orthanc import Orthanc
+from tests.system.seg_check import dciodvfy_errors
+from voxtell_dicom.rules import load_config
+from voxtell_dicom.workflow.actions import JobActions
+from voxtell_dicom.workflow.database import open_database
+from voxtell_dicom.workflow.jobs import JobBook
+
+WISHES = ("always", "on_problem", "never")
+BRIGHT = {"text": "> 300", "label": "Bright"}
+BRIGHTER = {"text": "> 5000", "label": "Brighter"}  # never there
+BRIGHTEST = {"text": "> 9000", "label": "Brightest"}
+UIDS = ("StudyInstanceUID", "SeriesInstanceUID")
+STUDIES: dict[str, str] = {}  # by case
+SERIES: dict[str, str] = {}
+TEST = "TEST - NOT FOR PATIENTS"
+CASES: dict[str, dict[str, Any]] = {
+    "all-found": {"prompts": [BRIGHT]},
+    "all-empty": {"prompts": [BRIGHTER, BRIGHTEST]},
+    "all-empty-report": {"prompts": [BRIGHTER, BRIGHTEST], "empty": "report"},
+    "partly": {"prompts": [BRIGHT, BRIGHTER]},
+    "partly-report": {"prompts": [BRIGHT, BRIGHTER], "empty": "report"},
+    "held": {"prompts": [BRIGHT, BRIGHTER], "empty": "hold"},
+    "held-empty": {"prompts": [BRIGHTER], "empty": "hold"},
+    "refused": {"prompts": [BRIGHT]},
+}
+
+
+@pytest.fixture(scope="module")
+def node(orthanc: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
+    """A node that has worked through one series of each case."""
+    rules = [
+        {
+            "name": f"{number} {wish}",  # short: with the test mark, little room is left in the series description
+            "when": {"Modality": "CT", "PatientID": case},
+            "receipt": wish,
+            "send_to": ["pacs"],
+            **settings,
+        }
+        for number, (case, settings) in enumerate(CASES.items())
+        for wish in WISHES
+    ]
+    folder = tmp_path_factory.mktemp("node")
+    files: list[Path] = []
+    for case in CASES:
+        files += with_a_bright_block(write_ct(folder / case, patient_id=case, slices=6, rows=24, columns=24))
+        STUDIES[case], SERIES[case] = (pydicom.dcmread(files[-1])[keyword].value for keyword in UIDS)
+    twin = pydicom.dcmread(files[-1])  # of the last case: another slice at the place of one that is there
+    twin.SOPInstanceUID = twin.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    twin.PixelData = b"\x01\x00" * (len(twin.PixelData) // 2)
+    twin.save_as(folder / "twin.dcm")
+    with NodeProcess(folder, peers={"pacs": orthanc.dimse_settings}, rules=rules) as running:
+        storescu([*files, folder / "twin.dcm"], running.port)
+        held = [state for case in CASES for state in ["held"] * 3 if case.startswith("held")]
+        running.wait_for_jobs(*["delivered"] * 14, "empty", *held, "refused", timeout_s=90)
+        yield running
+
+
+def with_a_bright_block(files: list[Path]) -> list[Path]:
+    """-1024 HU everywhere but in a block of 976 HU that touches no edge: the self-check finds nothing to say."""
+    for number, path in enumerate(files):
+        ds = pydicom.dcmread(path)
+        pixels = np.zeros((ds.Rows, ds.Columns), np.uint16)
+        pixels[8:16, 6:18] = 2000 if 2 <= number <= 3 else 0
+        ds.PixelData = pixels.tobytes()
+        ds.save_as(path)
+    return files
+
+
+def release(node: NodeProcess, jobs: dict[str, dict[str, Any]]) -> None:
+    """What `jobs release` does, without starting Python for each."""
+    config = load_config(node.yaml)
+    engine = open_database(config)
+    actions, book = JobActions(config, engine, JobBook(engine)), JobBook(engine)
+    for job in jobs.values():
+        actions.release(book.get(job["id"]) or {})
+
+
+def jobs_of(node: NodeProcess, case: str) -> dict[str, dict[str, Any]]:
+    """The jobs of a case by `receipt` setting."""
+    return {job["rule"].rpartition(" ")[2]: job for job in node.jobs() if job["series_uid"] == SERIES[case]}
+
+
+def arrived(orthanc: Orthanc, study_uid: str) -> dict[str, dict[str, Dataset]]:
+    """What lies in the study: by `receipt` setting, then by modality (SEG, OT for a receipt)."""
+    found: dict[str, dict[str, Dataset]] = {wish: {} for wish in WISHES}
+    for instance in orthanc.instances(study_uid):
+        ds = pydicom.dcmread(BytesIO(orthanc.download(instance)))
+        (wish,) = [wish for wish in WISHES if f" {wish} [" in ds.SeriesDescription]
+        assert ds.Modality not in found[wish]
+        assert str(ds.SeriesDescription).endswith(TEST)
+        found[wish][str(ds.Modality)] = ds
+    return found
+
+
+def states(jobs: dict[str, dict[str, Any]]) -> dict[str, str]:
+    return {wish: job["state"] for wish, job in jobs.items()}
+
+
+def kinds(there: dict[str, dict[str, Dataset]]) -> dict[str, list[str]]:
+    return {wish: sorted(objects) for wish, objects in there.items()}
+
+
+def words(receipt: Dataset) -> list[str]:
+    """The lines of a receipt: of the attribute, since the same ones on the picture cannot be read by a program."""
+    assert (receipt.SOPClassUID.name, receipt.BurnedInAnnotation) == ("Secondary Capture Image Storage", "YES")
+    assert np.mean(receipt.pixel_array.max(axis=2) > 200) > 0.002
+    return [" ".join(line.split()) for line in receipt.ImageComments.splitlines()]
+
+
+def test_all_found(node: NodeProcess, orthanc: Orthanc) -> None:
+    study, jobs = STUDIES["all-found"], jobs_of(node, "all-found")
+    there = arrived(orthanc, study)
+    assert states(jobs) == dict.fromkeys(WISHES, "delivered")
+    assert kinds(there) == {"always": ["OT", "SEG"], "on_problem": ["SEG"], "never": ["SEG"]}
+    assert "Found 1 of 1" in words(there["always"]["OT"])
+    assert "[1/1 found] TEST" in there["always"]["OT"].SeriesDescription
+
+
+def test_all_empty(node: NodeProcess, orthanc: Orthanc, tmp_path: Path) -> None:
+    study, jobs = STUDIES["all-empty"], jobs_of(node, "all-empty")
+    there = arrived(orthanc, study)
+    assert states(jobs) == {"always": "delivered", "on_problem": "delivered", "never": "empty"}
+    assert {jobs[wish]["reason"] for wish in ("always", "on_problem")} == {"nothing found"}
+    assert jobs["never"]["reason"] == "nothing found: there is no object to send"
+    assert kinds(there) == {"always": ["OT"], "on_problem": ["OT"], "never": []}
+    for wish in ("always", "on_problem"):
+        receipt = there[wish]["OT"]
+        assert f"AI RESEARCH 1 {wish} [0/2 found]" in receipt.SeriesDescription
+        lines = words(receipt)
+        assert {"Found 0 of 2", "Brighter NOT FOUND", "Brightest NOT FOUND"} <= set(lines)
+        assert any(line.startswith("Engine voxtell-dicom/") for line in lines)
+        receipt.save_as(tmp_path / "receipt.dcm")
+        assert dciodvfy_errors(tmp_path / "receipt.dcm") == []
+
+
+def test_empty_report_makes_a_receipt_whatever_receipt_says(node: NodeProcess, orthanc: Orthanc) -> None:
+    study, jobs = STUDIES["all-empty-report"], jobs_of(node, "all-empty-report")
+    assert states(jobs) == dict.fromkeys(WISHES, "delivered")
+    assert kinds(arrived(orthanc, study)) == {wish: ["OT"] for wish in WISHES}
+    study, jobs = STUDIES["partly-report"], jobs_of(node, "partly-report")
+    assert states(jobs) == dict.fromkeys(WISHES, "delivered")
+    assert kinds(arrived(orthanc, study)) == {wish: ["OT", "SEG"] for wish in WISHES}
+
+
+def test_partly_empty(node: NodeProcess, orthanc: Orthanc) -> None:
+    study, jobs = STUDIES["partly"], jobs_of(node, "partly")
+    there = arrived(orthanc, study)
+    assert states(jobs) == dict.fromkeys(WISHES, "delivered")
+    assert {job["reason"] for job in jobs.values()} == {""}
+    assert kinds(there) == {"always": ["OT", "SEG"], "on_problem": ["OT", "SEG"], "never": ["SEG"]}
+    for wish, objects in there.items():
+        assert f"AI RESEARCH 3 {wish} [1/2 found] TEST" in objects["SEG"].SeriesDescription
+        assert [str(item.SegmentLabel) for item in objects["SEG"].SegmentSequence] == [f"Bright {TEST}"]
+    lines = words(there["on_problem"]["OT"])
+    assert {"Found 1 of 2", "Brighter NOT FOUND"} <= set(lines)
+    assert any(line.startswith("Bright found, ") for line in lines)
+
+
+def test_held_sends_nothing_until_it_is_released(node: NodeProcess, orthanc: Orthanc) -> None:
+    study, jobs = STUDIES["held"], jobs_of(node, "held")
+    assert states(jobs) == dict.fromkeys(WISHES, "held")
+    assert all("Brighter: nothing was found" in job["reason"] for job in jobs.values())
+    assert orthanc.instances(study) == []
+    release(node, jobs)
+    orthanc.wait_for(3, study_uid=study, modality="SEG")
+    orthanc.wait_for(2, study_uid=study, modality="OT")
+    there = arrived(orthanc, study)
+    assert kinds(there) == {"always": ["OT", "SEG"], "on_problem": ["OT", "SEG"], "never": ["SEG"]}
+    assert all("[1/2 found] [!]" in ds.SeriesDescription for objects in there.values() for ds in objects.values())
+    lines = words(there["on_problem"]["OT"])
+    assert "Brighter NOT FOUND" in lines
+    assert "! held for a person to look at before it was sent" in lines
+
+
+def test_held_and_empty(node: NodeProcess, orthanc: Orthanc) -> None:
+    study, jobs = STUDIES["held-empty"], jobs_of(node, "held-empty")
+    assert states(jobs) == dict.fromkeys(WISHES, "held")
+    assert orthanc.instances(study) == []
+    release(node, jobs)
+    orthanc.wait_for(2, study_uid=study, modality="OT")
+    assert kinds(arrived(orthanc, study)) == {"always": ["OT"], "on_problem": ["OT"], "never": []}
+    mine = {job["id"] for job in jobs.values()}
+
+    def settled() -> dict[str, str]:
+        after = {job["rule"].rpartition(" ")[2]: job["state"] for job in node.jobs() if job["id"] in mine}
+        return after if not set(after.values()) & {"held", "delivering"} else {}
+
+    assert node.wait(settled, what="released") == {"always": "delivered", "on_problem": "delivered", "never": "empty"}
+
+
+def test_a_refused_series_gets_no_object_and_a_job_that_says_why(node: NodeProcess, orthanc: Orthanc) -> None:
+    study, jobs = STUDIES["refused"], jobs_of(node, "refused")
+    ((rule, job),) = jobs.items()
+    assert (rule, job["state"]) == ("", "refused")
+    assert job["reason"].startswith("coincident-slices: ")
+    assert orthanc.instances(study) == []

@@ -1,0 +1,253 @@
+"""minimum_confidence and `empty`: what is left out, reported or held, and that it is always said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pydicom
+import pytest
+
+from tests.encode import made
+from voxtell_dicom.config import Config, Receive, Rule
+from voxtell_dicom.model import Found, Outcome, Plan, Volume
+from voxtell_dicom.receive.arrival import Sender, read_arrival
+from voxtell_dicom.receive.spool import Spool
+from voxtell_dicom.rules import match_volume
+from voxtell_dicom.series.selfcheck import Finding, self_check
+from voxtell_dicom.workflow import findings, gates
+from voxtell_dicom.workflow.database import open_database
+from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.workflow.masks import save_found
+from voxtell_dicom.workflow.planning import headers_of, plan_for
+from voxtell_dicom.workflow.publish import publish_plan
+from voxtell_dicom.workflow.retention import Retention
+from voxtell_dicom.workflow.runtime import Runtime, Spooled
+from voxtell_dicom.workflow.workers import WorkerPool
+
+TEXTS = ("cyst", "nodule", "lesion")
+Given = Sequence[float | None]  # mean probability of each prompt's mask, None where it found nothing
+
+
+@dataclass
+class Site:
+    """One job between `segment` and `publish`."""
+
+    runtime: Runtime
+    volume: Volume
+    plan: Plan
+    own: list[str]
+
+    def publish(self, given: Given, *more: Finding, version: str = "v") -> dict[str, Any]:
+        """Publish masks of these mean probabilities; the job afterwards."""
+        found = found_of(self.plan, self.volume, given)
+        self.runtime.jobs.open_job(
+            "j",
+            state="queued",
+            study_uid=self.volume.study_uid,
+            series_uid=self.volume.series_uid,
+            series_version=version,
+            plan=self.plan,
+            volume=self.volume,
+        )
+        save_found(self.runtime.masks("j"), found)
+        findings.save(self.runtime.masks("j"), [*self_check(found, self.volume), *more])
+        self.sent = publish_plan(self.runtime, "j")
+        job = self.runtime.jobs.get("j")
+        assert job is not None
+        return job
+
+    def arrive(self) -> dict[str, Any]:
+        """Every object has reached the peer; the job afterwards."""
+        for item in self.sent:
+            uid = item["result"]["sop_instance_uid"]
+            self.runtime.jobs.record_delivery("j", uid, item["peer"], 1, Outcome("delivered", "0000"))
+        self.runtime.jobs.settle("j")
+        job = self.runtime.jobs.get("j")
+        assert job is not None
+        return job
+
+
+def found_of(plan: Plan, volume: Volume, given: Given) -> list[Found]:
+    arrays = [np.zeros(volume.grid.shape, bool) for _ in given]
+    for number, (array, mean) in enumerate(zip(arrays, given, strict=True)):
+        array[2:4, 3 + number : 9 + number, 3:9] = mean is not None
+    pairs = zip(made.found(plan, arrays), given, strict=True)
+    return [
+        replace(item, mean_probability=mean, uncertain_share=None if mean is None else 0.25) for item, mean in pairs
+    ]
+
+
+def site_of(folder: Path, incomplete: str = "", **rule: Any) -> Site:
+    settings = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": list(TEXTS), "send_to": ["pacs"], **rule}
+    config = Config.model_validate(
+        {
+            "version": 1,
+            "node": {"storage": folder},
+            "model": {"engine": "phantom"},
+            "peers": {"pacs": {"folder": folder / "pacs"}},
+            "rules": [settings],
+        }
+    )
+    volume = made.volume(folder / "series")
+    (match,) = match_volume(config.rules, volume, headers_of(volume), {"instances": 6})
+    plan = plan_for(match, volume, "phantom 1", "1", {"incomplete": incomplete} if incomplete else {})
+    own: list[str] = []
+    spooled = Spooled(list, lambda uid: None, list)
+    jobs = JobBook(open_database(config))
+    return Site(Runtime(config, jobs, cast(WorkerPool, None), own.extend, lambda uid: "v", spooled), volume, plan, own)
+
+
+def description(job: dict[str, Any], kind: str = "seg") -> str:
+    (result,) = [result for result in job["results"] if result["kind"] == kind]
+    return str(pydicom.dcmread(result["path"], stop_before_pixels=True).SeriesDescription)
+
+
+def comments(job: dict[str, Any]) -> str:
+    (result,) = [result for result in job["results"] if result["kind"] == "receipt"]
+    return str(pydicom.dcmread(result["path"], stop_before_pixels=True).ImageComments)
+
+
+def test_a_segment_of_low_confidence_is_left_out_and_named(tmp_path: Path) -> None:
+    site = site_of(tmp_path, minimum_confidence=0.6, receipt="on_problem", outputs=["seg", "sr", "rtstruct"])
+    job = site.publish([0.9, 0.41, None])
+    said = "Nodule: left out, low confidence: mean probability 0.41 is below 0.6"
+    assert said in job["warnings"]
+    assert job["empty"] == ["Lesion"]
+    assert job["state"] == "delivering"
+    assert {result["kind"] for result in job["results"]} == {"seg", "sr", "rtstruct", "receipt"}
+    for result in job["results"]:
+        assert result["labels"] == ["Cyst"]
+        assert result["empty"] == ["Lesion"]
+        assert "[1/3 found] [!]" in description(job, result["kind"])
+    (seg,) = [result for result in job["results"] if result["kind"] == "seg"]
+    ds = pydicom.dcmread(seg["path"])
+    assert [str(item.SegmentDescription) for item in ds.SegmentSequence] == ["cyst"]
+    assert "Nodule  LEFT OUT, low confidence: mean probability 0.41 is below 0.6" in comments(job)
+    assert "Lesion  NOT FOUND" in comments(job)
+    (encode,) = [row for row in job["timeline"] if row["stage"] == "encode"]
+    assert encode["detail"] == "Cyst 0.90, 25% uncertain; Nodule 0.41, 25% uncertain (left out)"
+    assert site.arrive()["reason"] == ""
+
+
+def test_without_a_minimum_nothing_is_left_out(tmp_path: Path) -> None:
+    site = site_of(tmp_path)
+    job = site.publish([0.9, 0.01, 0.3])
+    assert job["warnings"] == []
+    assert description(job).startswith("AI RESEARCH abdomen [3/3 found] TEST")
+
+
+def test_the_minimum_decides_the_uid(tmp_path: Path) -> None:
+    keys = {site_of(tmp_path / str(least), minimum_confidence=least).plan.key for least in (0, 0.5, 0.6)}
+    assert len(keys) == 3
+    assert "minimum_confidence" not in site_of(tmp_path / "none").plan.options
+
+
+def test_an_engine_without_probabilities_is_let_through() -> None:
+    plan = made.plan(["> 300"], options={"minimum_confidence": 0.9})
+    found = [replace(made.found(plan, [np.ones((2, 2, 2), bool)])[0], mean_probability=None)]
+    assert gates.leave_out(plan, found) == tuple(found)
+
+
+@pytest.mark.parametrize(
+    ("mean", "words"), [(0.5, ""), (0.4999, "0.4999 is below 0.5"), (0.499, "0.499 is"), (0.2, "0.20 is below 0.5")]
+)
+def test_at_the_edge(mean: float, words: str) -> None:
+    plan = made.plan(["liver"], options={"minimum_confidence": 0.5})
+    found = [replace(made.found(plan, [np.ones((2, 2, 2), bool)])[0], mean_probability=mean)]
+    (item,) = gates.leave_out(plan, found)
+    assert words in item.left_out
+    assert bool(item.left_out) == bool(words) == (not item.mask.voxels)
+
+
+def test_what_is_left_out_holds_nothing(tmp_path: Path) -> None:
+    side = Finding("laterality", "Nodule", "Nodule: on the wrong side")
+    assert site_of(tmp_path / "a").publish([0.9, 0.41, 0.9], side)["state"] == "held"
+    assert site_of(tmp_path / "b", minimum_confidence=0.6).publish([0.9, 0.41, 0.9], side)["state"] == "delivering"
+
+
+@pytest.mark.parametrize(
+    ("empty", "receipt", "given", "state", "kinds"),
+    [
+        ("omit", "never", (0.9, None, 0.9), "delivering", ["seg"]),
+        ("omit", "never", (None, None, None), "empty", []),
+        ("omit", "on_problem", (None, None, None), "delivering", ["receipt"]),
+        ("report", "never", (0.9, 0.9, 0.9), "delivering", ["seg"]),
+        ("report", "never", (0.9, None, 0.9), "delivering", ["seg", "receipt"]),
+        ("report", "never", (0.9, 0.1, 0.9), "delivering", ["seg"]),  # left out is not empty
+        ("report", "never", (None, None, None), "delivering", ["receipt"]),
+        ("hold", "never", (0.9, 0.9, 0.9), "delivering", ["seg"]),
+        ("hold", "never", (0.9, 0.1, 0.9), "delivering", ["seg"]),
+        ("hold", "never", (0.9, None, 0.9), "held", ["seg"]),
+        ("hold", "always", (0.9, None, 0.9), "held", ["seg", "receipt"]),
+        ("hold", "never", (None, None, None), "held", []),
+    ],
+)
+def test_empty(tmp_path: Path, empty: str, receipt: str, given: Given, state: str, kinds: list[str]) -> None:
+    site = site_of(tmp_path, empty=empty, receipt=receipt, minimum_confidence=0.5)
+    job = site.publish(given)
+    assert (job["state"], [result["kind"] for result in job["results"]]) == (state, kinds)
+    assert len(site.sent) == (len(kinds) if state == "delivering" else 0)
+    assert sorted(site.own) == sorted(uid for r in job["results"] for uid in (r["sop_instance_uid"], r["series_uid"]))
+    if state == "held":
+        assert "nothing was found" in job["reason"]
+        assert any("held" in warning for warning in job["warnings"]) == bool(kinds)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ((None, None, None), "nothing found"),
+        ((0.1, 0.2, 0.3), "nothing shown: every segment was left out for low confidence"),
+        ((0.1, None, None), "nothing shown: 2 found nothing, 1 left out for low confidence"),
+        ((0.9, None, 0.1), ""),
+    ],
+)
+def test_a_delivered_receipt_says_in_the_job_that_nothing_was_found(tmp_path: Path, given: Given, reason: str) -> None:
+    site = site_of(tmp_path / "receipt", receipt="always", minimum_confidence=0.5)
+    site.publish(given)
+    job = site.arrive()
+    assert (job["state"], job["reason"]) == ("delivered", reason)
+    if reason:
+        silent = site_of(tmp_path / "silent", minimum_confidence=0.5).publish(given)
+        assert (silent["state"], silent["reason"]) == ("empty", f"{reason}: there is no object to send")
+
+
+@pytest.mark.parametrize(("mean", "state"), [(0.9, "held"), (None, "empty")])
+def test_an_incomplete_series_is_held_where_there_is_something_to_send(
+    tmp_path: Path, mean: float | None, state: str
+) -> None:
+    job = site_of(tmp_path, incomplete="lost link").publish([mean] * 3)
+    assert job["state"] == state
+    assert any("held" in warning for warning in job["warnings"]) == (state == "held")
+    assert ("lost link" in job["reason"]) == (state == "held")
+
+
+def test_retention_keeps_what_is_held(tmp_path: Path) -> None:
+    site = site_of(tmp_path, empty="hold", receipt="always")
+    spool = Spool(tmp_path / "spool", Receive())
+    for frame in site.volume.frames:
+        data = frame.path.read_bytes()
+        meta = pydicom.filereader.read_file_meta_info(frame.path)
+        dataset = data[132 + 12 + int(meta.FileMetaInformationGroupLength) :]
+        spool.store(read_arrival(dataset, str(meta.TransferSyntaxUID)), Sender("a", "CT1", "VOXTELL", time.time()))
+    job = site.publish([0.9, None, 0.9], version=spool.current_version(site.volume.series_uid))
+    results = [Path(result["path"]) for result in job["results"]]
+    assert (job["state"], len(results)) == ("held", 2)
+    retention = Retention(site.runtime.config, site.runtime.jobs, spool)
+    assert retention.sweep(time.time() + 1e8) == []
+    assert all(path.exists() for path in results)
+    site.runtime.jobs.reopen("j", "dropped", "dropped by hand")
+    assert retention.sweep(time.time() + 1e8) == [site.volume.series_uid]
+    assert not any(path.exists() for path in results)
+
+
+def test_the_rule_says_it_in_words_that_are_checked() -> None:
+    rule = {"name": "r", "when": {"Modality": "CT"}, "prompts": ["liver"]}
+    assert Rule.model_validate(rule).empty == "omit"
+    with pytest.raises(ValueError, match="less than 1"):
+        Rule.model_validate({**rule, "minimum_confidence": 1})
