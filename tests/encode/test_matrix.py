@@ -262,3 +262,18 @@ def test_the_structure_set_rasterised_again_is_the_mask(cell: Cell) -> None:
         assert np.count_nonzero(mask) == pytest.approx(np.count_nonzero(truth), rel=0.01)
         spacing = cell.volume.grid.spacing_mm
         assert structures.surface_distance_95(mask, truth, spacing) <= min(spacing[1:])
+
+
+def test_a_capture_of_a_lossy_source_is_lossy(tmp_path: Path) -> None:
+    """PS3.3 C.7.6.1.1.5: what was lost stays lost in what is derived."""
+    lossy = {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": "12.5",
+        "LossyImageCompressionMethod": "ISO_15444_1",
+    }
+    volume = made.volume(tmp_path / "s", **lossy)
+    plan = made.plan(["liver"])
+    (page,) = encode_secondary(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    ds = pydicom.dcmread(page.path)
+    assert {keyword: str(ds[keyword].value) for keyword in lossy} == lossy
+    assert made.dciodvfy(page.path) == []

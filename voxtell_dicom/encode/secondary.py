@@ -102,7 +102,8 @@ def _capture(
     texts: Sequence[str] = (),
 ) -> Dataset:
     ds = Dataset()
-    header = read_sources(volume).newest
+    origin = read_sources(volume)
+    header = origin.newest
     base = series_number_base
     common.identify(
         ds, plan, maker, volume, header, kind, found, series_number_base=base, ordinal=ordinal, extra_texts=texts
@@ -118,6 +119,12 @@ def _capture(
     ds.Rows, ds.Columns = image.shape[:2]
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
     ds.LossyImageCompression = "00"
+    if origin.lossy and kind == "secondary":  # what is drawn on was compressed (PS3.3 C.7.6.1.1.5)
+        ds.LossyImageCompression = "01"
+        if origin.lossy_ratio:
+            ds.LossyImageCompressionRatio = list(origin.lossy_ratio)
+        if origin.lossy_method:
+            ds.LossyImageCompressionMethod = list(origin.lossy_method)
     if "BodyPartExamined" not in ds:  # then it is type 2 (PS3.3 C.7.3.1)
         ds.Laterality = ds.get("Laterality") or ""
     sources = []

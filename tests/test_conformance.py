@@ -1,0 +1,292 @@
+"""docs/dicom-conformance.md says what the code does: its tables are made here, from the code and from real objects.
+
+After a change that alters a table: `.venv/bin/python -m tests.test_conformance` writes them anew; read the difference.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import get_args
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import UID
+from pynetdicom import AE
+
+from tests.encode import made
+from voxtell_dicom.config import Config, Rule
+from voxtell_dicom.deliver.outcomes import meaning, of_store_status
+from voxtell_dicom.encode import encode
+from voxtell_dicom.encode.provenance import IMPLEMENTATION_CLASS_UID as WRITER_UID
+from voxtell_dicom.encode.provenance import IMPLEMENTATION_VERSION as WRITER_VERSION
+from voxtell_dicom.encode.terminology import PRIVATE_SCHEME, PRIVATE_SCHEME_UID
+from voxtell_dicom.receive import dimse
+from voxtell_dicom.receive.completion import Completion
+from voxtell_dicom.receive.intake import STATUS
+from voxtell_dicom.receive.never import never_starts
+from voxtell_dicom.receive.spool import Spool
+from voxtell_dicom.rules.never import not_an_image
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs/dicom-conformance.md"
+OUTPUTS = get_args(get_args(Rule.model_fields["outputs"].annotation)[0])
+KINDS = (*OUTPUTS, "receipt")
+RULE = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": ["liver"], "receipt": "always"}
+CONFIG = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [RULE]})
+FULL = {
+    "IssuerOfPatientID": "Hospital",
+    "PatientAge": "056Y",
+    "PatientSize": "1.7",
+    "PatientWeight": "70",
+    "StudyDescription": "Abdomen",
+    "BodyPartExamined": "ABDOMEN",
+    "TimezoneOffsetFromUTC": "+0100",
+    "ReferringPhysicianName": "Roe^R",
+    "PositionReferenceIndicator": "XY",
+    "LossyImageCompression": "01",
+    "LossyImageCompressionRatio": "10",
+    "LossyImageCompressionMethod": "ISO_15444_1",
+    "SpecificCharacterSet": "ISO_IR 100",
+    "PatientName": "Müller^Ä",
+}
+NAMES = {"1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage"}  # newer than pydicom's dictionary
+LACKING = ("PatientBirthDate", "PatientSex", "StudyTime", "StudyID", "AccessionNumber", "ReferringPhysicianName")
+
+
+def created(folder: Path) -> dict[str, tuple[Dataset, Dataset]]:
+    """Kind → the object made of a source that says much, and of one that says little."""
+    sparse = {**dict.fromkeys(LACKING), "Manufacturer": None, "PositionReferenceIndicator": None}
+    objects: dict[str, list[Dataset]] = {}
+    for name, attributes in (("full", FULL), ("sparse", sparse)):
+        volume = made.volume(folder / name, **attributes)
+        plan = made.plan(["liver", "something odd"], outputs=OUTPUTS)
+        found = made.found(plan, made.masks(volume.grid.shape, 2))
+        for result in encode(plan, volume, found, config=CONFIG, directory=folder / f"{name}-out"):
+            objects.setdefault(result.kind, []).append(pydicom.dcmread(result.path))
+    assert set(objects) == set(KINDS), "every output, and the receipt, makes one object here"
+    return {kind: (pair[0], pair[1]) for kind, pair in objects.items()}
+
+
+def tables(folder: Path) -> dict[str, str]:
+    """Name → markdown of every generated table."""
+    objects = created(folder)
+    ours = _scp(folder)
+    sender = AE("X")
+    classes = {kind: full.SOPClassUID for kind, (full, _) in objects.items()}
+    defaults = CONFIG.receive
+    return {
+        "created": _table(
+            ("output", "SOP class", "UID", "Modality", "transfer syntax"),
+            [
+                (
+                    f"`{kind}`",
+                    NAMES.get(uid, uid.name),
+                    uid,
+                    objects[kind][0].Modality,
+                    objects[kind][0].file_meta.TransferSyntaxUID.name,
+                )
+                for kind, uid in classes.items()
+            ],
+        ),
+        "syntaxes": _table(("transfer syntax", "UID"), [(UID(uid).name, uid) for uid in dimse._SYNTAXES]),
+        "classes": _table(
+            ("SOP class", "UID", "starts work"),
+            [(UID(uid).name, uid, _starts(uid)) for uid in sorted(dimse._CLASSES, key=_numerically)],
+        ),
+        "identification": _table(
+            ("where", "Implementation Class UID", "Implementation Version Name"),
+            [
+                ("Storage SCP; files of received instances", ours.implementation_class_uid, _version(ours)),
+                ("SCU associations", sender.implementation_class_uid, "of pynetdicom"),
+                ("files of results", WRITER_UID, WRITER_VERSION),
+            ],
+        ),
+        "policies": _table(
+            ("what", "value"),
+            [
+                ("largest PDU received", f"{ours.maximum_pdu_size} bytes"),
+                ("simultaneous associations as acceptor", f"`receive.max_associations`, {ours.maximum_associations}"),
+                ("an association without traffic is taken for lost after", f"{ours.network_timeout:g} s"),
+                ("asynchronous operations", "none: one outstanding operation"),
+                ("the called AE title must be ours", "yes" if ours.require_called_aet else "no"),
+                ("unknown callers accepted (`receive.accept_unknown`)", "yes" if defaults.accept_unknown else "no"),
+            ],
+        ),
+        "received": _table(
+            ("status", "when"),
+            [
+                ("0000", "the instance lies on disk, or was there already"),
+                (
+                    f"{dimse._OUT_OF_RESOURCES:04X}",
+                    "the spool is full or cannot be written: the sender should try again",
+                ),
+                (f"{dimse._PROCESSING_FAILURE:04X}", "an error of the receiver"),
+                *((f"{status:04X}", f"refused: `{code}`") for code, status in STATUS.items()),
+            ],
+        ),
+        "sent": _table(
+            ("answer of the peer", "meaning", "then"),
+            [(f"{status:04X}", meaning(status), _then(status)) for status in ANSWERS],
+        ),
+        "configuration": _table(
+            ("key of node.yaml", "default"),
+            [
+                ("`node.ae_title`", CONFIG.node.ae_title),
+                ("`node.dimse.host`, `port`", f"{CONFIG.node.dimse.host}, {CONFIG.node.dimse.port}"),
+                ("`receive.quiet_s`", f"{defaults.quiet_s:g} s without news: the series is complete"),
+                ("`receive.incomplete_s`", f"{defaults.incomplete_s:g} s, after a lost link or with slices missing"),
+                ("`receive.max_associations`", defaults.max_associations),
+                ("`receive.accept_unknown`", str(defaults.accept_unknown).lower()),
+                ("`delivery.first_retry_s`, `longest_retry_s`", _retries()),
+                ("`node.series_number_base`", CONFIG.node.series_number_base),
+            ],
+        ),
+        "attributes": _attributes(objects),
+        "coding": _table(
+            ("designator", "UID"),
+            [(PRIVATE_SCHEME, PRIVATE_SCHEME_UID)],
+        ),
+    }
+
+
+ANSWERS = (0x0000, 0x0110, 0x0111, 0x0122, 0x0124, 0xA700, 0xA900, 0xB000, 0xB006, 0xB007, 0xC000)
+
+
+def _then(status: int) -> str:
+    if status == 0x0111:
+        return "C-FIND at the peer: delivered where the object is there, else failed"
+    state, warning = of_store_status(status)
+    return {"retry": "sent again, later", "failed": "failed; `jobs retry`"}.get(state, state) + (
+        ", with the warning" if warning else ""
+    )
+
+
+def _starts(uid: str) -> str:
+    if uid == dimse.Verification:
+        return "-"
+    return "only where a rule names the class" if never_starts(uid) or not_an_image(uid) else "yes"
+
+
+def _retries() -> str:
+    delivery = CONFIG.delivery
+    return f"{delivery.first_retry_s:g} s, growing to {delivery.longest_retry_s:g} s"
+
+
+def _scp(folder: Path) -> AE:
+    """The application entity as the node sets it up; its port stays closed."""
+    spool = Spool(folder / "spool", CONFIG.receive)
+    completion = Completion(spool, CONFIG.receive, {}, lambda _series: None)
+    entity: AE = dimse.StorageScp(CONFIG, spool, completion)._ae
+    return entity
+
+
+def _version(entity: AE) -> str:
+    return str(entity.implementation_version_name)
+
+
+def _numerically(uid: str) -> list[int]:
+    return [int(part) for part in uid.split(".")]
+
+
+def _attributes(objects: dict[str, tuple[Dataset, Dataset]]) -> str:
+    """The first level of the data sets: which object has which attribute, with a value or without, and where from."""
+    tags = sorted({element.tag for full, _ in objects.values() for element in full})
+    rows = []
+    for tag in tags:
+        cells = [_presence(full, sparse, tag) for full, sparse in objects.values()]
+        example = next(full for full, _ in objects.values() if tag in full)[tag]
+        name = f"{example.name} ({tag.group:04X},{tag.element:04X})"
+        rows.append((name, example.VR, "copied" if example.keyword in COPIED else "made", *cells))
+    return _table(("attribute", "VR", "value", *(f"`{kind}`" for kind in objects)), rows)
+
+
+COPIED = frozenset(FULL) - {"SpecificCharacterSet"} | {
+    *LACKING,
+    *("PatientID", "StudyInstanceUID", "StudyDate", "FrameOfReferenceUID", "PatientPosition"),
+}
+
+
+def _presence(full: Dataset, sparse: Dataset, tag: pydicom.tag.BaseTag) -> str:
+    """PS3.2's words: ALWAYS, VNAP (the value may be empty), ANAP (the attribute may be absent), EMPTY."""
+    if tag not in full:
+        return ""
+    if full[tag].is_empty:
+        return "EMPTY"
+    if tag not in sparse:
+        return "ANAP"
+    return "VNAP" if sparse[tag].is_empty else "ALWAYS"
+
+
+def _table(head: Iterable[object], rows: Iterable[Iterable[object]]) -> str:
+    lines = [list(map(str, head)), *(list(map(str, row)) for row in rows)]
+    lines.insert(1, ["---"] * len(lines[0]))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+BLOCK = re.compile(r"<!-- made: (\w+) -->\n(.*?)\n<!-- end -->", flags=re.DOTALL)
+
+
+def rewritten(page: str, made_tables: dict[str, str]) -> str:
+    return BLOCK.sub(lambda found: f"<!-- made: {found[1]} -->\n{made_tables[found[1]]}\n<!-- end -->", page)
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return tables(tmp_path_factory.mktemp("conformance"))
+
+
+def test_every_table_is_that_of_the_code(real: dict[str, str]) -> None:
+    stated = dict(BLOCK.findall(PAGE.read_text(encoding="utf-8")))
+    assert set(stated) == set(real)
+    for name, table in real.items():
+        assert stated[name].splitlines() == table.splitlines(), f"{name}: run python -m tests.test_conformance"
+
+
+def test_the_chapters_are_those_of_the_standard() -> None:
+    """PS3.2 Annex A: the chapters of a conformance statement, in order."""
+    headings = re.findall(r"^## (\d) (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert headings == [
+        ("1", "Conformance statement overview"),
+        ("2", "Contents"),
+        ("3", "Introduction"),
+        ("4", "Networking"),
+        ("5", "Media interchange"),
+        ("6", "Support of character sets"),
+        ("7", "Security"),
+        ("8", "Annexes"),
+    ]
+
+
+def test_what_it_says_is_missing_is_missing() -> None:
+    """Each of these sentences must go when the feature comes."""
+    page = PAGE.read_text(encoding="utf-8")
+    code = {path: path.read_text(encoding="utf-8") for path in (ROOT / "voxtell_dicom").rglob("*.py")}
+
+    def used(word: str) -> bool:
+        return any(word in text for text in code.values())
+
+    absent = {
+        "Storage Commitment is not supported": used("send_n_action") or used("EVT_N_EVENT_REPORT"),
+        "no DICOMweb server": (ROOT / "voxtell_dicom/web").is_dir(),
+        "C-MOVE is not used": used("send_c_move"),
+        "DIMSE over TLS is not supported": used("ssl_context") or used("tls_args"),
+        "No DICOMDIR is read or written": used("pydicom.fileset"),
+        "No audit trail is sent": used("AuditMessage"),
+    }
+    for sentence, there in absent.items():
+        assert (sentence in page) != there, sentence
+
+
+def main() -> None:
+    """Write the tables of the page anew."""
+    with tempfile.TemporaryDirectory() as folder:
+        PAGE.write_text(rewritten(PAGE.read_text(encoding="utf-8"), tables(Path(folder))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
