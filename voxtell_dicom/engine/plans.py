@@ -42,6 +42,7 @@ class Plans:
     patch_size: tuple[int, int, int]  # z, y, x
     arch_kwargs: Mapping[str, Any]  # classes looked up
     sizes: Sizes
+    name: str = ""  # plans_name
 
 
 def read_plans(directory: Path) -> Plans:
@@ -66,7 +67,7 @@ def read_plans(directory: Path) -> Plans:
         raise ModelError(f"{path}: patch_size must be three positive numbers (z, y, x), not {list(patch)}")
     for name in names:
         arch_kwargs[name] = _look_up(arch_kwargs.get(name), name, path)
-    return Plans(patch, arch_kwargs, sizes)
+    return Plans(patch, arch_kwargs, sizes, str(data.get("plans_name", "")))
 
 
 def _look_up(dotted: Any, key: str, path: Path) -> Any:

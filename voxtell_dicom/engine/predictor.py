@@ -67,6 +67,7 @@ class Predictor:
         self._model = WindowModel(self._network.to(device), device, **self._options)
         self.last_run: RunReport | None = None
         self._digest = checkpoint.digest
+        self._is_phantom = "phantom" in checkpoint.plans.name.lower()
 
     @classmethod
     def load(
@@ -86,8 +87,12 @@ class Predictor:
 
     @property
     def identity(self) -> str:
-        """Code version, digest of the weights, digest of the bank."""
-        return f"voxtell-dicom/{voxtell_dicom.__version__} model/{self._digest} bank/{self.bank.digest[:16]}"
+        """Code version, digest of the weights, digest of the bank.
+
+        The phantom's model says so wherever its directory lies: its results are marked as a test's by that word.
+        """
+        kind = "phantom " if self._is_phantom else ""
+        return f"voxtell-dicom/{voxtell_dicom.__version__} {kind}model/{self._digest} bank/{self.bank.digest[:16]}"
 
     def unknown(self, prompts: Sequence[str]) -> list[str]:
         """Prompts that are not in the bank."""
