@@ -125,7 +125,6 @@ class Peer(Strict):
     password_env: str | None = None
     token_env: str | None = None
     quiet_s: float | None = Field(None, gt=0)  # overrides receive.quiet_s for series from this peer
-    profile: Literal["generic", "ohif", "weasis", "slicer"] = "generic"
     timeout_s: float = Field(60, gt=0)
 
     @model_validator(mode="after")

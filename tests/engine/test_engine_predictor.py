@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from voxtell_dicom.engine import open_engine
+from voxtell_dicom.engine import open_engine, phantom_directory
 from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.predictor import Predictor
 from voxtell_dicom.engine.windows import importance, windows_over
@@ -105,3 +106,8 @@ def test_the_sliding_slab_sums_what_a_dense_array_would() -> None:
         mask[5:26, 6:18, 7:16] = (expected[prompt] > cutoff).numpy()
         assert np.array_equal(segment.mask.to_array(volume_shape), mask)
         assert segment.voxels == mask.sum()
+
+
+def test_the_phantoms_model_names_itself_wherever_it_lies(tmp_path: Path) -> None:
+    copied = shutil.copytree(phantom_directory(), tmp_path / "voxtell_v1.1")
+    assert "phantom" in Predictor.load(copied, device="cpu").identity
