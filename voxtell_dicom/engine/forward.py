@@ -15,9 +15,9 @@ from voxtell_dicom.engine.network import VoxTellNetwork
 class WindowModel:
     """The network on its device, asked window by window.
 
-    float16 on CUDA, float32 on a CPU. `bfloat16`: the image decoder of a CPU with AVX-512 BF16 in half the width, a third
-    of the time less, and not exact: 1 % of the mask voxels of a random network differ, more than of a trained one, whose
-    logits are seldom near 0 (benchmarks/engine.py --bfloat16). Off unless asked for.
+    float16 on CUDA, float32 on a CPU. `bfloat16`: the image decoder of a CPU with AVX-512 BF16 in half the width, a
+    third of the time less, and not exact: of a random network, 1 % of the mask voxels differ (benchmarks/engine.py
+    --bfloat16). Off unless asked for.
     """
 
     def __init__(
