@@ -35,7 +35,9 @@ _OUT_OF_RESOURCES, _PROCESSING_FAILURE = 0xA700, 0x0110
 # Syntaxes whose pixels lie elsewhere (JPIP) or that are live streams (SMPTE) bring no image.
 _JPIP = {f"1.2.840.10008.1.2.4.{number}" for number in (94, 95, 204, 205)}
 _SYNTAXES = [uid for uid in ALL_TRANSFER_SYNTAXES if uid not in _JPIP and not uid.startswith("1.2.840.10008.1.2.7.")]
-_CLASSES = {str(context.abstract_syntax) for context in AllStoragePresentationContexts} | {str(Verification)}
+_LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"  # newer than pynetdicom's list; a PACS may forward ours back
+_STORAGE = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
+_CLASSES = {*_STORAGE, str(Verification), _LABEL_MAP}
 
 log = structlog.get_logger(__name__)
 
