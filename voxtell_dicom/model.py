@@ -362,6 +362,39 @@ class Segment:
         return Mask(self.box_zyx, self.packed_bits, self.voxels)
 
 
+@dataclass(frozen=True)
+class RunReport:
+    """What the engine took for one volume, all its requests together."""
+
+    windows: int
+    encoded: int  # how often the image encoder ran: as often as there are windows, however many prompts there are
+    device: str  # that of the network in the end
+    steps: tuple[str, ...]  # taken because memory ran out
+    peak_device_bytes: int  # 0 on a CPU
+    peak_host_bytes: int  # of the process, since its start
+
+    def and_then(self, later: RunReport) -> RunReport:
+        """Both passes as one."""
+        return RunReport(
+            windows=self.windows + later.windows,
+            encoded=self.encoded + later.encoded,
+            device=later.device,
+            steps=self.steps + later.steps,
+            peak_device_bytes=max(self.peak_device_bytes, later.peak_device_bytes),
+            peak_host_bytes=max(self.peak_host_bytes, later.peak_host_bytes),
+        )
+
+    def in_words(self) -> str:
+        """One line for people: "4 windows, each encoded once, on cpu, peak 1.1 GiB host"."""
+        windows = f"{self.windows} window{'s' * (self.windows != 1)}"
+        encoded = "each encoded once" if self.encoded == self.windows else f"encoded {self.encoded} times"
+        peaks = f"{self.peak_host_bytes / 2**30:.1f} GiB host"
+        if self.peak_device_bytes:
+            peaks = f"{self.peak_device_bytes / 2**30:.1f} GiB GPU, {peaks}"
+        short = "".join(f"; memory ran out: {step}" for step in self.steps)
+        return f"{windows}, {encoded}, on {self.device}, peak {peaks}{short}"
+
+
 Progress = Callable[[int, int], None]  # windows done, windows in all
 Cancelled = Callable[[], bool]
 
@@ -372,6 +405,10 @@ class Engine(Protocol):
     @property
     def identity(self) -> str:
         """Code version and model digest: part of the plan key."""
+
+    @property
+    def last_run(self) -> RunReport | None:
+        """What the last `segment` took; None where there was nothing to compute or the engine does not count."""
 
     def unknown(self, prompts: Sequence[str]) -> list[str]:
         """Those of `prompts` that this engine cannot run."""

@@ -14,7 +14,7 @@ from voxtell_dicom.engine.memory import Place, places_for
 from voxtell_dicom.engine.predictor import Predictor
 from voxtell_dicom.engine.windows import windows_over
 from voxtell_dicom.errors import OutOfMemory
-from voxtell_dicom.model import Request, Segment
+from voxtell_dicom.model import Request, Resampling, Segment
 
 CPU = torch.device("cpu")
 REQUESTS = [Request("liver"), Request("spleen"), Request("aorta")]
@@ -57,8 +57,27 @@ def test_every_step_is_taken_logged_and_changes_no_mask(
     assert predictor.last_run is not None
     assert len(predictor.last_run.steps) == 2
     assert predictor.last_run.windows == 8
+    assert predictor.last_run.encoded == 8 + 1, "the window that ran short half-way is seen again"
     assert predictor.last_run.peak_host_bytes > 1 << 20
+    assert "8 windows, encoded 9 times, on cpu, peak " in predictor.last_run.in_words()
+    assert predictor.last_run.in_words().count("memory ran out") == 2
     assert sum("memory ran out (CUDA out of memory" in r.getMessage() for r in caplog.records) == 2
+
+
+def test_passes_at_two_spacings_are_reported_together(tiny_directory: Path) -> None:
+    predictor = Predictor.load(tiny_directory, device="cpu")
+    volume = np.random.default_rng(3).normal(0, 100, (40, 40, 36)).astype(np.float32)
+    reports = []
+    coarse = Request("spleen", resampling=Resampling(spacing_mm=2, finer_than_mm=1.5))
+    for requests in ([Request("liver")], [coarse], [Request("liver"), coarse]):
+        list(predictor.segment(volume, (1, 1, 1), requests))
+        assert predictor.last_run is not None
+        reports.append(predictor.last_run)
+    fine, other, both = (report.windows for report in reports)
+    assert (fine, both) == (8, fine + other)
+    assert all(report.encoded == report.windows for report in reports)
+    list(predictor.segment(np.zeros((8, 8, 8), np.float32), (1, 1, 1), REQUESTS))
+    assert predictor.last_run is None, "an earlier volume's report is not this one's"
 
 
 def test_after_the_last_step_the_error_says_so(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

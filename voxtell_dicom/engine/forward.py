@@ -26,6 +26,7 @@ class WindowModel:
         """exact: the plain image decoder, prompt by prompt."""
         self.network = network
         self.device = device
+        self.encoded = 0  # how often the encoder has run
         self._type = torch.float32
         if device.type == "cuda":
             self._type = torch.float16
@@ -80,6 +81,7 @@ class WindowModel:
     def _look_and_ask(
         self, patch: torch.Tensor, prompts: torch.Tensor, first: int
     ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        self.encoded += 1
         with self._autocast():
             image = patch[None, None]
             skips = self.network.encode(image) if self._fused is None else self._fused(image)

@@ -19,7 +19,7 @@ import torch
 from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.windows import Windows
 from voxtell_dicom.errors import OutOfMemory
-from voxtell_dicom.model import Request
+from voxtell_dicom.model import Request, RunReport
 
 _log = logging.getLogger(__name__)
 _WORDS = ("out of memory", "can't allocate memory", "not enough memory")
@@ -32,16 +32,6 @@ class Place:
 
     network: torch.device
     sums: torch.device
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a pass took."""
-
-    windows: int
-    steps: tuple[str, ...]  # taken because memory ran out
-    peak_device_bytes: int  # 0 on a CPU
-    peak_host_bytes: int  # of the process, since its start
 
 
 def places_for(device: torch.device) -> list[Place]:
@@ -62,6 +52,7 @@ class Places:
 
     def __init__(self, places: Sequence[Place], windows: Windows, prompts: int) -> None:
         self._places = list(places)
+        self._first = places[0].network
         self._windows = windows
         self._steps: list[str] = []
         device = self.current.sums
@@ -98,14 +89,16 @@ class Places:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def report(self, windows: int) -> RunReport:
-        """What the pass took."""
-        cuda = torch.cuda.is_available()
+    def report(self, encoded: int) -> RunReport:
+        """What the pass took; `encoded`: how often the encoder ran."""
+        cuda = self._first.type == "cuda"
         unit = 1 if sys.platform == "darwin" else 1024
         return RunReport(
-            windows=windows,
+            windows=len(self._windows),
+            encoded=encoded,
+            device=str(self.current.network),
             steps=tuple(self._steps),
-            peak_device_bytes=torch.cuda.max_memory_allocated() if cuda else 0,
+            peak_device_bytes=torch.cuda.max_memory_allocated(self._first) if cuda else 0,
             peak_host_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
         )
 

@@ -17,13 +17,13 @@ from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.bank import EMPTY, Bank, find_bank
 from voxtell_dicom.engine.checkpoint import Checkpoint, load_checkpoint
 from voxtell_dicom.engine.forward import WindowModel
-from voxtell_dicom.engine.memory import Place, Places, RunReport, places_for
+from voxtell_dicom.engine.memory import Place, Places, places_for
 from voxtell_dicom.engine.postprocess import cleaned_segment
 from voxtell_dicom.engine.preprocess import prepare
 from voxtell_dicom.engine.resample import back_on_source, resample, resampled_shape
 from voxtell_dicom.engine.windows import Windows, windows_over
 from voxtell_dicom.errors import ModelError, UnknownPrompt
-from voxtell_dicom.model import Cancelled, Progress, Request, Segment, Vector
+from voxtell_dicom.model import Cancelled, Progress, Request, RunReport, Segment, Vector
 
 Order = dict[str, list[Request]]
 _ANY = 1e-4  # a probability below which nothing is brought back from another spacing
@@ -117,6 +117,7 @@ class Predictor:
         """
         if missing := self.unknown([request.prompt for request in requests]):
             raise UnknownPrompt(f"the model cannot run {', '.join(map(repr, missing))}: not in its bank of prompts")
+        self.last_run = None
         passes: dict[float, list[Request]] = {}
         for request in requests:
             wanted = request.resampling
@@ -196,6 +197,7 @@ class Predictor:
         windows = windows_over(crop.shape, self.patch_size)
         vectors = torch.from_numpy(self.bank.vectors(list(order)))
         places = Places(self._device_places(), windows, len(order))
+        encoded_before = self._model.encoded
         accumulator = places.accumulator(list(order.values()))
         volume = _padded(crop, windows)
         for done, start in enumerate(itertools.product(*windows.starts)):
@@ -219,7 +221,8 @@ class Predictor:
                 except RuntimeError as error:
                     places.step_down(error, accumulator)
             progress(done + 1, len(windows))
-        self.last_run = places.report(len(windows))
+        report = places.report(self._model.encoded - encoded_before)
+        self.last_run = self.last_run.and_then(report) if self.last_run else report
         return accumulator
 
     def _device_places(self) -> list[Place]:
@@ -227,7 +230,9 @@ class Predictor:
 
     def _model_on(self, device: torch.device) -> WindowModel:
         if device.type != self._model.device.type:
+            encoded = self._model.encoded
             self._model = WindowModel(self._network.to(device), device, **self._options)
+            self._model.encoded = encoded
         return self._model
 
 

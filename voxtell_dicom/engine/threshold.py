@@ -38,6 +38,8 @@ def comparison(prompt: str) -> Callable[[npt.NDArray[np.float32]], BoolArray] | 
 class ThresholdEngine:
     """Implements `voxtell_dicom.model.Engine`. TEST, not for patients."""
 
+    last_run: None = None  # no windows, no device: nothing to report
+
     @property
     def identity(self) -> str:
         """Code version and kind."""

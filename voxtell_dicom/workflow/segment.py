@@ -10,12 +10,12 @@ from pathlib import Path
 import structlog
 
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
-from voxtell_dicom.model import Found, Plan, Prompt, Request, Volume, dump
+from voxtell_dicom.model import Found, Plan, Prompt, Request, RunReport, Volume, dump, load
 from voxtell_dicom.series.volume import to_frames
 from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.masks import load_answers, save_found
 from voxtell_dicom.workflow.patience import let_pass
-from voxtell_dicom.workflow.planning import Planned, job_id, load_array
+from voxtell_dicom.workflow.planning import Planned, job_id, load_array, values_of
 from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.workers import WorkCancelled, Worker, WorkerDied
 
@@ -35,7 +35,7 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
         return "cancelled"
     answers = runtime.work_dir / f"{job_id(*jobs)}.answers.json"
     try:
-        _run_engine(runtime, planned, jobs, answers)
+        run = _run_engine(runtime, planned, jobs, answers)
         for plan, job in zip(planned.plans, jobs, strict=True):
             found = found_for(plan, planned.volume, answers)
             findings.save(runtime.masks(job), findings.check(found, planned.volume, planned.array))
@@ -53,7 +53,7 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
         answers.unlink(missing_ok=True)
     planned.array.unlink(missing_ok=True)
     for job in jobs:
-        runtime.jobs.record_stage(job, "segment", began, time.time() - began)
+        runtime.jobs.record_stage(job, "segment", began, time.time() - began, run.in_words() if run else "")
     return "segmented"
 
 
@@ -62,7 +62,7 @@ def _fail(runtime: Runtime, jobs: list[str], reason: str) -> str:
     return "failed"
 
 
-def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Path) -> None:
+def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Path) -> RunReport | None:
     def progress(done: int, total: int) -> None:
         for job in jobs:
             runtime.jobs.record_stage(job, "segment", began, None, f"{done}/{total} windows")
@@ -70,14 +70,15 @@ def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Pa
     def cancelled() -> bool:
         return not any(runtime.jobs.is_going(job) for job in jobs)
 
-    for attempt in range(1, WORKER_ATTEMPTS + 1):
+    attempt = 0
+    while True:
+        attempt += 1
         began = time.time()
         try:
             with runtime.pool.borrow() as worker:
-                segment_volume(
+                return segment_volume(
                     planned, worker, out=answers, timeout_s=SEGMENT_TIMEOUT_S, progress=progress, cancelled=cancelled
                 )
-            return
         except WorkerDied as error:
             log.warning("worker died", jobs=jobs, attempt=attempt, reason=str(error))
             if attempt == WORKER_ATTEMPTS:
@@ -92,13 +93,13 @@ def segment_volume(
     timeout_s: float,
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
-) -> None:
-    """One pass of the engine for all plans of a volume; the answers go to `out`.
+) -> RunReport | None:
+    """One pass of the engine for all plans of a volume; the answers go to `out`. Returns what it took.
 
     Raises WorkerDied, WorkerRefused, WorkCancelled, or Refusal where it took longer than `timeout_s`.
     """
     if not planned.array.exists():  # another machine's, or cleaned up: made again, the same
-        load_array(planned.volume, planned.array.parent)
+        load_array(planned.volume, planned.array.parent, values_of(planned.plans[0]))
     requests = dict.fromkeys(request_for(plan, prompt) for plan in planned.plans for prompt in plan.prompts)
     task_id, future = worker.submit(
         "segment",
@@ -111,8 +112,8 @@ def segment_volume(
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            future.result(timeout=1)
-            return
+            run = future.result(timeout=1)["run"]
+            return load(RunReport, run) if run else None
         except FutureTimeout:
             if future.done():
                 raise

@@ -5,7 +5,8 @@ never outlives the node. This is the only module that imports the engine.
 
 Requests: ``{"op": "segment", "id", "array", "spacing_zyx_mm", "requests": [model.Request…], "out"}``,
 ``{"op": "unknown", "id", "prompts"}``, ``{"op": "cancel", "id"}``.
-Answers: ``{"ready": identity}`` once, then by id ``{"progress": [done, total]}`` … and one of ``{"done": …}``,
+Answers: ``{"ready": identity}`` once, then by id ``{"progress": [done, total]}`` … and one of ``{"done": …}`` (of a
+segmentation: the voxels of each mask, and model.RunReport as ``run``, null where the engine does not count),
 ``{"cancelled": true}``, ``{"error": message, "code"}``.
 """
 
@@ -25,7 +26,7 @@ import numpy as np
 
 from voxtell_dicom.engine import open_engine, worker_environment
 from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
-from voxtell_dicom.model import Engine, Request, load
+from voxtell_dicom.model import Engine, Request, dump, load
 from voxtell_dicom.workflow.masks import Answer, save_answers
 from voxtell_dicom.workflow.patience import NO_SPACE, no_space
 
@@ -70,7 +71,8 @@ def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[s
         wire.send(id=task["id"], cancelled=True)
         return
     save_answers(Path(task["out"]), answers)
-    wire.send(id=task["id"], done={"voxels": [answer.mask.voxels for answer in answers]})
+    run = dump(engine.last_run) if engine.last_run else None
+    wire.send(id=task["id"], done={"voxels": [answer.mask.voxels for answer in answers], "run": run})
 
 
 def _read(tasks: queue.Queue[dict[str, Any] | None], cancelled: set[str]) -> None:
