@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.valuerep import TM
 
+from voxtell_dicom import suv
 from voxtell_dicom.encode.terminology import Code
+from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Volume
 
 Floats = npt.NDArray[np.float32]
@@ -42,35 +43,11 @@ def quantity_of(modality: str, header: Dataset) -> Quantity | None:
 
 
 def suv_factor(header: Dataset) -> float | None:
-    """From Bq/mL to SUV by body weight (g/mL); 1 where values are SUV already; None where the header does not say.
-
-    Decay from injection to the start of the series, for images corrected to it (PS3.3 C.8.9.1.1.5; QIBA's SUV
-    pseudo-code, the happy path).
-    """
-    if header.get("Units") == "GML" and str(header.get("SUVType") or "BW") == "BW":
-        return 1.0
+    """From rescaled values to SUV by body weight (g/mL); None where the header does not say (see `suv.py`)."""
     try:
-        (drug,) = header.RadiopharmaceuticalInformationSequence
-        weight_g = float(header.PatientWeight) * 1000
-        dose = float(drug.RadionuclideTotalDose)
-        if header.Units != "BQML" or "DECY" not in header.CorrectedImage or weight_g <= 0 or dose <= 0:
-            return None
-        if header.DecayCorrection == "ADMIN":
-            return weight_g / dose
-        if header.DecayCorrection != "START":
-            return None
-        waited = _seconds(header.SeriesTime) - _seconds(drug.RadiopharmaceuticalStartTime)
-        if not 0 <= waited < 6 * 3600 or _seconds(header.SeriesTime) > _seconds(header.AcquisitionTime):
-            return None
-        return float(weight_g / (dose * 2 ** (-waited / float(drug.RadionuclideHalfLife))))
-    except (AttributeError, TypeError, ValueError):
+        return suv.suv_factor(header)
+    except Refusal:
         return None
-
-
-def _seconds(value: Any) -> float:
-    time = TM(str(value))
-    assert time is not None
-    return time.hour * 3600 + time.minute * 60 + time.second + time.microsecond / 1e6
 
 
 def frame_values(volume: Volume, wanted: set[int]) -> Iterator[tuple[int, Floats]]:

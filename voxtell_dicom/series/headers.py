@@ -26,18 +26,19 @@ from voxtell_dicom.series.split import volumes_of
 THREADS = min(8, (os.cpu_count() or 1) + 2)
 
 
-def assemble(series: Series, max_gap: float = GAP) -> Assembly:
+def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "refuse") -> Assembly:
     """What a series is: its volumes, each regular, and what is not part of one, with the reason. Decodes pixels only
     where slices coincide (to tell a duplicate from a conflict).
 
     max_gap: the widest gap between slices that is bridged, in parts of the spacing (2 bridges one missing slice).
+    frames_of_reference: ``accept`` takes several Frame of Reference UIDs on the slices of one stack as one.
     The volumes have no key yet (`load_volume` gives it). Raises Refusal (``mixed-patients``, ``mixed-studies``,
     ``mixed-series``) where the series as a whole cannot be trusted.
     """
     frames, aside = read_frames([instance.path for instance in series.instances])
     check_identity(frames)
     volumes: list[Volume] = []
-    for outcome in volumes_of(frames, max_gap):
+    for outcome in volumes_of(frames, max_gap, frames_of_reference):
         if isinstance(outcome, Volume):
             volumes.append(outcome)
         else:

@@ -7,6 +7,7 @@ are tried (see `keys.py`); last, runs of constant spacing within a stack become 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -35,14 +36,17 @@ Keys = dict[str, str]
 Found = tuple[Stack | SetAside, Keys]
 PARALLEL = 1e-3  # largest difference of a direction cosine within one orientation
 FIRST = ("magnitude", "in phase", "water")  # of the kinds
+SEVERAL_REFERENCES = "mixed-frames-of-reference"  # the code of the refusal, and of the warning where it is accepted
 SAME_SPACING = 1e-3  # largest relative difference of pixel spacings within one group
 
 
-def volumes_of(frames: Sequence[FrameHeader], max_gap: float = GAP) -> Iterator[Volume | SetAside]:
+def volumes_of(
+    frames: Sequence[FrameHeader], max_gap: float = GAP, frames_of_reference: str = "refuse"
+) -> Iterator[Volume | SetAside]:
     """The volumes of the frames of one series, each with a name, and what could not be used.
 
-    max_gap: the widest gap between slices that is bridged, in parts of the spacing. Reads pixels only where frames
-    coincide.
+    max_gap: the widest gap between slices that is bridged, in parts of the spacing. frames_of_reference: ``accept``
+    takes several Frame of Reference UIDs on one stack as one. Reads pixels only where frames coincide.
     """
     unique, aside = drop_copies(frames)
     yield from aside
@@ -62,14 +66,18 @@ def volumes_of(frames: Sequence[FrameHeader], max_gap: float = GAP) -> Iterator[
         else:
             home.append(frame)
     several = len(groups) > 1
-    found: list[tuple[Stack, Keys]] = []
+    found: list[tuple[Stack, Keys, int]] = []
     for group in groups:
         common = _group_keys(group[0], groups) if several else {}
-        for outcome, keys in _one_frame_of_reference(group, max_gap):
+        references = sorted({frame.frame_of_reference_uid for frame in group})
+        if len(references) > 1 and frames_of_reference != "accept":
+            yield _several_references(group, references)
+            continue
+        for outcome, keys in _resolve(group, max_gap):
             if isinstance(outcome, SetAside):
                 yield outcome
             else:
-                found.append((outcome, {**common, **keys}))
+                found.append((outcome, {**common, **keys}, len(references)))
     yield from _named(found)
 
 
@@ -90,16 +98,12 @@ def _group_keys(frame: FrameHeader, groups: Sequence[Sequence[FrameHeader]]) -> 
     return keys
 
 
-def _one_frame_of_reference(group: list[FrameHeader], max_gap: float) -> Iterator[Found]:
-    references = sorted({frame.frame_of_reference_uid for frame in group})
-    if len(references) > 1:
-        reason = (
-            f"series {group[0].series_uid}: {len(references)} different values of Frame of Reference UID (0020,0052) "
-            f"on slices of one stack: {', '.join(references[:3])}"
-        )
-        yield SetAside("mixed-frames-of-reference", reason, uids(group), refused=True), {}
-        return
-    yield from _resolve(group, max_gap)
+def _several_references(group: list[FrameHeader], references: list[str]) -> SetAside:
+    reason = (
+        f"series {group[0].series_uid}: {len(references)} different values of Frame of Reference UID (0020,0052) "
+        f"on slices of one stack: {', '.join(references[:3])}; a rule may accept them (frames_of_reference)"
+    )
+    return SetAside(SEVERAL_REFERENCES, reason, uids(group), refused=True)
 
 
 def _resolve(frames: Sequence[FrameHeader], max_gap: float) -> Iterator[Found]:
@@ -226,24 +230,39 @@ def _ranked(stack: Stack, name: str) -> dict[str, list[FrameHeader]]:
     return ranks
 
 
-def _named(found: Sequence[tuple[Stack, Keys]]) -> Iterator[Volume]:
-    """Volumes with names that differ, and a warning on one that has fewer slices than its like."""
+def _named(found: Sequence[tuple[Stack, Keys, int]]) -> Iterator[Volume]:
+    """Volumes with names that differ, and a warning on one that has fewer slices than its like.
+
+    found: a stack, what distinguishes it, and how many frames of reference its group has.
+    """
     most: dict[tuple[object, ...], int] = {}
-    for stack, keys in found:
+    for stack, keys, _ in found:
         kind = _kind_of(stack, keys)
         most[kind] = max(most.get(kind, 0), len(stack.frames))
     names: dict[str, int] = {}
-    for stack, keys in found:
+    for stack, keys, references in found:
         name = describe(keys)
         names[name] = names.get(name, 0) + 1
         if names[name] > 1:
             name = f"{name} #{names[name]}".strip()
         volume = volume_of(stack, name, keys)
+        if references > 1:
+            volume = _in_the_usual_reference(volume, stack, references)
         slices, usual = len(stack.frames), most[_kind_of(stack, keys)]
         if usual > slices and "run" not in keys:
             said = f"fewer-slices: {slices} slices, where the series has volumes of the same kind with {usual}"
             volume = replace(volume, warnings=(*volume.warnings, said))
         yield volume
+
+
+def _in_the_usual_reference(volume: Volume, stack: Stack, references: int) -> Volume:
+    """The volume in the frame of reference that most of its slices name, of several the first; with a warning."""
+    usual, count = Counter(frame.frame_of_reference_uid for frame in stack.frames).most_common(1)[0]
+    said = (
+        f"{SEVERAL_REFERENCES}: {references} different values of Frame of Reference UID (0020,0052) on slices of one "
+        f"stack; the result has {usual}, as {count} of {len(stack.frames)} slices here"
+    )
+    return replace(volume, frame_of_reference_uid=usual, warnings=(*volume.warnings, said))
 
 
 def _kind_of(stack: Stack, keys: Keys) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from voxtell_dicom.model import Plan, Result, Series, Volume, dump, load
 from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.jobs import ASKED_FOR, JobBook
-from voxtell_dicom.workflow.planning import Planned, with_run
+from voxtell_dicom.workflow.planning import Planned, array_path, values_of, with_run
 from voxtell_dicom.workflow.process import segment_input
 from voxtell_dicom.workflow.runtime import FORMAT
 
@@ -86,7 +86,7 @@ class JobActions:
         return "dropped"
 
     def _segment(self, job_id: str, plan: Plan, volume: Volume) -> None:
-        array = self._config.node.storage / "work" / f"{volume.key}.npy"
+        array = array_path(self._config.node.storage / "work", volume, values_of(plan))
         planned = Planned(volume, (plan,), array)
         data = segment_input(planned, [job_id])
         data["id"] += f":{time.time_ns()}"

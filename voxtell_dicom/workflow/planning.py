@@ -18,7 +18,9 @@ from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.geometry import GAP, widest_gap
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.runs import stack_of_runs
+from voxtell_dicom.series.split import SEVERAL_REFERENCES
 from voxtell_dicom.series.volume import load_volume
+from voxtell_dicom.suv import suv_factor
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ def facts_of(series: Series) -> dict[str, Any]:
 
 def match_series(series: Series, rules: Sequence[Rule]) -> tuple[Assembly, list[list[Match]]]:
     """Headers → volumes, each held against all rules. Raises Refusal where the series as a whole cannot be trusted."""
-    assembly = assemble(series, max((rule.max_gap for rule in rules), default=GAP))
+    accept = any(rule.frames_of_reference == "accept" for rule in rules)
+    max_gap = max((rule.max_gap for rule in rules), default=GAP)
+    assembly = assemble(series, max_gap, "accept" if accept else "refuse")
     facts = facts_of(series)
     return assembly, [match_volume(rules, volume, headers_of(volume), facts) for volume in assembly.volumes]
 
@@ -79,30 +83,36 @@ def plan_series(
     refused: list[SetAside] = []
     for position, volume in enumerate(assembly.volumes):
         met = [found for found in matches[position] if position in chosen[found.index]]
-        gap = widest_gap(volume) if met and volume.frames[-1].plane is not None else 0.0
-        wide = [found for found in met if max(found.rule.max_gap, GAP) * (1 + 1e-6) < gap]
-        for found in wide:
-            refused.append(_gap_refused(volume, gap, found.rule))
-        met = [found for found in met if found not in wide]
-        if not met:
-            continue
-        try:
-            keyed, array = load_array(volume, work_dir)
-        except Refusal as refusal:
-            refused.append(SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True))
-            continue
-        plans = [plan_for(found, keyed, engine_identity, encoder_revision, options) for found in met]
-        planned.append(Planned(keyed, tuple(plans), array))
+        against = [refused_by(found.rule, volume) for found in met]
+        refused += [item for item in against if item]
+        met = [found for found, item in zip(met, against, strict=True) if item is None]
+        for values in dict.fromkeys(found.rule.values for found in met):
+            try:
+                keyed, array = load_array(volume, work_dir, values)
+            except Refusal as refusal:
+                refused.append(SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True))
+                continue
+            wanting = [found for found in met if found.rule.values == values]
+            plans = [plan_for(found, keyed, engine_identity, encoder_revision, options) for found in wanting]
+            planned.append(Planned(keyed, tuple(plans), array))
     unmatched = [volume for some, volume in zip(matches, assembly.volumes, strict=True) if not some]
     return Planning(tuple(planned), (*assembly.set_aside, *refused), tuple(unmatched), len(assembly.volumes))
 
 
-def _gap_refused(volume: Volume, gap: float, rule: Rule) -> SetAside:
-    """A slice is missing, which another rule would bridge and this one does not."""
+def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
+    """Why a rule refuses a volume that another rule accepts: a slice is missing, or frames of reference differ."""
     uids = tuple(dict.fromkeys(frame.sop_instance_uid for frame in volume.frames))
-    words = f"a gap of {gap:.2f} times the spacing, where rule {rule.name!r} allows {rule.max_gap:g} (max_gap)"
-    reason = f"Image Position (Patient) (0020,0032) of series {volume.series_uid}: {words}"
-    return SetAside("missing-slice", reason, uids, refused=True)
+    gap = widest_gap(volume) if volume.frames[-1].plane is not None else 0.0
+    if max(rule.max_gap, GAP) * (1 + 1e-6) < gap:
+        words = f"a gap of {gap:.2f} times the spacing, where rule {rule.name!r} allows {rule.max_gap:g} (max_gap)"
+        reason = f"Image Position (Patient) (0020,0032) of series {volume.series_uid}: {words}"
+        return SetAside("missing-slice", reason, uids, refused=True)
+    several = next((said for said in volume.warnings if said.startswith(f"{SEVERAL_REFERENCES}:")), "")
+    if several and rule.frames_of_reference == "refuse":
+        words = f"several values of Frame of Reference UID (0020,0052), which rule {rule.name!r} refuses"
+        reason = f"series {volume.series_uid}: {words} (frames_of_reference)"
+        return SetAside(SEVERAL_REFERENCES, reason, uids, refused=True)
+    return None
 
 
 def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> set[int]:
@@ -122,6 +132,8 @@ def plan_for(
     """What a rule wants of a volume that met it and has its key."""
     if found.rule.minimum_confidence:  # it decides what the result holds, hence its UID
         options = {**options, "minimum_confidence": found.rule.minimum_confidence}
+    if found.rule.values != "stored":  # so does what the model is given
+        options = {**options, "values": found.rule.values}
     return Plan(
         volume_key=volume.key,
         rule=found.rule.name,
@@ -135,16 +147,42 @@ def plan_for(
     )
 
 
-def load_array(volume: Volume, work_dir: Path) -> tuple[Volume, Path]:
-    """Decode a volume: returns it with its key, and the file that holds its RAS array for the worker."""
+def values_of(plan: Plan) -> str:
+    """What the model is given for a plan: ``stored`` (rescaled values) or ``suv`` (SUVbw, g/mL)."""
+    return str(plan.options.get("values", "stored"))
+
+
+def array_path(work_dir: Path, volume: Volume, values: str) -> Path:
+    """Where the RAS array of a volume with its key lies; `values` as in `values_of`."""
+    return work_dir / (f"{volume.key}.npy" if values == "stored" else f"{volume.key}-{values}.npy")
+
+
+def load_array(volume: Volume, work_dir: Path, values: str = "stored") -> tuple[Volume, Path]:
+    """Decode a volume: returns it with its key, and the file that holds its RAS array for the worker.
+
+    values: as in `values_of`. Raises Refusal (``suv``) where the headers do not allow SUV.
+    """
+    factor = _suv_factor(volume) if values == "suv" else None
     array, volume = load_volume(volume)
-    path = work_dir / f"{volume.key}.npy"
+    path = array_path(work_dir, volume, values)
     if not path.exists():
+        if factor is not None:
+            array *= np.float32(factor)
         work_dir.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{uuid.uuid4().hex}.npy")  # two rules of two series may want the same volume
         np.save(temporary, array)
         temporary.replace(path)
     return volume, path
+
+
+def _suv_factor(volume: Volume) -> float:
+    """The one factor to SUV of all slices."""
+    factors = [(suv_factor(header), str(header.SOPInstanceUID)) for header in headers_of(volume)]
+    (least, one), (most, other) = min(factors), max(factors)
+    if most > least * (1 + 1e-4):
+        words = f"SUV factors {least:g} and {most:g}: Patient Weight (0010,1030), dose, units or times differ"
+        raise Refusal("suv", f"{one} and {other}: {words}", one)
+    return least
 
 
 def missing_slices(series: Series) -> str:

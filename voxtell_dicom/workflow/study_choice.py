@@ -17,11 +17,14 @@ from voxtell_dicom.model import Plan, Series, SetAside, Volume, load
 from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
 from voxtell_dicom.series.runs import stack_of_runs
 from voxtell_dicom.workflow.jobs import FINAL
-from voxtell_dicom.workflow.planning import Planned, job_id, load_array, match_series, plan_for
+from voxtell_dicom.workflow.planning import Planned, job_id, load_array, match_series, plan_for, refused_by
 from voxtell_dicom.workflow.process import note_refusals, open_jobs
 from voxtell_dicom.workflow.runtime import Runtime, study_rules
 
 log = structlog.get_logger(__name__)
+
+
+Wanted = tuple[int, str]  # id of a candidate, and what the model is given of it (stored, suv)
 
 
 @dataclass
@@ -31,8 +34,8 @@ class StudyChoice:
     runtime: Runtime
     study_uid: str
     series: Sequence[Series]
-    loaded: dict[int, tuple[Volume, Path]] = field(default_factory=dict)  # by id of its candidate
-    plans: dict[int, list[Plan]] = field(default_factory=dict)
+    loaded: dict[Wanted, tuple[Volume, Path]] = field(default_factory=dict)
+    plans: dict[Wanted, list[Plan]] = field(default_factory=dict)
     reasons: dict[str, list[str]] = field(default_factory=dict)  # by Series Instance UID: why it lost
 
     def segment(self) -> list[dict[str, Any]]:
@@ -45,11 +48,11 @@ class StudyChoice:
             self._explain(rule, ranked)
         items: list[dict[str, Any]] = []
         for series in self.series:
-            mine = [each for each in candidates if each.volume.series_uid == series.series_uid]
+            mine = {id(each) for each in candidates if each.volume.series_uid == series.series_uid}
             planned = [
-                Planned(self.loaded[id(each)][0], tuple(plans), self.loaded[id(each)][1])
-                for each in mine
-                if (plans := self.plans.get(id(each)))
+                Planned(self.loaded[wanted][0], tuple(plans), self.loaded[wanted][1])
+                for wanted, plans in self.plans.items()
+                if wanted[0] in mine
             ]
             items += open_jobs(self.runtime, series, planned, began)
         for key, (_, array) in self.loaded.items():
@@ -74,21 +77,24 @@ class StudyChoice:
         """Rank, and decode what is chosen; what cannot be decoded is no candidate."""
         while True:
             ranked = choose(index, candidates)
-            refused = [each.candidate for each in ranked if not each.lost and not self._load(each.candidate)]
+            rule = self.runtime.config.rules[index]
+            refused = [each.candidate for each in ranked if not each.lost and not self._load(each.candidate, rule)]
             if not refused:
                 return ranked
             candidates = [each for each in candidates if not any(each is other for other in refused)]
 
-    def _load(self, candidate: Candidate) -> bool:
-        if id(candidate) in self.loaded:
-            return True
+    def _load(self, candidate: Candidate, rule: Rule) -> bool:
+        wanted = id(candidate), rule.values
+        against = refused_by(rule, candidate.volume)
         try:
-            self.loaded[id(candidate)] = load_array(candidate.volume, self.runtime.work_dir / "study")
+            if not against and wanted not in self.loaded:
+                self.loaded[wanted] = load_array(candidate.volume, self.runtime.work_dir / "study", rule.values)
         except Refusal as refusal:
+            against = SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)
+        if against:
             series = next(each for each in self.series if each.series_uid == candidate.volume.series_uid)
-            note_refusals(self.runtime, series, [SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)])
-            return False
-        return True
+            note_refusals(self.runtime, series, [against])
+        return not against
 
     def _plan(self, rule: Rule, ranked: list[Ranked]) -> None:
         """Plan what the rule chose; `ranked` is changed where an earlier choice, dropped since, was as good."""
@@ -104,12 +110,12 @@ class StudyChoice:
             reason = f"the volume chosen before, of series {before[0]['series_uid']}, is as good"
             ranked[:] = [each if each.lost else replace(each, lost=reason) for each in ranked]
             return
-        keys = {self.loaded[id(each.candidate)][0].key for each in chosen}
+        keys = {self.loaded[id(each.candidate), rule.values][0].key for each in chosen}
         options = self._options(before, keys, chosen[0].candidate.volume.series_uid)
         for each in chosen:
-            volume, _ = self.loaded[id(each.candidate)]
+            volume, _ = self.loaded[id(each.candidate), rule.values]
             plan = plan_for(each.match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options)
-            self.plans.setdefault(id(each.candidate), []).append(plan)
+            self.plans.setdefault((id(each.candidate), rule.values), []).append(plan)
 
     def _stands(self, job: dict[str, Any], volume: Volume, rule: Rule) -> bool:
         """Whether an earlier choice, whose series is here no more, is as good as what is here."""
