@@ -242,6 +242,7 @@ class Rule(Strict):
     when: Annotated[dict[str, Any], WithJsonSchema(_WHEN_SCHEMA)]  # keyword → value, list, or Condition; see rules/
     choose: Choose = Choose()
     prompts: list[AnyPrompt] = Field(min_length=1)
+    experimental: bool = False  # true: it may have prompts that describe a finding, not anatomy ("liver lesion")
     resample: Resample | None = None
     # sr brings seg along
     outputs: list[Literal["seg", "labelmap", "sr", "rtstruct", "secondary"]] = Field(["seg"], min_length=1)

@@ -98,6 +98,7 @@ def test_the_shipped_model_can_run_the_shipped_prompts() -> None:
     shipped = Path(__file__).parents[2] / "config/node.yaml"
     done = CliRunner().invoke(app, ["check", "-c", str(shipped), "--load-model", "--json"])
     assert states(done)["prompts"] == ("ok", "can run all 9"), done.output
+    assert states(done)["CT organs"] == ("ok", "experimental, findings rather than anatomy: liver lesion")
 
 
 def test_model_that_is_not_there(tmp_path: Path) -> None:

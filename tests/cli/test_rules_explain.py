@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,18 @@ def test_every_condition_with_what_was_found(small_ct: Path, config: Path) -> No
         "voxtell-dicom rules explain", explain(small_ct, config, "--json", "--calling-ae", "CT1").stdout
     )
     assert by_rule(sent["series"][0]["volumes"][0]["rules"])["no"]["calling_ae"] == ("CT1", True)
+
+
+def test_prompts_for_findings_are_marked(small_ct: Path, tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    rule = {"name": "r", "when": {"Modality": "CT"}, "prompts": ["liver", "liver lesion"], "experimental": True}
+    path.write_text(json.dumps({"version": 1, "model": {"engine": "phantom"}, "rules": [rule]}))
+    page = assert_documented("voxtell-dicom rules explain", explain(small_ct, path, "--json").stdout)
+    (shown,) = page["series"][0]["volumes"][0]["rules"]
+    assert [(prompt["text"], prompt["finding"]) for prompt in shown["prompts"]] == [
+        ("liver", False),
+        ("liver lesion", True),
+    ]
 
 
 def test_a_rule_of_scope_study_ranks_the_volumes(config: Path, tmp_path: Path) -> None:

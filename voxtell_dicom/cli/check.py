@@ -37,6 +37,7 @@ def check(
     configure_logs(level=logging.WARNING)
     settings = load_config(config)
     answers = [_model(settings), *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items())]
+    answers += _findings(settings)
     if load_model:
         answers.append(_prompts(settings))
     if send_test_seg is not None:
@@ -64,6 +65,21 @@ def _model(settings: Config) -> Answer:
     if missing is not None:
         return Answer("model", "directory", str(directory), "failed", f"there is no {missing.name} in it", 0)
     return Answer("model", "directory", str(directory), "ok", "is there", 0)
+
+
+def _findings(settings: Config) -> list[Answer]:
+    """A line for each rule that has prompts which describe a finding."""
+    from voxtell_dicom.cli.peers import Answer
+    from voxtell_dicom.rules import prompts
+    from voxtell_dicom.rules.described import finding_word
+
+    found = []
+    for rule in settings.rules:
+        texts = [prompt.text for prompt in prompts(rule) if finding_word(prompt.text)]
+        if texts and settings.model.engine != "threshold":
+            message = f"experimental, findings rather than anatomy: {', '.join(texts)}"
+            found.append(Answer(rule.name, "rule", "-", "ok", message, 0))
+    return found
 
 
 def _prompts(settings: Config) -> Answer:

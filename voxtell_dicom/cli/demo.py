@@ -104,7 +104,15 @@ def _config(work: Path, pacs_port: int) -> Config:
             "receive": {"quiet_s": 1},
             "model": {"engine": "phantom"},
             "peers": {"pacs": {"ae_title": "DEMOPACS", "host": "127.0.0.1", "port": pacs_port}},
-            "rules": [{"name": "demo", "when": {"Modality": "CT"}, "prompts": list(PROMPTS), "send_to": ["pacs"]}],
+            "rules": [
+                {
+                    "name": "demo",
+                    "when": {"Modality": "CT"},
+                    "prompts": list(PROMPTS),
+                    "experimental": True,  # a tumour is among them
+                    "send_to": ["pacs"],
+                }
+            ],
         }
     )
 

@@ -115,6 +115,7 @@ def node_yaml(path: Path, storage: Path, *, model: str, pacs_host: str, **answer
     prompts = ["> 300"] if model == "threshold" else ["liver", "spleen", "right kidney", "left kidney"]
     lines = [f"      - {_quoted(prompt) if '>' in prompt else prompt}" for prompt in prompts]
     if model != "threshold":
+        lines.append("      # a finding needs `experimental: true` in its rule:")
         lines.append('      # - {text: liver lesion, label: Liver lesion, color: "#e6399b", threshold: 0.5}')
     text = TEMPLATE.format(
         path=path,

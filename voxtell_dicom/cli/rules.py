@@ -139,6 +139,8 @@ def _ranked(ranked: Ranked) -> dict[str, Any]:
 
 
 def _rule(match: Match) -> dict[str, Any]:
+    from voxtell_dicom.rules.described import finding_word
+
     return {
         "rule": match.rule.name,
         "scope": match.rule.scope,
@@ -147,7 +149,10 @@ def _rule(match: Match) -> dict[str, Any]:
             {"subject": each.subject, "wanted": each.wanted, "found": each.found, "met": each.met}
             for each in match.conditions
         ],
-        "prompts": [{"text": prompt.text, "label": prompt.label} for prompt in match.prompts],
+        "prompts": [
+            {"text": prompt.text, "label": prompt.label, "finding": bool(finding_word(prompt.text))}
+            for prompt in match.prompts
+        ],
         "outputs": list(match.rule.outputs),
         "send_to": list(match.rule.send_to),
     }
@@ -196,6 +201,7 @@ def _show_rules(console: Console, rules: list[dict[str, Any]]) -> None:
             table.add_row("", *(Text(condition[part]) for part in ("subject", "wanted", "found")), mark)
         if rule["met"]:
             goes = ", ".join(rule["send_to"]) or "nowhere (kept in the node)"
-            table.add_row("", "→ prompts", Text(", ".join(p["text"] for p in rule["prompts"])), Text(f"to {goes}"), "")
+            asked = ", ".join(p["text"] + " (finding: experimental)" * p["finding"] for p in rule["prompts"])
+            table.add_row("", "→ prompts", Text(asked), Text(f"to {goes}"), "")
         table.add_section()
     console.print(table)

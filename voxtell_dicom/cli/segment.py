@@ -56,6 +56,7 @@ def segment(
     configure_logs(level=logging.WARNING)
     settings = _settings(model, engine, bank, device, name, prompt)
     series = series_in(dicom_dir)
+    _mark_findings(settings)
     results: list[dict[str, Any]] = []
     aside: list[dict[str, Any]] = []
     with _progress() as report, _line(settings, out, report) as line:
@@ -107,6 +108,16 @@ def _settings(
     texts = dict.fromkeys(text.strip() for text in prompts)
     rule = {"name": name, "when": {}, "prompts": [PromptSettings(text=text) for text in texts]}
     return Config.model_validate({"version": 1, "model": section, "rules": [rule]})
+
+
+def _mark_findings(settings: Config) -> None:
+    from voxtell_dicom.rules.described import finding_word
+
+    (rule,) = settings.rules
+    texts = [prompt for each in rule.prompts if finding_word(prompt := each if isinstance(each, str) else each.text)]
+    if texts and settings.model.engine != "threshold":
+        named = ", ".join(map(repr, texts))
+        typer.echo(f"voxtell-dicom: {named}: a finding, not anatomy: expect little of it (docs/rules.md)", err=True)
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from voxtell_dicom import config
 from voxtell_dicom.config import Config, Problem, Source
 from voxtell_dicom.config_source import Loc, nearest
 from voxtell_dicom.rules.conditions import BadCondition, parse
+from voxtell_dicom.rules.described import finding_word
 from voxtell_dicom.rules.keywords import Subject, UnknownSubject, subject, volume_subject
 
 
@@ -21,7 +22,7 @@ def load_config(path: Path | str) -> Config:
 
 
 def problems(source: Source) -> list[Problem]:
-    """All that is wrong with the conditions of the rules. Works on a file that is wrong elsewhere, too."""
+    """All that is wrong with the conditions and prompts of the rules. Works on a file that is wrong elsewhere, too."""
     rules = source.data.get("rules")
     found: list[Problem] = []
     for index, rule in enumerate(rules if isinstance(rules, list) else []):
@@ -33,6 +34,7 @@ def problems(source: Source) -> list[Problem]:
         choose = rule.get("choose")
         if isinstance(choose, dict) and isinstance(choose.get("where"), dict):
             found += _volume_problems(source, choose["where"], ("rules", index, "choose", "where"), name)
+        found += _finding_problems(source, rule, index, name)
     return found
 
 
@@ -49,6 +51,20 @@ def _rule_problems(source: Source, when: dict[str, Any], loc: tuple[str | int, .
     if (modality is None and not misspelt) or (isinstance(modality, dict) and "absent" in modality):
         message = f"rule '{name}': a condition on Modality is required (such as Modality: CT)"
         yield Problem(source.line(loc), message)
+
+
+def _finding_problems(source: Source, rule: dict[str, Any], index: int, name: object) -> Iterator[Problem]:
+    """Prompts that describe a finding, in a rule that does not say that it is an experiment."""
+    model = source.data.get("model")
+    prompts = rule.get("prompts")
+    if rule.get("experimental") is True or (isinstance(model, dict) and model.get("engine") == "threshold"):
+        return
+    for position, prompt in enumerate(prompts if isinstance(prompts, list) else []):
+        text = str(prompt.get("text") if isinstance(prompt, dict) else prompt)
+        if word := finding_word(text):
+            message = f"rule '{name}': '{text}' describes a finding ({word}), not anatomy: models are poor at these"
+            message += " (docs/rules.md); give the rule 'experimental: true', or take the prompt out"
+            yield Problem(source.line(["rules", index, "prompts", position]), message)
 
 
 def _volume_problems(

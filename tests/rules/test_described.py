@@ -1,0 +1,69 @@
+"""Prompts that describe a finding: known by their words, and only run where a rule says that it is an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from voxtell_dicom.errors import ConfigError
+from voxtell_dicom.phantom.prompts import ABSENT, SYNONYMS
+from voxtell_dicom.rules import load_config
+from voxtell_dicom.rules.described import finding_word
+
+FILE = """\
+version: 1
+model: {engine: phantom}
+rules:
+  - name: chest
+    when: {Modality: CT}
+    prompts:
+      - liver
+      - {text: Pulmonary Nodules, label: Nodules}
+"""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "word"),
+    [
+        ("hypodense liver lesion", "lesion"),
+        ("Liver tumours", "tumours"),
+        ("brain metastases", "metastases"),
+        ("pulmonary emboli", "emboli"),
+        ("left pleural effusion", "effusion"),
+        ("ground-glass opacities", "opacities"),
+        ("subdural haemorrhage", "haemorrhage"),
+        ("liver", ""),
+        ("cystic duct", ""),
+        ("lymph nodes of the neck", ""),
+        ("gallbladder", ""),
+    ],
+)
+def test_the_word(prompt: str, word: str) -> None:
+    assert finding_word(prompt) == word
+
+
+def test_of_the_phantom_only_the_lesion_and_what_it_lacks_are_findings() -> None:
+    anatomy = [text for concept, others in SYNONYMS.items() if concept != "liver lesion" for text in (concept, *others)]
+    assert [text for text in anatomy if finding_word(text)] == []
+    assert all(map(finding_word, ("liver lesion", *SYNONYMS["liver lesion"])))
+    assert [text for text in ABSENT if finding_word(text)] == ["kidney tumour", "lung nodule", "pleural effusion"]
+
+
+@pytest.mark.parametrize("said", ["", "    experimental: false\n"])
+def test_a_rule_must_say_that_it_is_an_experiment(tmp_path: Path, said: str) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(FILE + said)
+    with pytest.raises(ConfigError) as refused:
+        load_config(path)
+    (line,) = str(refused.value).splitlines()
+    assert line.startswith(f"{path}:8: rule 'chest': 'Pulmonary Nodules' describes a finding (Nodules), not anatomy")
+    assert "experimental: true" in line
+
+
+def test_then_it_runs_and_the_threshold_engine_never_needs_it(tmp_path: Path) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(FILE + "    experimental: true\n")
+    assert load_config(path).rules[0].experimental
+    path.write_text(FILE.replace("phantom", "threshold"))
+    assert not load_config(path).rules[0].experimental
