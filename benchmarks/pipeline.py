@@ -172,7 +172,8 @@ class OurNode:
 
         self.port = free_port()
         self.config = folder / "node.yaml"
-        rule = {"name": "all", "when": {"Modality": "CT"}, "prompts": PROMPTS, "send_to": ["pacs"]}
+        rule: dict[str, Any] = {"name": "all", "when": {"Modality": "CT"}, "prompts": PROMPTS, "send_to": ["pacs"]}
+        rule["experimental"] = True  # a lesion is among the prompts
         settings = {
             "version": 1,
             "node": {"dimse": {"host": "127.0.0.1", "port": self.port}, "storage": str(folder / "data")},

@@ -72,6 +72,13 @@ def test_all_empty_is_done_and_writes_nothing(small_ct: Path, tmp_path: Path) ->
     assert list(tmp_path.rglob("*.dcm")) == []
 
 
+def test_a_finding_is_only_warned_of(small_ct: Path, tmp_path: Path) -> None:
+    done = segment(small_ct, tmp_path, "-p", "liver lesion", "-p", "spleen")
+    assert done.returncode == 0, done.stderr
+    assert "'liver lesion': a finding, not anatomy" in done.stderr
+    assert "spleen" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
