@@ -102,6 +102,7 @@ def test_a_killed_worker_fails_its_task_and_is_replaced() -> None:
             os.kill(worker.pid, signal.SIGKILL)
             with pytest.raises(WorkerDied):
                 future.result(30)
+            assert not worker.alive
             dead = worker.pid
         assert pool.unknown(["x"]) == ["x"]
         assert dead not in pool.pids()
@@ -142,3 +143,23 @@ def _running(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def test_a_dying_worker_that_no_longer_listens_is_not_taken_for_alive() -> None:
+    """Between the end of its pipes and the end of its process lie some milliseconds: three attempts fit in there."""
+    pool = WorkerPool(THRESHOLD)
+    try:
+        with pool.borrow() as worker:
+            os.kill(worker.pid, signal.SIGSTOP)  # it has not ended, and yet:
+            assert worker._process.stdin is not None
+            broken = os.open(os.devnull, os.O_RDONLY)  # writing fails, as to a pipe that nobody reads
+            os.dup2(broken, worker._process.stdin.fileno())
+            os.close(broken)
+            _, future = worker.submit("unknown", prompts=["> 1"])
+            with pytest.raises(WorkerDied):
+                future.result(30)
+            assert not worker.alive
+            os.kill(worker.pid, signal.SIGKILL)
+        assert pool.unknown(["x"]) == ["x"]
+    finally:
+        pool.stop()

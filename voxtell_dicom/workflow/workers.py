@@ -60,6 +60,7 @@ class Worker:
         self._ready: Future[str] = Future()
         self._pending: dict[str, tuple[Future[dict[str, Any]], Progress | None]] = {}
         self._lock = threading.Lock()
+        self._gone = False
         command = [sys.executable, "-m", "voxtell_dicom.workflow.worker"]
         command += ["--model", _engine_arguments(model), "--device", device]
         self._process = subprocess.Popen(
@@ -79,8 +80,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
+        """Whether the process runs and listens. A dying one closes its pipes some time before it has ended."""
+        return not self._gone and self._process.poll() is None
 
     def identity(self, timeout_s: float) -> str:
         """Wait until the model is loaded. Raises ModelError where it cannot be, WorkerDied where the process ended."""
@@ -130,6 +131,7 @@ class Worker:
                 self._ready.set_exception(ModelError(message["fatal"]))
             else:
                 self._answer(message)
+        self._gone = True
         code = self._process.wait()
         self._fail_all(WorkerDied(f"worker process {self.pid} ended with status {code}"))
 
@@ -154,6 +156,7 @@ class Worker:
             future.set_result(message["done"])
 
     def _fail_all(self, error: WorkerDied) -> None:
+        self._gone = True
         with self._lock:
             pending, self._pending = self._pending, {}
         if not self._ready.done():
