@@ -30,7 +30,7 @@ node:
   dimse: {{host: {host}, port: {port}}}      # C-STORE and C-ECHO; 127.0.0.1 keeps it on this machine
   http: {{host: 127.0.0.1, port: 8080}}      # reserved: nothing listens here yet
   storage: {storage}
-  # database: postgresql://user@host/name   # default: an SQLite file in the storage; PostgreSQL for several machines
+  # database: postgresql://user@host/name   # default: an SQLite file in the storage
 
 receive:
   quiet_s: 30                              # a series is complete when nothing more has come for so long

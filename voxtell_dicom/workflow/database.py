@@ -1,4 +1,4 @@
-"""The node's database: SQLite by default, PostgreSQL for several machines."""
+"""The node's database: SQLite by default, or PostgreSQL."""
 
 from __future__ import annotations
 
