@@ -13,6 +13,7 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode.words import prompt_of
 from voxtell_dicom.errors import EncodingError, GridMismatch, Refusal
 from voxtell_dicom.model import Found, Mask, Prompt
 
@@ -140,6 +141,28 @@ def test_overlap_is_said(tmp_path: Path) -> None:
     assert meeting is not None
     assert pydicom.dcmread(apart.path).SegmentsOverlap == "NO"
     assert pydicom.dcmread(meeting.path).SegmentsOverlap == "YES"
+
+
+def test_the_description_gives_prompt_and_confidence(tmp_path: Path) -> None:
+    """The prompt, whole, on the first line; what the engine thinks of it on the second, where there is room."""
+    volume = made.volume(tmp_path / "s")
+    long = "x" * 1000
+    plan = made.plan(["cyst", "two\nlines", "spleen", long])
+    found = made.found(plan, made.masks(volume.grid.shape, 4))
+    found[0] = replace(found[0], mean_probability=0.9137, uncertain_share=0.0712)
+    found[1] = replace(found[1], mean_probability=0.5)
+    found[3] = replace(found[3], mean_probability=0.75, uncertain_share=0.5)
+    result = encode_seg(plan, volume, found, directory=tmp_path)
+    assert result is not None
+    said = [str(item.SegmentDescription) for item in pydicom.dcmread(result.path).SegmentSequence]
+    assert said == [
+        "cyst\r\nmean foreground probability: 0.914, share of voxels from 0.3 to 0.7: 0.071",
+        "two lines\r\nmean foreground probability: 0.500",
+        "spleen",
+        long,
+    ]
+    assert [prompt_of(text) for text in said] == ["cyst", "two lines", "spleen", long]
+    assert made.dciodvfy(result.path) == []
 
 
 def test_long_words_fit_and_nothing_of_the_prompt_is_lost(tmp_path: Path) -> None:

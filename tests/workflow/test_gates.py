@@ -126,7 +126,9 @@ def test_a_segment_of_low_confidence_is_left_out_and_named(tmp_path: Path) -> No
         assert "[1/3 found] [!]" in description(job, result["kind"])
     (seg,) = [result for result in job["results"] if result["kind"] == "seg"]
     ds = pydicom.dcmread(seg["path"])
-    assert [str(item.SegmentDescription) for item in ds.SegmentSequence] == ["cyst"]
+    (segment,) = ds.SegmentSequence
+    said = "mean foreground probability: 0.900, share of voxels from 0.3 to 0.7: 0.250"
+    assert segment.SegmentDescription == f"cyst\r\n{said}"
     assert "Nodule  LEFT OUT, low confidence: mean probability 0.41 is below 0.6" in comments(job)
     assert "Lesion  NOT FOUND" in comments(job)
     (encode,) = [row for row in job["timeline"] if row["stage"] == "encode"]

@@ -185,6 +185,8 @@ def _compare(seg: Path, files: list[Path], anatomy: Any, acquisition: Any) -> li
     import numpy as np
     import pydicom
 
+    from voxtell_dicom.encode.words import prompt_of
+
     read = highdicom.seg.segread(seg)
     sources = [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files]
     masks = read.get_pixels_by_source_instance(
@@ -193,7 +195,7 @@ def _compare(seg: Path, files: list[Path], anatomy: Any, acquisition: Any) -> li
     lattice = acquisition.lattice(anatomy)
     frame_mm = float(np.linalg.norm(lattice.steps_mm[0]))
     voxel_ml = frame_mm * float(np.linalg.norm(lattice.steps_mm[1])) * float(np.linalg.norm(lattice.steps_mm[2])) / 1000
-    numbers = {item.SegmentDescription: int(item.SegmentNumber) for item in read.SegmentSequence}
+    numbers = {prompt_of(item.SegmentDescription): int(item.SegmentNumber) for item in read.SegmentSequence}
     rows = []
     for prompt, label in PROMPTS.items():
         truth = anatomy.mask(label, lattice)

@@ -14,7 +14,7 @@ from voxtell_dicom.encode.seg import encode_seg
 from voxtell_dicom.encode.sr import encode_sr
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
-ENCODER_REVISION = "1"
+ENCODER_REVISION = "2"
 
 __all__ = ["ENCODER_REVISION", "encode", "encode_seg"]
 

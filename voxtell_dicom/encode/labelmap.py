@@ -38,7 +38,7 @@ def encode_labelmap(
 ) -> Result | None:
     """As `encode_seg`, as a label map: segment numbers are pixel values, 0 is background. At most 255 segments."""
     check(plan, volume, found)
-    kept = [(index, item.prompt, item.mask) for index, item in enumerate(found) if item.mask.voxels]
+    kept = [(index, item) for index, item in enumerate(found) if item.mask.voxels]
     if not kept:
         return None
     if len(kept) > 255:
@@ -48,7 +48,7 @@ def encode_labelmap(
         return there
     sources = read_sources(volume)
     maker = provenance.maker_of(plan, engine)
-    masks = [mask for _, _, mask in kept]
+    masks = [item.mask for _, item in kept]
     frames = sorted({frame for frame, _ in _planes(masks, volume.grid.shape, values=False)})
     ds = segmentation(
         plan,

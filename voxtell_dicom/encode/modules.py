@@ -14,9 +14,9 @@ from voxtell_dicom.encode.colors import colors_of, dicom_cielab
 from voxtell_dicom.encode.sources import Sources
 from voxtell_dicom.encode.template import Naming, build
 from voxtell_dicom.encode.terminology import Term, private_scheme_item, term_of, write_term
-from voxtell_dicom.model import Mask, Plan, Prompt, Volume
+from voxtell_dicom.model import Found, Plan, Volume
 
-Kept = tuple[int, Prompt, Mask]  # index of the prompt in the plan; its mask has voxels
+Kept = tuple[int, Found]  # index of the prompt in the plan, and what it gave: a mask with voxels
 
 
 def segmentation(
@@ -32,7 +32,7 @@ def segmentation(
     kind: str = "seg",
 ) -> Dataset:
     """Everything of a segmentation object that comes before the per-frame groups. `kind`: seg or labelmap."""
-    prompts = [prompt for _, prompt, _ in kept]
+    prompts = [item.prompt for _, item in kept]
     warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
     description = words.series_description(plan, maker, len(kept), len(plan.prompts), warned)
     texts = [description, plan.rule, *(prompt.label + prompt.text for prompt in prompts)]
@@ -76,13 +76,14 @@ def segmentation(
 
 def _segments(plan: Plan, maker: provenance.Maker, kept: Sequence[Kept], terms: Sequence[Term]) -> list[Dataset]:
     """Items of Segment Sequence, numbered from 1 (PS3.3 C.8.20.2)."""
-    colors = colors_of([prompt for _, prompt, _ in kept])
+    colors = colors_of([item.prompt for _, item in kept])
     segments = []
-    for number, ((index, prompt, _), term, color) in enumerate(zip(kept, terms, colors, strict=True), 1):
+    for number, ((index, item), term, color) in enumerate(zip(kept, terms, colors, strict=True), 1):
+        prompt = item.prompt
         segment = Dataset()
         segment.SegmentNumber = number
         segment.SegmentLabel = words.segment_label(prompt.label, maker)
-        segment.SegmentDescription = prompt.text[: words.ST]
+        segment.SegmentDescription = words.segment_description(prompt.text, item.mean_probability, item.uncertain_share)
         segment.SegmentAlgorithmType = "AUTOMATIC"
         segment.SegmentAlgorithmName = maker.name
         segment.SegmentationAlgorithmIdentificationSequence = Items(

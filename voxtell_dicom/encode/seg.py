@@ -37,14 +37,15 @@ def encode_seg(
     Raises Refusal (identity differs within the series), GridMismatch, EncodingError.
     """
     check(plan, volume, found)
-    kept = [(index, item.prompt, item.mask) for index, item in enumerate(found) if item.mask.voxels]
+    kept = [(index, item) for index, item in enumerate(found) if item.mask.voxels]
     if not kept:
         return None
     path = directory / f"{provenance.result_uid(plan, 'seg')}.dcm"
     if path.exists():
         return _already_written(plan, volume, path)
     sources = read_sources(volume)
-    packed = pack([mask for _, _, mask in kept], volume.grid.shape)
+    masks = [item.mask for _, item in kept]
+    packed = pack(masks, volume.grid.shape)
     if packed.size > LARGEST_VALUE:
         raise EncodingError(
             f"series {volume.series_uid}: {len(packed.index)} frames make {packed.size / 2**30:.1f} GiB, more than one "
@@ -58,7 +59,7 @@ def encode_seg(
         kept,
         sources,
         frames=len(packed.index),
-        overlap=overlapping([mask for _, _, mask in kept]),
+        overlap=overlapping(masks),
         series_number_base=series_number_base,
     )
     groups = per_frame_groups(packed.index, volume, sources.positions)
@@ -66,7 +67,7 @@ def encode_seg(
     head = explicit_vr.header(0x7FE0, 0x0010, "OB", packed.size + len(padding))
     pixels = [chunk.data for chunk in packed.chunks]
     digest = write_once(path, ds, (groups, head, *pixels, padding))
-    return _result(plan, volume, ds, path, digest, [index for index, _, _ in kept])
+    return _result(plan, volume, ds, path, digest, [index for index, _ in kept])
 
 
 def check(plan: Plan, volume: Volume, found: Sequence[Found]) -> None:

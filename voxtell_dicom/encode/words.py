@@ -31,6 +31,31 @@ def segment_label(label: str, maker: Maker) -> str:
     return clipped(label, LO, f" {TEST_MARK}" if maker.test else "") or "segment"
 
 
+def segment_description(prompt: str, mean_probability: float | None, uncertain_share: float | None) -> str:
+    """Segment Description (0062,0006): the whole prompt on the first line, its confidence on the second.
+
+    A prompt's own line breaks become blanks. Without the second line where the engine gives no probability, or a
+    prompt of nearly 1024 characters leaves no room: it stands in report and job all the same.
+    """
+    text = " ".join(prompt.split())[:ST]
+    said = confidence(mean_probability, uncertain_share)
+    whole = f"{text}\r\n{said}"
+    return whole if said and len(whole) <= ST else text
+
+
+def confidence(mean_probability: float | None, uncertain_share: float | None) -> str:
+    """What an engine says of a segment, "" where it says nothing."""
+    if mean_probability is None:
+        return ""
+    share = "" if uncertain_share is None else f", share of voxels from 0.3 to 0.7: {uncertain_share:.3f}"
+    return f"mean foreground probability: {mean_probability:.3f}{share}"
+
+
+def prompt_of(description: str) -> str:
+    """The prompt in a Segment Description of ours."""
+    return description.partition("\n")[0].strip()
+
+
 def series_description(plan: Plan, maker: Maker, found: int, asked: int, warnings: bool) -> str:
     """``AI RESEARCH <rule> [n/m found]``, then v2 for a newer version of the series, [!] and the test mark."""
     ending = f" [{found}/{asked} found]"
