@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
 
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Series, SetAside, Volume
@@ -23,7 +23,7 @@ from voxtell_dicom.series.lookup import Lookup, get, lookup, text
 from voxtell_dicom.series.native import note
 from voxtell_dicom.series.split import volumes_of
 
-THREADS = min(8, (os.cpu_count() or 1) + 2)
+AHEAD = 32  # files that the system is asked to fetch while others are parsed
 
 
 def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "refuse") -> Assembly:
@@ -48,8 +48,7 @@ def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "r
 
 def read_frames(paths: Sequence[Path]) -> tuple[list[FrameHeader], list[SetAside]]:
     """The frames of all images among the files that may be part of a volume, and why the others are not."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        read = list(pool.map(_read_one, paths))
+    read = [_read_one(path) for path in _read_ahead(paths)]
     frames: list[FrameHeader] = []
     aside: list[SetAside] = []
     for found in read:
@@ -58,6 +57,25 @@ def read_frames(paths: Sequence[Path]) -> tuple[list[FrameHeader], list[SetAside
         else:
             frames.extend(found)
     return frames, aside
+
+
+def _read_ahead(paths: Sequence[Path]) -> Iterator[Path]:
+    """The paths, while the system fetches the next ones: parsing is work for one thread, waiting is not."""
+    for path, coming in zip_longest(paths, paths[AHEAD:]):
+        if coming is not None:
+            _want(coming)
+        yield path
+
+
+def _want(path: Path) -> None:
+    if not hasattr(os, "posix_fadvise"):
+        return
+    with suppress(OSError):  # what cannot be opened is said where it is read
+        file = os.open(path, os.O_RDONLY)
+        try:
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+        finally:
+            os.close(file)
 
 
 def _read_one(path: Path) -> list[FrameHeader] | SetAside:
@@ -80,7 +98,7 @@ def frames_of(ds: Dataset, path: Path) -> list[FrameHeader] | SetAside:
     aside = refuse_empty_uids(ds, path.name) or set_aside_by_class(ds)
     if aside:
         return aside
-    if str(ds.SOPClassUID) in MULTI_FRAME:
+    if text(ds, "SOPClassUID") in MULTI_FRAME:
         return _multi_frame(ds, path)
     count = int(get(ds, "NumberOfFrames") or 1)
     if count != 1:
@@ -118,7 +136,7 @@ def _items(groups: Dataset) -> list[Dataset]:
 
 
 def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -> FrameHeader:
-    uid = str(ds.SOPInstanceUID)
+    uid = text(ds, "SOPInstanceUID")
     orientation = _numbers(look, "ImageOrientationPatient", "Image Orientation (Patient) (0020,0037)", 6, uid, frame)
     position = _numbers(look, "ImagePositionPatient", "Image Position (Patient) (0020,0032)", 3, uid, frame)
     spacing = _numbers(look, "PixelSpacing", "Pixel Spacing (0028,0030)", 2, uid, frame)
@@ -131,14 +149,14 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
     if not frame_of_reference:
         raise Refusal("empty-uid", f"{uid}: Frame of Reference UID (0020,0052) is empty", uid)
     image_type = tuple(str(word) for word in (_sequence(look("FrameType")) or _sequence(get(ds, "ImageType"))))
-    syntax = UID(str(getattr(ds, "file_meta", Dataset()).get("TransferSyntaxUID", "") or ""))
+    syntax = text(getattr(ds, "file_meta", Dataset()), "TransferSyntaxUID")
     return FrameHeader(
         path=path,
         sop_instance_uid=uid,
-        sop_class_uid=str(ds.SOPClassUID),
+        sop_class_uid=text(ds, "SOPClassUID"),
         number=frame,
-        study_uid=str(ds.StudyInstanceUID),
-        series_uid=str(ds.SeriesInstanceUID),
+        study_uid=text(ds, "StudyInstanceUID"),
+        series_uid=text(ds, "SeriesInstanceUID"),
         frame_of_reference_uid=frame_of_reference,
         patient_id=text(ds, "PatientID"),
         patient_id_issuer=text(ds, "IssuerOfPatientID"),

@@ -70,7 +70,7 @@ def noted(path: Path) -> Layout | None:
 
 
 def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
-    syntax = header.file_meta.get("TransferSyntaxUID")
+    syntax = get(header.file_meta, "TransferSyntaxUID")
     bits = get(header, "BitsAllocated")
     if syntax not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) or bits not in (8, 16):
         return None

@@ -15,6 +15,7 @@ from pydicom.pixels.processing import apply_modality_lut
 
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.series.keys import number
+from voxtell_dicom.series.lookup import get, text
 
 Stored = npt.NDArray[Any]
 EXACT = 2.0**24  # integers below it are exact in float32
@@ -49,17 +50,33 @@ def rescale_of(ds: Dataset, frame: int) -> Rescale:
     """The rescale of a frame (from 1): per-frame, else shared Pixel Value Transformation, else top level, else none."""
     items: list[Dataset] = []
     for groups, index in (("PerFrameFunctionalGroupsSequence", frame - 1), ("SharedFunctionalGroupsSequence", 0)):
-        sequence = ds.get(groups)
+        sequence = get(ds, groups)
         if sequence and index < len(sequence):
             items += list(sequence[index].get("PixelValueTransformationSequence") or [])[:1]
     for item in (*items, ds):
         if "RescaleSlope" in item or "RescaleIntercept" in item:
-            slope, intercept = number(item.get("RescaleSlope")), number(item.get("RescaleIntercept"))
-            if slope == 0 or (slope is not None and not np.isfinite(slope)):
-                raise Refusal(
-                    "rescale", f"{ds.SOPInstanceUID}: Rescale Slope (0028,1053) is {slope}", str(ds.SOPInstanceUID)
-                )
-            return Rescale(1.0 if slope is None else slope, 0.0 if intercept is None else intercept)
-    if ds.get("ModalityLUTSequence"):
+            slope = _stated(ds, item, "RescaleSlope", "Rescale Slope (0028,1053)", otherwise=1.0)
+            intercept = _stated(ds, item, "RescaleIntercept", "Rescale Intercept (0028,1052)", otherwise=0.0)
+            if slope == 0:
+                uid = text(ds, "SOPInstanceUID")
+                raise Refusal("rescale", f"{uid}: Rescale Slope (0028,1053) is 0", uid)
+            return Rescale(slope, intercept)
+    if get(ds, "ModalityLUTSequence"):
         return Rescale(table=ds)
     return Rescale()
+
+
+def _stated(ds: Dataset, item: Dataset, keyword: str, words: str, otherwise: float) -> float:
+    """A number of the rescale; `otherwise` where it is absent or empty. Refuses what stands there and is no number."""
+    value = get(item, keyword)
+    if value is None:
+        raw = item.get_item(keyword)
+        if raw is None or not raw.value:
+            return otherwise
+        value = raw.value
+    found = number(value)
+    if found is None or not np.isfinite(found):
+        uid = text(ds, "SOPInstanceUID")
+        shown = value.decode("ascii", "replace") if isinstance(value, bytes) else value
+        raise Refusal("rescale", f"{uid}: {words} is {shown}, a number is needed", uid)
+    return found
