@@ -30,7 +30,7 @@ def inspect(
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
-        _show(rows, with_rules=settings is not None)
+        _show(rows)
 
 
 def inspected(path: Path, settings: Config | None) -> Iterator[dict[str, Any]]:
@@ -57,31 +57,20 @@ def _rules(series: Series, volume: Volume, settings: Config) -> list[str]:
     return [match.rule.name for match in match_volume(settings.rules, volume, headers(paths), facts) if match.met]
 
 
-def _show(rows: list[dict[str, Any]], *, with_rules: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _show(rows: list[dict[str, Any]]) -> None:
+    from voxtell_dicom.cli.listing import Line, print_by_series
 
-    console = Console()
-    for series_uid in dict.fromkeys(row["series_uid"] for row in rows):
-        title = f"series {series_uid or '(no UID)'}"
-        table = Table("Status", "Volume", "Plane", "Shape", "Spacing mm", "Tilt", "Why, warnings", title=title)
-        if with_rules:
-            table.add_column("Rules")
-        for row in (row for row in rows if row["series_uid"] == series_uid):
-            color = {"handled": "green", "set_aside": "dim", "refused": "red"}[row["status"]]
-            why = f"{row['code']}: {row['reason']}" if row["code"] else "; ".join(row["warnings"])
-            table.add_row(
-                f"[{color}]{row['status']}[/]",
-                row["volume"] or ("whole series" if row["shape"] else f"{row['instances']} instance(s)"),
-                row["plane"],
-                "×".join(map(str, row["shape"] or ())),
-                " × ".join(f"{value:.3g}" for value in row["spacing_mm"] or ()),
-                f"{row['tilt_degrees']:.1f}°" if row["tilt_degrees"] else "",
-                why,
-                *([", ".join(row["rules"])] if with_rules else []),
-            )
-        console.print(table)
+    def line(row: dict[str, Any]) -> Line:
+        facts = [
+            row["volume"] or ("whole series" if row["shape"] else f"{row['instances']} instance(s)"),
+            row["plane"],
+            "×".join(map(str, row["shape"] or ())),
+            " × ".join(f"{value:.3g}" for value in row["spacing_mm"] or ()) + (" mm" if row["spacing_mm"] else ""),
+            f"tilt {row['tilt_degrees']:.1f}°" if row["tilt_degrees"] else "",
+        ]
+        remarks = [f"{row['code']}: {row['reason']}"] if row["code"] else list(row["warnings"])
+        return Line(row["status"], facts, remarks + [f"rule {name}" for name in row["rules"]])
+
+    print_by_series(rows, line)
     counts = {word: sum(row["status"] == word for row in rows) for word in ("handled", "set_aside", "refused")}
-    console.print(
-        f"{counts['handled']} volume(s) handled, {counts['set_aside']} set aside, {counts['refused']} refused"
-    )
+    typer.echo(f"{counts['handled']} volume(s) handled, {counts['set_aside']} set aside, {counts['refused']} refused")

@@ -38,13 +38,17 @@ def list_jobs(
     if as_json:
         typer.echo(json.dumps([_summary(job) for job in jobs], indent=2))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from voxtell_dicom.cli.listing import Line, print_groups
 
-    table = Table("Job", "When", "State", "Rule", "Series Instance UID", "Reason")
-    for job in jobs:
-        table.add_row(job["id"], _when(job["created"]), job["state"], job["rule"], job["series_uid"], job["reason"])
-    Console().print(table if jobs else "no jobs")
+    if not jobs:
+        typer.echo("no jobs")
+        return
+    lines = [
+        Line(job["state"], [job["id"], _when(job["created"]), job["rule"]],
+             [f"series {job['series_uid']}", *([job["reason"]] if job["reason"] else [])])
+        for job in jobs
+    ]  # fmt: skip
+    print_groups([(f"{len(jobs)} job(s), the newest first", lines)])
 
 
 @app.command()

@@ -136,15 +136,14 @@ def _baseline(
 
 
 def _show_baseline(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from voxtell_dicom.cli.listing import Line, print_by_series
 
-    table = Table("Outcome", "Series", "Volume", "Prompt", "Dice", "Voxels", "before")
-    for row in rows:
-        score = "" if row["dice"] is None else f"{row['dice']:.4f}"
-        table.add_row(row["outcome"], row["series_uid"], row["volume"], row["prompt"], score, str(row["voxels"]),
-                      str(row["voxels_before"] or ""))  # fmt: skip
-    Console().print(table)
+    def line(row: dict[str, Any]) -> Line:
+        score = "" if row["dice"] is None else f"Dice {row['dice']:.4f}"
+        before = "" if row["voxels_before"] is None else f"before {row['voxels_before']}"
+        return Line(row["outcome"], [row["volume"], row["prompt"], score, f"{row['voxels']} voxels", before])
+
+    print_by_series(rows, line)
 
 
 def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
@@ -168,24 +167,19 @@ def write_report(rows: list[dict[str, Any]], path: Path, folder: Path) -> Path:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from voxtell_dicom.cli.listing import Line, print_by_series
 
-    colors = {"exact": "green", "within": "green", "set_aside": "dim", "refused": "yellow", "unproven": "yellow"}
-    table = Table("Outcome", "Series", "Volume", "Shape", "Threshold", "Frames", "mm", "Why")
-    for row in rows:
-        table.add_row(
-            f"[{colors.get(row['outcome'], 'bold red')}]{row['outcome']}[/]",
-            row["series_uid"],
+    def line(row: dict[str, Any]) -> Line:
+        facts = [
             row["volume"],
             "×".join(map(str, row["shape"] or ())),
             "" if row["threshold"] is None else f"> {row['threshold']:g}",
-            str(row["frames_compared"] or ""),
-            "" if row["max_mm"] is None else f"{row['max_mm']:.4f}",
-            row["reason"],
-        )
-    console = Console()
-    console.print(table)
+            f"{row['frames_compared']} frames" if row["frames_compared"] else "",
+            "" if row["max_mm"] is None else f"{row['max_mm']:.4f} mm",
+        ]
+        return Line(row["outcome"], facts, [row["reason"]] if row["reason"] else [])
+
+    print_by_series(rows, line)
     outcomes = ("exact", "within", "refused", "set_aside", "unproven", "wrong")
     counts = {word: sum(row["outcome"] == word for row in rows) for word in outcomes}
-    console.print(", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing found")
+    typer.echo(", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing found")
