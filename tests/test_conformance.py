@@ -22,9 +22,8 @@ from tests.encode import made
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
 from voxtell_dicom.encode import encode
-from voxtell_dicom.encode.provenance import IMPLEMENTATION_CLASS_UID as WRITER_UID
-from voxtell_dicom.encode.provenance import IMPLEMENTATION_VERSION as WRITER_VERSION
 from voxtell_dicom.encode.terminology import PRIVATE_SCHEME, PRIVATE_SCHEME_UID
+from voxtell_dicom.implementation import introduce
 from voxtell_dicom.receive import dimse
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS
@@ -77,6 +76,7 @@ def tables(folder: Path) -> dict[str, str]:
     objects = created(folder)
     ours = _scp(folder)
     sender = AE("X")
+    introduce(sender)
     classes = {kind: full.SOPClassUID for kind, (full, _) in objects.items()}
     defaults = CONFIG.receive
     return {
@@ -101,9 +101,9 @@ def tables(folder: Path) -> dict[str, str]:
         "identification": _table(
             ("where", "Implementation Class UID", "Implementation Version Name"),
             [
-                ("Storage SCP; files of received instances", ours.implementation_class_uid, _version(ours)),
-                ("SCU associations", sender.implementation_class_uid, "of pynetdicom"),
-                ("files of results", WRITER_UID, WRITER_VERSION),
+                ("Storage SCP", ours.implementation_class_uid, _version(ours)),
+                ("SCU associations", sender.implementation_class_uid, _version(sender)),
+                ("files of results", *_written(objects["seg"][0])),
             ],
         ),
         "policies": _table(
@@ -183,6 +183,10 @@ def _scp(folder: Path) -> AE:
     completion = Completion(spool, CONFIG.receive, {}, lambda _series: None)
     entity: AE = dimse.StorageScp(CONFIG, spool, completion)._ae
     return entity
+
+
+def _written(ds: Dataset) -> tuple[str, str]:
+    return str(ds.file_meta.ImplementationClassUID), str(ds.file_meta.ImplementationVersionName)
 
 
 def _version(entity: AE) -> str:

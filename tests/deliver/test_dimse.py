@@ -14,8 +14,10 @@ from pydicom.uid import JPEG2000Lossless
 from tests.system.peers.ports import free_port
 from tests.system.peers.scripted_scp import ScriptedScp, Step
 from tests.system.peers.slow_link import SlowLink
+from voxtell_dicom.cli.peers import ask
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import deliver, deliver_all
+from voxtell_dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from voxtell_dicom.model import Outcome, Result
 
 
@@ -180,3 +182,11 @@ def test_a_file_that_changed_is_never_sent(spooled: Result, fresh: Result) -> No
     assert [(o.state, o.status) for o in outcomes[:2]] == [("failed", "changed"), ("failed", "unreadable")]
     assert outcomes[2].state == "delivered"
     assert [s.sop_instance_uid for s in scp.attempts] == [spooled.sop_instance_uid]
+
+
+def test_associations_and_files_give_one_identity(spooled: Result) -> None:
+    """PS3.7 D.3.3.2: whoever sends a result is who wrote it, and who answers a C-ECHO."""
+    with ScriptedScp() as scp:
+        send(spooled, scp.peer())
+        assert ask("pacs", scp.peer(), "VOXTELL").state == "ok"
+        assert scp.requestors == {(IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME)}

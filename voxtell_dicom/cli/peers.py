@@ -56,8 +56,11 @@ def _echo(peer: Peer, calling_ae: str) -> str:
     from pynetdicom import AE, _config, evt
     from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+    from voxtell_dicom.implementation import introduce
+
     _config.LOG_HANDLER_LEVEL = "none"
     entity = AE(ae_title=calling_ae)
+    introduce(entity)
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _wait(peer)
     entity.add_requested_context(Verification)
     connected: list[evt.Event] = []

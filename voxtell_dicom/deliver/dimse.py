@@ -20,6 +20,7 @@ from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver.outcomes import DUPLICATE, State, meaning, of_store_status, outcome
 from voxtell_dicom.deliver.spooled import patience_s
 from voxtell_dicom.errors import ConfigError
+from voxtell_dicom.implementation import introduce
 from voxtell_dicom.model import Outcome, Result
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def _open(peer: Peer, calling_ae: str, contexts: list[PresentationContext]) -> A
     if peer.ae_title is None or peer.host is None or peer.port is None:
         raise ConfigError("a DIMSE peer that results are sent to needs 'ae_title', 'host' and 'port'")
     entity = AE(ae_title=calling_ae)
+    introduce(entity)
     entity.connection_timeout = entity.acse_timeout = peer.timeout_s
     entity.dimse_timeout = peer.timeout_s
     entity.network_timeout = None  # an idle timer of its own would only race with the two above

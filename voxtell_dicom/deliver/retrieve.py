@@ -12,6 +12,7 @@ from pynetdicom.events import Event
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import dicomweb
 from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.implementation import introduce
 from voxtell_dicom.model import Result
 
 _STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
@@ -58,6 +59,7 @@ def _by_get(result: Result, peer: Peer, calling_ae: str, name: str) -> Dataset:
         return 0x0000
 
     entity = AE(ae_title=calling_ae)
+    introduce(entity)
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = peer.timeout_s
     association = entity.associate(
         str(peer.host),

@@ -19,8 +19,6 @@ import voxtell_dicom
 from voxtell_dicom.model import Plan
 
 MANUFACTURER = "voxtell-dicom"
-IMPLEMENTATION_CLASS_UID = UID("2.25.212497063172418563951227684935170614113")
-IMPLEMENTATION_VERSION = f"VOXTELL_{voxtell_dicom.__version__}"[:16]
 TEST_MARK = "TEST - NOT FOR PATIENTS"
 SCANNER = (
     "Manufacturer",

@@ -17,10 +17,10 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
+from voxtell_dicom.implementation import introduce
 from voxtell_dicom.receive.arrival import Sender
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS, Intake
-from voxtell_dicom.receive.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from voxtell_dicom.receive.spool import Spool
 
 _config.LOG_HANDLER_LEVEL = "none"  # its handlers would decode and log identifiers
@@ -58,8 +58,7 @@ class StorageScp:
         if self._callers and not config.receive.accept_unknown:
             self._ae.require_calling_aet = sorted(self._callers)
         self._ae.network_timeout = _IDLE_S
-        self._ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-        self._ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+        introduce(self._ae)
         for uid in sorted(_CLASSES):
             self._ae.add_supported_context(uid, _SYNTAXES)
         self._server: Any = None

@@ -18,10 +18,9 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
+from voxtell_dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from voxtell_dicom.receive.arrival import Arrival, Sender
 
-IMPLEMENTATION_CLASS_UID = "2.25.218063284512806237921473509178836170911"
-IMPLEMENTATION_VERSION_NAME = "VOXTELL_DICOM"
 PRIVATE_CREATOR_UID = "2.25.96283516411072294816450372618105437288"  # says that (0002,0102) is `Facts` as JSON
 
 _PREFIX = b"\0" * 128 + b"DICM"

@@ -76,6 +76,7 @@ class ScriptedScp:
         self.holds = set(holds)
         self.attempts: list[Stored] = []
         self.associations = 0
+        self.requestors: set[tuple[str, str]] = set()  # Implementation Class UID, Implementation Version Name
         self._over = threading.Event()
         self._server: Any = None
 
@@ -122,6 +123,8 @@ class ScriptedScp:
     def _on_request(self, event: Any) -> None:
         """Runs before the negotiation, so what is set here decides it."""
         self.associations += 1
+        requestor = event.assoc.requestor
+        self.requestors.add((str(requestor.implementation_class_uid), str(requestor.implementation_version_name)))
         entity = event.assoc.ae
         entity.maximum_associations = 10
         entity.require_called_aet = False
