@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -115,6 +116,10 @@ class Volume:
 
     `frames` are ordered along `grid.normal`, from frame 0. `name` says what distinguishes the volume within its
     series ("" where the series is one volume). `key` is the volume key of contracts § 1.
+
+    A stack whose spacing changes is several regular volumes, its runs. Each is segmented for itself; a joined volume
+    (`series.runs.joined`) has them as `parts`, and the frames of all: results are made of it. Its `grid` counts all
+    frames, with their mean spacing; an array of it there is not.
     """
 
     study_uid: str
@@ -128,10 +133,43 @@ class Volume:
     key: str
     warnings: tuple[str, ...] = ()
     keys: dict[str, str] = field(default_factory=dict)  # what distinguishes it: echo_time, b_value, kind …
+    stack: str = ""  # names the stack that it is a run of, "" where it is the whole stack
+    parts: tuple[Volume, ...] = ()  # of a joined volume, in the order of the frames
+
+    @property
+    def runs(self) -> tuple[Volume, ...]:
+        """The regular volumes that are segmented: the parts of a joined volume, else the volume itself."""
+        return self.parts or (self,)
+
+    @property
+    def frame_mm(self) -> tuple[float, ...]:
+        """How much of the stack each frame stands for, along the normal: the spacing; half-way where two runs meet."""
+        pieces = [(run.grid.spacing_mm[0], len(run.frames)) for run in self.runs]
+        shares = [[spacing] * count for spacing, count in pieces]
+        normal = np.array(self.grid.normal)
+        last = -1
+        for (one, other), (before, after) in zip(pairwise(shares), pairwise(pieces), strict=True):
+            last += before[1]
+            ends = np.array(self.frames[last].position_mm), np.array(self.frames[last + 1].position_mm)
+            gap = float((ends[1] - ends[0]) @ normal)
+            if gap <= 1.5 * max(before[0], after[0]):  # else a run between the two is not here
+                one[-1] += (gap - before[0]) / 2
+                other[0] += (gap - after[0]) / 2
+        return tuple(share for some in shares for share in some)
+
+    def millilitres(self, mask: Mask) -> float:
+        """The volume of a mask on the source frames."""
+        _, rows_mm, columns_mm = self.grid.spacing_mm
+        if not self.parts:
+            return mask.voxels * self.grid.spacing_mm[0] * rows_mm * columns_mm / 1000
+        voxels = mask.crop().sum(axis=(1, 2))
+        return float(voxels @ np.array(self.frame_mm[slice(*mask.box[0])])) * rows_mm * columns_mm / 1000
 
     @property
     def canvas(self) -> tuple[int, int, int]:
         """The source grid as the engine sees it: larger than `grid.shape` where a tilt is undone or slices lack."""
+        if self.parts:
+            raise ValueError("a joined volume has no grid of its own: take its parts")
         count, rows, columns = self.grid.shape
         if self.frames and self.frames[-1].plane is not None:
             count = self.frames[-1].plane + 1
@@ -142,6 +180,8 @@ class Volume:
     @property
     def planes(self) -> tuple[int, ...]:
         """Where each frame lies along the first axis of the canvas."""
+        if self.parts:
+            raise ValueError("a joined volume has no grid of its own: take its parts")
         return tuple(index if frame.plane is None else frame.plane for index, frame in enumerate(self.frames))
 
     @property
@@ -154,6 +194,8 @@ class Volume:
     @property
     def spacing_zyx_mm(self) -> Vector:
         """Spacing of the RAS array's axes."""
+        if self.parts:
+            raise ValueError("a joined volume has no grid of its own: take its parts")
         a, b, c = self.to_ras.axes
         spacing = self.grid.spacing_mm
         return spacing[a], spacing[b], spacing[c]
@@ -201,6 +243,28 @@ class Mask:
         a, b, c = ranges
         crop = solid[a[0] : a[1], b[0] : b[1], c[0] : c[1]]
         return cls((a, b, c), np.packbits(crop).tobytes(), int(np.count_nonzero(crop)))
+
+    @classmethod
+    def concatenated(cls, masks: Sequence[Mask], frames: Sequence[int]) -> Mask:
+        """Masks on pieces of a grid that follow one another along the first axis, as one mask on the whole.
+
+        frames: the size of each piece along that axis.
+        """
+        starts = np.cumsum([0, *frames[:-1]]).tolist()
+        moved = [
+            replace(mask, box=((mask.box[0][0] + start, mask.box[0][1] + start), *mask.box[1:]))
+            for mask, start in zip(masks, starts, strict=True)
+            if mask.voxels
+        ]
+        if len(moved) < 2:
+            return moved[0] if moved else masks[0]
+        low = [min(mask.box[axis][0] for mask in moved) for axis in range(3)]
+        high = [max(mask.box[axis][1] for mask in moved) for axis in range(3)]
+        crop = np.zeros(np.subtract(high, low), bool)
+        for mask in moved:
+            crop[tuple(slice(a - start, b - start) for (a, b), start in zip(mask.box, low, strict=True))] = mask.crop()
+        (a, b, c), (d, e, f) = low, high
+        return cls(((a, d), (b, e), (c, f)), np.packbits(crop).tobytes(), sum(mask.voxels for mask in moved))
 
     @property
     def box_shape(self) -> tuple[int, int, int]:

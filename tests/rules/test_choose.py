@@ -23,14 +23,14 @@ def candidate(
     kernel: str = "Br40d",
     plane: tuple[Vector, Vector] = AXIAL,
     rules: tuple[Rule, ...] = (),
-    stack: str | None = None,
+    stack: str = "",
 ) -> Candidate:
     frames = tuple(Frame(f"{uid}.{n}", "1.2", 1, Path("x"), (0.0, 0.0, spacing * n)) for n in range(slices))
     grid = Grid((slices, 512, 512), (0, 0, 0), *plane, (0, 0, 1), (spacing, 0.8, 0.8))
-    volume = Volume("1", uid, "3", "CT", "", frames, grid, ToRas((0, 1, 2), (False, True, True)), "")
+    volume = Volume("1", uid, "3", "CT", "", frames, grid, ToRas((0, 1, 2), (False, True, True)), "", stack=stack)
     header = Dataset()
     header.Modality, header.ConvolutionKernel = "CT", kernel
-    return Candidate(volume, tuple(match_volume(rules or (OTHER, RULE), volume, [header], {})), stack)
+    return Candidate(volume, tuple(match_volume(rules or (OTHER, RULE), volume, [header], {})))
 
 
 def rule(**choice: Any) -> Rule:
@@ -103,6 +103,22 @@ def test_the_runs_of_the_chosen_stack_are_chosen_together() -> None:
         ("a", False),
         ("b", True),
     ]
+    assert ranked[0].standing == ranked[1].standing == ("1.375 mm between slices", "160 slices")
+
+
+def test_a_stack_of_runs_is_one_candidate() -> None:
+    """Each run has fewer slices than the other series; together they have more, and less thin ones than the first."""
+    runs = [candidate("a", 1, 100, stack="s"), candidate("a", 5, 100, stack="s")]
+    ranked = choose(1, [*runs, candidate("b", 2, 120)])
+    assert [(each.candidate.volume.series_uid, each.lost) for each in ranked] == [
+        ("b", ""),
+        ("a", "thinnest: 3 mm between slices, the chosen one has 2 mm between slices"),
+        ("a", "thinnest: 3 mm between slices, the chosen one has 2 mm between slices"),
+    ]
+    rules = (rule(best=["most slices"], where={"spacing_mm": {"at_most": 4}}),)
+    runs = [candidate("a", 1, 100, rules=rules, stack="s"), candidate("a", 5, 100, rules=rules, stack="s")]
+    ranked = choose(0, [*runs, candidate("b", 2, 120, rules=rules)])
+    assert [each.candidate.volume.series_uid for each in ranked if not each.lost] == ["b"]  # one run alone meets it
 
 
 def test_which_of_two_volumes_may_stay() -> None:

@@ -158,14 +158,3 @@ def test_pixels_read_in_place_are_pydicoms(tmp_path: Path) -> None:
     ds.save_as(changed)
     ((found, _),) = decode(changed, [1])
     np.testing.assert_array_equal(found, pixel_array(pydicom.dcmread(changed)))
-
-
-def test_runs_of_one_stack_are_known_as_such(tmp_path: Path) -> None:
-    from tests.series.cases import CASES
-    from voxtell_dicom.series.runs import stack_of_runs
-
-    by_name = {case.name: case for case in CASES}
-    first, second = assemble(by_name["two-spacings"].write(tmp_path / "runs")).volumes
-    assert stack_of_runs(first) == stack_of_runs(second)
-    first, second = assemble(by_name["echoes"].write(tmp_path / "echoes")).volumes
-    assert stack_of_runs(first) != stack_of_runs(second)

@@ -62,7 +62,6 @@ def _hold(series: Series, settings: Config) -> tuple[Assembly, list[Candidate]]:
     from voxtell_dicom.rules import match_volume
     from voxtell_dicom.rules.choose import Candidate
     from voxtell_dicom.series.headers import assemble
-    from voxtell_dicom.series.runs import stack_of_runs
 
     try:
         assembly = assemble(series)
@@ -72,7 +71,7 @@ def _hold(series: Series, settings: Config) -> tuple[Assembly, list[Candidate]]:
     for volume in assembly.volumes:
         paths = list(dict.fromkeys(frame.path for frame in volume.frames))
         matches = match_volume(settings.rules, volume, headers(paths), _facts(series))
-        candidates.append(Candidate(volume, tuple(matches), stack_of_runs(volume)))
+        candidates.append(Candidate(volume, tuple(matches)))
     return assembly, candidates
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,14 +35,15 @@ CRITERIA: Mapping[str, Criterion] = {
 
 @dataclass(frozen=True)
 class Candidate:
-    """A volume of the study, held against every rule by `match_volume`.
-
-    stack: volumes of one series with equal stacks are runs of one stack of images, and are chosen together.
-    """
+    """A volume of the study, held against every rule by `match_volume`."""
 
     volume: Volume
     matches: tuple[Match, ...]
-    stack: Hashable = None
+
+    @property
+    def stack(self) -> tuple[str, str]:
+        """The same for the runs of one stack: those that meet a rule are one choice."""
+        return self.volume.series_uid, self.volume.stack or self.volume.name
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Ranked:
     candidate: Candidate
     match: Match
     standing: tuple[str, ...]  # its value of each criterion, in words
+    numbers: tuple[float, ...]  # and as they are compared: the smaller is the better
     lost: str = ""
 
 
@@ -59,46 +61,55 @@ def choose(rule: int, candidates: Sequence[Candidate]) -> list[Ranked]:
     """Rank the volumes of a study for a rule: those that meet it, best first, then the others.
 
     rule: its position in node.yaml. Of its `choose.best` the first criterion decides, the next where it is a tie (equal
-    to 0.01 mm). What is left equal goes by Series Instance UID and volume name, so that it is repeatable.
+    to 0.01 mm). What is left equal goes by Series Instance UID and volume name, so that it is repeatable. The runs of
+    one stack that meet the rule stand as one: their slices and coverage added up, their mean spacing.
     """
-    ranked = [_ranked(candidate, candidate.matches[rule]) for candidate in candidates]
-    standing = sorted((each for each in ranked if each.match.met), key=_order)
-    if not standing:
-        return ranked
-    first, *others = standing
-    others = [each if _one_stack(each, first) else _lost(each, first) for each in others]
-    others.sort(key=lambda each: each.lost != "")  # the runs of the chosen stack stand together
-    return [first, *others, *(each for each in ranked if not each.match.met)]
+    met = [candidate for candidate in candidates if candidate.matches[rule].met]
+    stacks: dict[tuple[str, str], list[Volume]] = {}
+    for candidate in met:
+        stacks.setdefault(candidate.stack, []).append(candidate.volume)
+    ranked = sorted((_ranked(each, each.matches[rule], stacks[each.stack]) for each in met), key=_order)
+    others = [_ranked(each, each.matches[rule], [each.volume]) for each in candidates if not each.matches[rule].met]
+    if not ranked:
+        return others
+    first = ranked[0]
+    ranked = [each if each.candidate.stack == first.candidate.stack else _lost(each, first) for each in ranked]
+    ranked.sort(key=lambda each: each.lost != "")  # the runs of the chosen stack stand together
+    return [*ranked, *others]
 
 
 def as_good(volume: Volume, other: Volume, best: Sequence[str]) -> bool:
     """Whether no criterion speaks for the other volume."""
-    return _numbers(volume, best) <= _numbers(other, best)
+    return _numbers(volume_facts(volume), best) <= _numbers(volume_facts(other), best)
 
 
-def _ranked(candidate: Candidate, match: Match) -> Ranked:
-    facts = volume_facts(candidate.volume)
-    words = tuple(CRITERIA[name].words(facts) for name in match.rule.choose.best)
-    return Ranked(candidate, match, words, "" if match.met else f"does not meet {match.why_not}")
+def _ranked(candidate: Candidate, match: Match, stack: Sequence[Volume]) -> Ranked:
+    facts, best = _facts(stack), match.rule.choose.best
+    words = tuple(CRITERIA[name].words(facts) for name in best)
+    lost = "" if match.met else f"does not meet {match.why_not}"
+    return Ranked(candidate, match, words, _numbers(facts, best), lost)
 
 
-def _numbers(volume: Volume, best: Sequence[str]) -> tuple[float, ...]:
-    facts = volume_facts(volume)
+def _facts(stack: Sequence[Volume]) -> dict[str, Any]:
+    """The facts of runs of one stack together, or of the one volume that it is."""
+    each = [volume_facts(volume) for volume in stack]
+    if len(each) == 1:
+        return each[0]
+    slices, coverage = (sum(facts[name] for facts in each) for name in ("slices", "coverage_mm"))
+    return {**each[0], "slices": slices, "coverage_mm": round(coverage, 3), "spacing_mm": round(coverage / slices, 4)}
+
+
+def _numbers(facts: Mapping[str, Any], best: Sequence[str]) -> tuple[float, ...]:
     return tuple(round(CRITERIA[name].key(facts), 2) for name in best)
 
 
 def _order(ranked: Ranked) -> tuple[Any, ...]:
     volume = ranked.candidate.volume
-    return (*_numbers(volume, ranked.match.rule.choose.best), volume.series_uid, volume.name)
-
-
-def _one_stack(ranked: Ranked, first: Ranked) -> bool:
-    one, other = ranked.candidate, first.candidate
-    return one.stack is not None and (one.stack, one.volume.series_uid) == (other.stack, other.volume.series_uid)
+    return (*ranked.numbers, volume.series_uid, volume.name)
 
 
 def _lost(ranked: Ranked, first: Ranked) -> Ranked:
-    mine, its = _order(ranked), _order(first)
+    mine, its = ranked.numbers, first.numbers
     for position, name in enumerate(ranked.match.rule.choose.best):
         if mine[position] != its[position]:
             reason = f"{name}: {ranked.standing[position]}, the chosen one has {first.standing[position]}"

@@ -41,6 +41,7 @@ class Stack:
     offset: Floats
     warnings: tuple[str, ...]
     planes: tuple[int, ...] = ()  # of the frames on a regular grid, where they do not lie side by side on it
+    run_of: tuple[FrameHeader, ...] = ()  # the frames of the stack that this is a run of
 
     @property
     def gaps(self) -> Floats:
@@ -223,6 +224,7 @@ def volume_of(stack: Stack, name: str, keys: dict[str, str]) -> Volume:
         key="",
         warnings=(*stack.warnings, *_warnings(stack, between, tilt)),
         keys=keys,
+        stack=stack.run_of[0].name if stack.run_of else "",
     )
 
 
@@ -266,8 +268,9 @@ def _warnings(stack: Stack, between: float, tilt: float) -> list[str]:
     if any(frame.lossy for frame in frames):
         found.append("lossy: the images were compressed with loss (0028,2110)")
     asked = max((frame.images_in_acquisition or 0 for frame in frames), default=0)
-    if asked > len(frames) and len({frame.sop_instance_uid for frame in frames}) == len(frames):
-        found.append(f"fewer-images: Images in Acquisition (0020,1002) is {asked}, {len(frames)} are here")
+    here = stack.run_of or frames
+    if asked > len(here) and len({frame.sop_instance_uid for frame in here}) == len(here):
+        found.append(f"fewer-images: Images in Acquisition (0020,1002) is {asked}, {len(here)} are here")
     return found
 
 

@@ -257,10 +257,11 @@ def _named(found: Sequence[tuple[Stack, Keys, int]]) -> Iterator[Volume]:
 
 def _in_the_usual_reference(volume: Volume, stack: Stack, references: int) -> Volume:
     """The volume in the frame of reference that most of its slices name, of several the first; with a warning."""
-    usual, count = Counter(frame.frame_of_reference_uid for frame in stack.frames).most_common(1)[0]
+    frames = stack.run_of or stack.frames
+    usual, count = Counter(frame.frame_of_reference_uid for frame in frames).most_common(1)[0]
     said = (
         f"{SEVERAL_REFERENCES}: {references} different values of Frame of Reference UID (0020,0052) on slices of one "
-        f"stack; the result has {usual}, as {count} of {len(stack.frames)} slices here"
+        f"stack; the result has {usual}, as {count} of {len(frames)} slices here"
     )
     return replace(volume, frame_of_reference_uid=usual, warnings=(*volume.warnings, said))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -73,6 +73,12 @@ def to_frames(mask: Mask, volume: Volume) -> Mask:
         return _unshifted(crop, box, volume)
     packed = np.packbits(np.ascontiguousarray(crop)).tobytes()
     return Mask((box[0], box[1], box[2]), packed, mask.voxels)
+
+
+def all_to_frames(masks: Sequence[Mask], volume: Volume) -> Mask:
+    """Put masks, one for each of `volume.runs` and on its RAS grid, back on all source frames: `to_frames` of each."""
+    back = [to_frames(mask, run) for mask, run in zip(masks, volume.runs, strict=True)]
+    return Mask.concatenated(back, [len(run.frames) for run in volume.runs])
 
 
 def from_frames(mask: Mask, volume: Volume) -> Mask:

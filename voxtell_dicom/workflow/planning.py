@@ -17,7 +17,7 @@ from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canoni
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.geometry import GAP, widest_gap
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.runs import stack_of_runs
+from voxtell_dicom.series.runs import stacks_of
 from voxtell_dicom.series.split import SEVERAL_REFERENCES
 from voxtell_dicom.series.volume import load_volume
 from voxtell_dicom.suv import suv_factor
@@ -117,13 +117,8 @@ def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
 
 def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> set[int]:
     """Of several volumes of one series that meet a rule: the largest, then the first; all its runs. Their positions."""
-    stacks: dict[Any, list[int]] = {}
-    for position, volume in enumerate(volumes):
-        if any(found.index == rule for found in matches[position]):
-            stacks.setdefault(stack_of_runs(volume), []).append(position)
-    return set(
-        max(stacks.values(), key=lambda some: sum(int(np.prod(volumes[i].grid.shape)) for i in some), default=[])
-    )
+    met = [{i for i in stack if any(found.index == rule for found in matches[i])} for stack in stacks_of(volumes)]
+    return max(met, key=lambda some: sum(int(np.prod(volumes[i].grid.shape)) for i in some), default=set())
 
 
 def plan_for(

@@ -15,7 +15,6 @@ from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Plan, Series, SetAside, Volume, load
 from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
-from voxtell_dicom.series.runs import stack_of_runs
 from voxtell_dicom.workflow.jobs import FINAL
 from voxtell_dicom.workflow.planning import Planned, job_id, load_array, match_series, plan_for, refused_by
 from voxtell_dicom.workflow.process import note_refusals, open_jobs
@@ -70,7 +69,7 @@ class StudyChoice:
             except Refusal:
                 continue  # the job that `process` opened says why
             pairs = zip(assembly.volumes, matches, strict=True)
-            found += [Candidate(volume, tuple(some), stack_of_runs(volume)) for volume, some in pairs]
+            found += [Candidate(volume, tuple(some)) for volume, some in pairs]
         return found
 
     def _rank(self, index: int, candidates: Sequence[Candidate]) -> list[Ranked]:

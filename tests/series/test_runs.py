@@ -1,0 +1,160 @@
+"""A stack whose spacing changes: its runs are segmented each for itself, and are one volume again, voxel for voxel."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from tests.series import cases, slices
+from voxtell_dicom.errors import GridMismatch
+from voxtell_dicom.model import Mask, Volume, dump, load
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.series.runs import joined, stacks_of
+from voxtell_dicom.series.volume import all_to_frames, load_volume
+
+
+def depths_of(runs: Sequence[tuple[int, float]], gaps: Sequence[float]) -> list[float]:
+    """Positions along the normal of runs of (frames, spacing), `gaps` between them."""
+    at, found = 0.0, []
+    for (count, spacing), gap in zip(runs, [*gaps, 0.0], strict=True):
+        found += [at + spacing * index for index in range(count)]
+        at = found[-1] + gap
+    return found
+
+
+def write(folder: Path, depths: Sequence[float], stored: np.ndarray, **more: object) -> slices.Series:
+    """One series with a slice at each depth."""
+    orientation = np.array(more.pop("orientation", slices.AXIAL), float)
+    shear = np.array(more.pop("shear", (0, 0, 0)), float)
+    normal = slices.normal_of(orientation)
+    made = []
+    for index, (depth, plane) in enumerate(zip(depths, stored, strict=True)):
+        (ds,) = slices.stack(
+            plane[None], orientation=orientation, origin=depth * (normal + shear) + (-10, -20, -30), **more
+        )
+        ds.SliceThickness = f"{0.5 + 0.37 * index:.4g}"  # no two alike: nothing but the positions tells of the runs
+        ds.InstanceNumber = index + 1
+        made.append(ds)
+    return slices.save(made, folder)
+
+
+spacings = st.lists(
+    st.tuples(st.integers(3, 5), st.sampled_from((0.7, 1.0, 1.3, 2.5, 4.0, 7.0))), min_size=2, max_size=3
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    runs=spacings.filter(lambda some: all(one[1] != other[1] for one, other in pairwise(some))),
+    share=st.floats(0.2, 1.45),
+    turn=st.tuples(*[st.floats(-180, 180)] * 3),
+    mirrored=st.booleans(),
+    shear=st.tuples(st.floats(-0.4, 0.4), st.floats(-0.4, 0.4)),
+    tilted=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_masks_of_the_runs_come_back_as_the_very_voxels(
+    runs: list[tuple[int, float]],
+    share: float,
+    turn: tuple[float, float, float],
+    mirrored: bool,
+    shear: tuple[float, float],
+    tilted: bool,
+    seed: int,
+) -> None:
+    between = [share * max(one[1], other[1]) for one, other in pairwise(runs)]
+    for (one, gap), other in zip(zip(runs, between, strict=False), runs[1:], strict=True):
+        near = [abs(gap - spacing) <= max(0.05, 0.05 * spacing) for spacing in (one[1], other[1])]
+        assume(not any(near))  # else the gap is a step of the one run or of the other, and shifts where they meet
+    depths = depths_of(runs, between)
+    rotation = Rotation.from_euler("xyz", turn, degrees=True).as_matrix()
+    row, column = rotation[:, 0], rotation[:, 1] * (-1 if mirrored else 1)
+    stored = slices.noise((len(depths), 6, 5), seed)
+    with tempfile.TemporaryDirectory() as folder:
+        assembly = assemble(
+            write(
+                Path(folder),
+                depths,
+                stored,
+                orientation=(*row, *column),
+                shear=shear[0] * row + shear[1] * column if tilted else (0, 0, 0),
+                spacing=(1.0, 1.1, 0.9),
+            )
+        )
+        assert not assembly.set_aside
+        assert [len(volume.frames) for volume in assembly.volumes] == [count for count, _ in runs]
+        loaded = [load_volume(volume) for volume in reversed(assembly.volumes)]
+    volume = joined([keyed for _, keyed in loaded])
+    assert volume.grid.shape == stored.shape
+    assert volume.key == joined([keyed for _, keyed in reversed(loaded)]).key
+    arrays = {keyed.key: array for array, keyed in loaded}
+    masks = [Mask.from_array(arrays[part.key] > 1500.5) for part in volume.parts]
+    back = all_to_frames(masks, volume)
+    expected = stored.astype(np.float32) - 1024 > 1500.5
+    np.testing.assert_array_equal(back.to_array(volume.grid.shape), expected)
+    assert back.voxels == np.count_nonzero(expected)
+    assert load(Volume, dump(volume)) == volume
+    # each frame stands for its share of the stack, and all of them for the whole
+    whole = depths[-1] - depths[0] + (runs[0][1] + runs[-1][1]) / 2
+    assert sum(volume.frame_mm) == pytest.approx(whole, rel=1e-4)
+    assert volume.millilitres(back) == pytest.approx(
+        float(np.count_nonzero(expected, axis=(1, 2)) @ np.array(volume.frame_mm)) * 1.1 * 0.9 / 1000
+    )
+
+
+def two(folder: Path, name: str = "two-spacings") -> tuple[Volume, ...]:
+    return assemble(next(case for case in cases.CASES if case.name == name).write(folder)).volumes
+
+
+def test_what_a_joined_volume_is(tmp_path: Path) -> None:
+    first, second = two(tmp_path)
+    volume = joined([second, first])
+    assert (volume.name, volume.keys) == ("", {})
+    assert volume.parts == (first, second)
+    assert volume.frames == (*first.frames, *second.frames)
+    assert volume.grid.shape == (12, 24, 20)
+    assert volume.grid.spacing_mm == pytest.approx((3.5, 1, 1))
+    # 2 mm apart, then 5; 3 mm from the one run to the other
+    assert volume.frame_mm == pytest.approx((2, 2, 2, 2, 2, 2.5, 4, 5, 5, 5, 5, 5))
+    assert volume.warnings == (
+        "runs: the spacing changes along the stack (6 slices 2.00 mm apart, 6 slices 5.00 mm apart); "
+        "each run was segmented for itself",
+    )
+    for name in ("canvas", "planes", "shape_zyx", "spacing_zyx_mm"):
+        with pytest.raises(ValueError, match="take its parts"):
+            getattr(volume, name)
+    assert joined([first]) == first
+
+
+def test_only_runs_of_one_stack_are_joined(tmp_path: Path) -> None:
+    first, second = two(tmp_path / "runs")
+    assert stacks_of([first, second]) == [[0, 1]]
+    echoes = two(tmp_path / "echoes", "echoes")
+    assert stacks_of(echoes) == [[0], [1]]
+    with pytest.raises(GridMismatch, match="stack is none"):
+        joined(echoes)
+    with pytest.raises(GridMismatch, match="overlap"):
+        joined([first, first])
+
+
+def test_runs_with_several_frames_of_reference_where_they_are_accepted(tmp_path: Path) -> None:
+    """A run may name one frame of reference and the next another: accepted, they are one stack, in that of most."""
+
+    def edit(ds: object, index: int) -> None:
+        ds.FrameOfReferenceUID = f"{slices.UID}.8"  # type: ignore[attr-defined]
+
+    upper = slices.stack(slices.noise((8, 24, 20), 1), spacing=(5.0, 1.0, 1.0), origin=(-10, -20, -17), edit=edit)
+    series = slices.save(cases.many(slices.stack(slices.noise(cases.SHAPE)), upper), tmp_path)
+    assert [item.code for item in assemble(series).set_aside] == ["mixed-frames-of-reference"]
+    volume = joined(assemble(series, frames_of_reference="accept").volumes)
+    assert volume.frame_of_reference_uid == f"{slices.UID}.8"
+    (_, said) = volume.warnings
+    assert "as 8 of 14 slices" in said
