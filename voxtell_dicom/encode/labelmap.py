@@ -6,19 +6,18 @@ lesion stays visible within its organ; the object then says so in its Content De
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.pixels.encoders.base import RLELosslessEncoder
 from pydicom.uid import RLELossless
 
-from voxtell_dicom.encode import common, explicit_vr, provenance
+from voxtell_dicom.encode import common, provenance
 from voxtell_dicom.encode.frames import per_frame_groups
 from voxtell_dicom.encode.modules import segmentation
 from voxtell_dicom.encode.part10 import write_once
+from voxtell_dicom.encode.rle import encapsulated, rle_frame
 from voxtell_dicom.encode.seg import check, overlapping
 from voxtell_dicom.encode.sources import read_sources
 from voxtell_dicom.errors import EncodingError
@@ -64,8 +63,8 @@ def encode_labelmap(
     if overlapping(masks):
         ds.ContentDescription = POLICY
     groups = per_frame_groups([(0, frame) for frame in frames], volume, sources.positions, labelmap=True)
-    encoded = [_rle(plane) for _, plane in _planes(masks, volume.grid.shape)]
-    digest = write_once(path, ds, (groups, *_encapsulated(encoded)), transfer_syntax=RLELossless)
+    encoded = [rle_frame(plane) for _, plane in _planes(masks, volume.grid.shape)]
+    digest = write_once(path, ds, (groups, *encapsulated(encoded)), transfer_syntax=RLELossless)
     return common.result_of(ds, "labelmap", path, digest, found, volume)
 
 
@@ -85,30 +84,3 @@ def _planes(
             inside = plane[masks[number].slices[1:]]
             inside[crops[number][frame - masks[number].box[0][0]]] = number + 1
         yield frame, plane
-
-
-def _rle(plane: npt.NDArray[np.uint8]) -> bytes:
-    rows, columns = plane.shape
-    encoded: bytes = RLELosslessEncoder.encode(
-        plane,
-        rows=rows,
-        columns=columns,
-        samples_per_pixel=1,
-        bits_allocated=8,
-        bits_stored=8,
-        pixel_representation=0,
-        photometric_interpretation="MONOCHROME2",
-        number_of_frames=1,
-        encoding_plugin="pydicom",  # GDCM's, which would be taken first, crashes when threads share it
-    )
-    return encoded
-
-
-def _encapsulated(frames: Sequence[bytes]) -> Iterator[bytes]:
-    """Pixel Data with a basic offset table and one fragment a frame (PS3.5 A.4)."""
-    padded = [frame + b"\0" * (len(frame) % 2) for frame in frames]
-    offsets = np.cumsum([0, *(len(frame) + 8 for frame in padded[:-1])]).astype("<u4").tobytes()
-    yield explicit_vr.header(0x7FE0, 0x0010, "OB", 0xFFFFFFFF)
-    for value in (offsets, *padded):
-        yield struct.pack("<HHI", 0xFFFE, 0xE000, len(value)) + value
-    yield struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
