@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -46,6 +47,19 @@ def test_table(tmp_path: Path) -> None:
     output = inspect(str(tmp_path))
     assert "18.4°" in output
     assert "1 volume(s) handled" in output
+
+
+def test_directory_of_a_medium_is_passed_over_whatever_its_name(tmp_path: Path) -> None:
+    from pydicom.fileset import FileSet
+
+    cases.CASES[0].write(tmp_path / "series")
+    medium = FileSet()
+    for file in (tmp_path / "series").iterdir():
+        medium.add(file)
+    medium.write(tmp_path / "cd")
+    (tmp_path / "cd" / "DICOMDIR").rename(tmp_path / "cd" / "DIRFILE")
+    (row,) = json.loads(inspect(str(tmp_path / "cd"), "--json"))
+    assert row["status"] == "handled"
 
 
 def test_folder_without_dicom(tmp_path: Path) -> None:

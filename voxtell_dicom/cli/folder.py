@@ -58,7 +58,7 @@ def read_instance(file: Path) -> Instance | None:
         found = pydicom.dcmread(file, specific_tags=_TAGS, stop_before_pixels=True)
     except Exception:  # a broken file raises anything inside the parser
         return None
-    if "SOPInstanceUID" not in found or file.name == "DICOMDIR":
+    if "SOPInstanceUID" not in found:
         return None
     return Instance(
         sop_instance_uid=str(found.SOPInstanceUID),

@@ -39,7 +39,7 @@ def scan(path: Path) -> Scan:
             instance = read_instance(file)
             if instance is not None:
                 groups.setdefault((instance.study_uid, instance.series_uid), []).append(instance)
-            elif file.name != "DICOMDIR" and _looks_like_dicom(file):
+            elif _looks_like_dicom(file) and not _is_directory(file):
                 unreadable.append(file)
     if not groups and not unreadable:
         raise Refusal("no-dicom", f"{path}: no DICOM file in it")
@@ -60,3 +60,15 @@ def unreadable_rows(found: Scan) -> Iterator[Row]:
 def _looks_like_dicom(file: Path) -> bool:
     with file.open("rb") as content:
         return content.read(132)[128:] == b"DICM"
+
+
+def _is_directory(file: Path) -> bool:
+    """Whether a file is a DICOMDIR (PS3.10 § 8), whatever its name."""
+    from pydicom.filereader import read_file_meta_info
+    from pydicom.uid import MediaStorageDirectoryStorage
+
+    try:
+        meta = read_file_meta_info(file)
+    except Exception:  # a broken file raises anything inside the parser
+        return False
+    return meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
