@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut, apply_rescale, pixel_array  # type: ignore[attr-defined]
+from pydicom.pixels import apply_modality_lut, apply_rescale  # type: ignore[attr-defined]
 
+from voxtell_dicom.decoders.choice import pixel_array
 from voxtell_dicom.model import BoolArray, Vector
 
 

@@ -59,18 +59,6 @@ def test_same_voxels_and_same_key(program: str, signed: bool, tmp_path: Path) ->
     assert found.outcome == "exact"
 
 
-def test_what_cannot_be_decoded_is_refused_by_name(tmp_path: Path) -> None:
-    """12-bit JPEG Extended: no permissively licensed decoder reads it."""
-    source = slices.save(slices.stack(slices.noise((4, 64, 48))), tmp_path / "source")
-    again = re_encoded(["dcmcjpeg", "+ee", "+un"], source, tmp_path / "again")
-    (volume,) = assemble(again).volumes
-    assert any(warning.startswith("lossy") for warning in volume.warnings)
-    (found,) = verify_series(again, ThresholdEngine(), tmp_path)
-    assert found.outcome == "refused"
-    assert found.reason.startswith("pixels:")
-    assert "Pixel Data (7FE0,0010)" in found.reason
-
-
 def test_lossy_8_bit_is_handled_and_said(tmp_path: Path) -> None:
     rows, columns = np.mgrid[0:64, 0:48]
     smooth = np.stack([(2 * rows + columns + 20 * k).astype(np.uint8) for k in range(4)])

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 
+from voxtell_dicom.decoders.choice import pixel_array
 from voxtell_dicom.encode.colors import Rgb, colors_of, rgb_of
 from voxtell_dicom.encode.values import frame_attribute, frame_values, rescale_of
 from voxtell_dicom.errors import EncodingError
@@ -123,7 +124,7 @@ def _source_frames(
         if str(head.get("SOPInstanceUID", "")) not in wanted:
             continue
         ds = pydicom.dcmread(path)
-        pixels = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns)
+        pixels = pixel_array(ds).reshape(-1, ds.Rows, ds.Columns)
         for number, values in enumerate(pixels, 1):
             position = frame_attribute(ds, number, "ImagePositionPatient")
             if position and values.shape == (seg.Rows, seg.Columns):

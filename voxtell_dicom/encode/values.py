@@ -12,6 +12,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from voxtell_dicom import suv
+from voxtell_dicom.decoders.choice import pixel_array
 from voxtell_dicom.encode.terminology import Code
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Volume
@@ -57,7 +58,7 @@ def frame_values(volume: Volume, wanted: set[int]) -> Iterator[tuple[int, Floats
         by_path.setdefault(volume.frames[index].path, []).append(index)
     for path, indices in by_path.items():
         ds = pydicom.dcmread(path)
-        pixels = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns)
+        pixels = pixel_array(ds).reshape(-1, ds.Rows, ds.Columns)
         for index in indices:
             number = volume.frames[index].number
             slope, intercept = rescale_of(ds, number)

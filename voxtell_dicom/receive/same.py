@@ -14,9 +14,9 @@ import numpy.typing as npt
 from pydicom import dcmread
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import FileDataset
-from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
 
+from voxtell_dicom.decoders.choice import pixel_array
 from voxtell_dicom.errors import Refusal
 
 SAME = "same"

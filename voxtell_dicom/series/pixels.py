@@ -1,6 +1,6 @@
 """Decoded pixels of source frames.
 
-Decoding is pydicom's with its plugins (python-gdcm, pylibjpeg-openjpeg, pyjpegls): every transfer syntax they know.
+Decoding is pydicom's, each transfer syntax by the decoder that `decoders/choice.py` names.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
-from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID
 
+from voxtell_dicom.decoders.choice import decoder_for
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.series.native import noted
 from voxtell_dicom.series.rescale import Rescale, rescale_of
@@ -39,7 +39,7 @@ def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale
         ds = pydicom.dcmread(path)
         uid = str(ds.get("SOPInstanceUID", path.name))
         syntax = str(ds.file_meta.TransferSyntaxUID)
-        decoder = get_decoder(syntax)
+        decoder = decoder_for(syntax)
         single = int(ds.get("NumberOfFrames", 1) or 1) == 1
         for frame in numbers:
             index = None if single else frame - 1
