@@ -71,4 +71,4 @@ def _is_directory(file: Path) -> bool:
         meta = read_file_meta_info(file)
     except Exception:  # a broken file raises anything inside the parser
         return False
-    return meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
+    return bool(meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage)
