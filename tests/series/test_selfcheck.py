@@ -11,7 +11,7 @@ import pytest
 from tests.series import slices
 from voxtell_dicom.model import Found, Mask, Prompt, Volume
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.selfcheck import centre_mm, midline_of, self_check, volume_ml
+from voxtell_dicom.series.selfcheck import centre_mm, midline_of, self_check
 from voxtell_dicom.series.volume import to_ras
 
 SHAPE = (20, 60, 100)  # 5 × 5 × 4 mm: a body 320 mm wide in a 400 mm field of view
@@ -43,7 +43,7 @@ def kinds(volume: Volume, midline: float | None = 0.0, **masks: Mask) -> list[tu
 def test_midline_and_centre(volume: Volume) -> None:
     assert midline_of(to_ras(volume), volume) == pytest.approx(0.0, abs=4)
     assert centre_mm(ON_LEFT, volume) == pytest.approx((-198 + 72 * 4, -150 + 29.5 * 5, 9.5 * 5))
-    assert volume_ml(ON_LEFT, volume) == pytest.approx(4 * 10 * 15 * 0.1)
+    assert volume.millilitres(ON_LEFT) == pytest.approx(4 * 10 * 15 * 0.1)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,6 @@ class Offline:
 
 
 def _entry(volume: Volume, found: tuple[Found, ...], results: list[Result]) -> dict[str, Any]:
-    a, b, c = volume.grid.spacing_mm
     result = results[0] if results else None
     return {
         "study_uid": volume.study_uid,
@@ -108,7 +107,7 @@ def _entry(volume: Volume, found: tuple[Found, ...], results: list[Result]) -> d
                 "prompt": item.prompt.text,
                 "label": item.prompt.label,
                 "voxels": item.mask.voxels,
-                "volume_ml": round(item.mask.voxels * a * b * c / 1000, 3),
+                "volume_ml": round(volume.millilitres(item.mask), 3),
                 "mean_probability": item.mean_probability,
             }
             for item in found

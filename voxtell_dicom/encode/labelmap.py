@@ -62,7 +62,7 @@ def encode_labelmap(
     )
     if overlapping(masks):
         ds.ContentDescription = POLICY
-    groups = per_frame_groups([(0, frame) for frame in frames], volume, sources.positions, labelmap=True)
+    groups = per_frame_groups([(0, frame) for frame in frames], volume, sources, labelmap=True)
     encoded = [rle_frame(plane) for _, plane in _planes(masks, volume.grid.shape)]
     digest = write_once(path, ds, (groups, *encapsulated(encoded)), transfer_syntax=RLELossless)
     return common.result_of(ds, "labelmap", path, digest, found, volume)

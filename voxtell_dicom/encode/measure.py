@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,15 +52,14 @@ def measure(masks: Sequence[Mask], volume: Volume, quantity: Quantity | None) ->
 
 
 def _one(mask: Mask, volume: Volume, intensity: Intensity | None) -> Measured:
-    spacing = volume.grid.spacing_mm
     crop = mask.crop()
     frames = int(np.count_nonzero(crop.any(axis=(1, 2))))
-    long_axis, short_axis = diameters(crop, spacing[1:])
+    long_axis, short_axis = diameters(crop, volume.grid.spacing_mm[1:])
     return Measured(
         voxels=mask.voxels,
         frames=frames,
-        volume_ml=mask.voxels * spacing[0] * spacing[1] * spacing[2] / 1000,
-        extent_mm=(mask.box[0][1] - mask.box[0][0]) * spacing[0],
+        volume_ml=volume.millilitres(mask),
+        extent_mm=sum(volume.frame_mm[slice(*mask.box[0])]),
         long_axis_mm=long_axis,
         short_axis_mm=short_axis,
         intensity=intensity,
@@ -141,11 +141,21 @@ def _peak(mask: Mask, crop: BoolArray, stack: dict[int, Floats], volume: Volume)
     hottest = np.unravel_index(int(np.argmax(inside)), inside.shape)
     centre = [int(at) + start for at, (start, _) in zip(hottest, mask.box, strict=True)]
     near, distances = [], []
-    for axis in range(3):
-        reach = int(PEAK_RADIUS_MM // volume.grid.spacing_mm[axis])
-        low, high = max(0, centre[axis] - reach), min(values.shape[axis], centre[axis] + reach + 1)
-        near.append(slice(low, high))
-        distances.append((np.arange(low, high) - centre[axis]) * volume.grid.spacing_mm[axis])
+    for axis, at in enumerate(_coordinates_mm(volume)):
+        away = at - at[centre[axis]]
+        (inside,) = np.nonzero(np.abs(away) <= PEAK_RADIUS_MM)
+        near.append(slice(inside[0], inside[-1] + 1))
+        distances.append(away[near[-1]])
     z, y, x = (distance**2 for distance in distances)
     ball = z[:, None, None] + y[None, :, None] + x[None, None, :] <= PEAK_RADIUS_MM**2
     return float(values[tuple(near)][ball].mean())
+
+
+def _coordinates_mm(volume: Volume) -> list[npt.NDArray[Any]]:
+    """Of the frames along the normal, of rows and columns within a frame."""
+    between, rows_mm, columns_mm = volume.grid.spacing_mm
+    count, rows, columns = volume.grid.shape
+    along = between * np.arange(count)
+    if volume.parts:
+        along = np.array([frame.position_mm for frame in volume.frames], float) @ np.array(volume.grid.normal, float)
+    return [along, rows_mm * np.arange(rows), columns_mm * np.arange(columns)]

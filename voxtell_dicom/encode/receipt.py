@@ -32,13 +32,12 @@ def receipt_figure(lines: Sequence[str], footer: str) -> Any:
 
 def receipt_lines(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequence[Found]) -> list[str]:
     """The words of the receipt, without patient data."""
-    spacing = volume.grid.spacing_mm
-    voxel_ml = spacing[0] * spacing[1] * spacing[2] / 1000
+    spacing = " and ".join(dict.fromkeys(f"{run.grid.spacing_mm[0]:.2f}" for run in volume.runs))
     count = sum(1 for item in found if item.mask.voxels)
     lines = [
         f"Rule        {plan.rule}",
         f"Series      {volume.series_uid}",
-        f"Images      {len(volume.frames)} {volume.modality}, {spacing[0]:.2f} mm apart"
+        f"Images      {len(volume.frames)} {volume.modality}, {spacing} mm apart"
         + (f", {volume.name}" if volume.name else ""),
         f"Found       {count} of {len(found)}",
         "",
@@ -47,7 +46,7 @@ def receipt_lines(plan: Plan, maker: provenance.Maker, volume: Volume, found: Se
     for item in found:
         outcome = f"LEFT OUT, {item.left_out}" if item.left_out else "NOT FOUND"
         if item.mask.voxels:
-            outcome = f"found, {item.mask.voxels * voxel_ml:.1f} mL"
+            outcome = f"found, {volume.millilitres(item.mask):.1f} mL"
         if item.mask.voxels and item.mean_probability is not None:
             outcome += f", mean probability {item.mean_probability:.2f}"
         lines.append(f"  {item.prompt.label:<{width}}  {outcome}")

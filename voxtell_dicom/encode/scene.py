@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Found, Mask, Volume
 
 CT_WINDOW = (-160.0, 240.0)
+UNEVEN = 1.2  # times the least distance of neighbouring frames: from here on the picture would be out of shape
+MOST_STEPS = 4  # times the frames: how many a picture of uneven ones has at most
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ def scene_of(volume: Volume, found: Sequence[Found], title: str) -> Scene:
     positions = np.array([frame.position_mm for frame in volume.frames])
     down = np.array(grid.column_cosine) * grid.spacing_mm[1]
     across = np.array(grid.row_cosine) * grid.spacing_mm[2]
-    return Scene(
+    scene = Scene(
         values,
         tuple(item.mask for item in kept),
         tuple(item.prompt.label for item in kept),
@@ -56,6 +58,7 @@ def scene_of(volume: Volume, found: Sequence[Found], title: str) -> Scene:
         _window(values, volume.modality),
         title,
     )
+    return _evenly(scene, positions @ np.array(grid.normal))
 
 
 def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
@@ -67,14 +70,15 @@ def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
     frames = _source_frames(seg, files)
     shared = seg.SharedFunctionalGroupsSequence[0]
     cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
-    spacing = [float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing]
+    measures = shared if "PixelMeasuresSequence" in shared else seg.PerFrameFunctionalGroupsSequence[0]
+    spacing = [float(value) for value in measures.PixelMeasuresSequence[0].PixelSpacing]
     normal = np.cross(cosines[0], cosines[1])
     order = sorted(frames, key=lambda key: float(frames[key][0] @ normal))
     if not order:
         raise EncodingError(f"{seg_path}: none of its source instances was found among {len(files)} files")
     values = np.stack([frames[key][1] for key in order])
     positions = np.stack([frames[key][0] for key in order])
-    return Scene(
+    scene = Scene(
         values,
         _masks(seg, {key: index for index, key in enumerate(order)}, values.shape),
         tuple(str(item.SegmentLabel) for item in seg.SegmentSequence),
@@ -82,6 +86,25 @@ def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
         np.stack([_through(positions, normal), cosines[1] * spacing[0], cosines[0] * spacing[1]]),
         _window(values, frames[order[0]][2]),
         str(seg.get("SeriesDescription", "")),
+    )
+    return _evenly(scene, positions @ normal)
+
+
+def _evenly(scene: Scene, depths_mm: npt.NDArray[np.float64]) -> Scene:
+    """The scene with frames an even step apart, where they are not: at each step the frame that lies nearest."""
+    gaps = np.abs(np.diff(depths_mm))
+    if not gaps.size or gaps.max() <= UNEVEN * gaps.min():
+        return scene
+    count, extent = len(depths_mm), abs(depths_mm[-1] - depths_mm[0])
+    steps = min(round(extent / gaps.min()), MOST_STEPS * count)
+    even = np.linspace(depths_mm[0], depths_mm[-1], steps + 1)
+    nearest = np.abs(even[:, None] - depths_mm[None]).argmin(axis=1)
+    through = scene.steps_mm[0] * (count - 1) / steps
+    return replace(
+        scene,
+        values=scene.values[nearest],
+        masks=tuple(Mask.from_array(mask.to_array(scene.values.shape)[nearest]) for mask in scene.masks),
+        steps_mm=np.stack([through, *scene.steps_mm[1:]]),
     )
 
 

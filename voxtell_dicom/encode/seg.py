@@ -62,7 +62,7 @@ def encode_seg(
         overlap=overlapping(masks),
         series_number_base=series_number_base,
     )
-    groups = per_frame_groups(packed.index, volume, sources.positions)
+    groups = per_frame_groups(packed.index, volume, sources)
     padding = b"\0" * (packed.size % 2)
     head = explicit_vr.header(0x7FE0, 0x0010, "OB", packed.size + len(padding))
     pixels = [chunk.data for chunk in packed.chunks]

@@ -81,7 +81,8 @@ def build(
     ds.update({element.tag: element for element in built if element.tag.group not in (0x5200, 0x7FE0)})
     shared = Dataset()
     shared.PlaneOrientationSequence = built.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
-    shared.PixelMeasuresSequence = built.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    if not volume.parts:  # else each frame has its own
+        shared.PixelMeasuresSequence = built.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
     ds.SharedFunctionalGroupsSequence = [shared]
     if charset:  # not by highdicom, which refuses the empty first value that code extensions begin with
         ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]

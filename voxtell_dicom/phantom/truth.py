@@ -28,6 +28,8 @@ def truth_mask(anatomy: Anatomy, label: str, place: Volume | Grid) -> BoolArray:
     known = label_of(label)
     if known is None:
         raise UnknownPrompt(f"the phantom has no {label!r}; its labels are {', '.join(LABELS)}")
+    if isinstance(place, Volume) and place.parts:
+        return np.concatenate([anatomy.mask(known, _lattice(part)) for part in place.parts])
     return anatomy.mask(known, _lattice(place))
 
 

@@ -84,24 +84,24 @@ def self_check(
 
 
 def centre_mm(mask: Mask, volume: Volume) -> Vector:
-    """The centroid of a mask on the source frames in patient coordinates (LPS mm), a tilt included."""
+    """The centroid of a mask on the source frames in patient coordinates (LPS mm), a tilt included.
+
+    Each frame counts as much as it stands for of the stack.
+    """
     crop = mask.crop()
-    frame_counts = crop.sum(axis=(1, 2))
-    row = float((crop.sum(axis=(0, 2)) * np.arange(*mask.box[1])).sum() / mask.voxels)
-    column = float((crop.sum(axis=(0, 1)) * np.arange(*mask.box[2])).sum() / mask.voxels)
+    shares = np.array(volume.frame_mm[slice(*mask.box[0])])
+    in_frames = crop.sum(axis=(1, 2)) * shares
+    whole = float(in_frames.sum())
+    row = float(shares @ crop.sum(axis=2) @ np.arange(*mask.box[1])) / whole
+    column = float(shares @ crop.sum(axis=1) @ np.arange(*mask.box[2])) / whole
     positions = np.array([frame.position_mm for frame in volume.frames[slice(*mask.box[0])]])
     grid = volume.grid
     centre = (
-        (positions * frame_counts[:, None]).sum(axis=0) / mask.voxels
+        (positions * in_frames[:, None]).sum(axis=0) / whole
         + row * grid.spacing_mm[1] * np.array(grid.column_cosine)
         + column * grid.spacing_mm[2] * np.array(grid.row_cosine)
     )
     return float(centre[0]), float(centre[1]), float(centre[2])
-
-
-def volume_ml(mask: Mask, volume: Volume) -> float:
-    """The volume of a mask."""
-    return mask.voxels * float(np.prod(volume.grid.spacing_mm)) / 1000
 
 
 def midline_of(array_zyx: npt.NDArray[np.float32], volume: Volume) -> float | None:
@@ -175,7 +175,7 @@ def _volume(label: str, text: str, mask: Mask, volume: Volume) -> Iterator[Findi
     limits = PLAUSIBLE_ML.get(" ".join(text.lower().split()))
     if limits is None:
         return
-    ml = volume_ml(mask, volume)
+    ml = volume.millilitres(mask)
     cut = any(start == 0 or stop == size for (start, stop), size in zip(mask.box, volume.grid.shape, strict=True))
     if ml > limits[1] or (ml < limits[0] and not cut):
         yield Finding("volume", label, f"{label}: {ml:.1f} mL, where {limits[0]} to {limits[1]} mL are plausible")
