@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pydicom
 from typer.testing import CliRunner
 
 from tests.json_page import assert_documented
@@ -47,6 +48,17 @@ def test_table(tmp_path: Path) -> None:
     output = inspect(str(tmp_path))
     assert "18.4°" in output
     assert "1 volume(s) handled" in output
+
+
+def test_instance_without_uid_is_refused_for_that(tmp_path: Path) -> None:
+    cases.CASES[0].write(tmp_path)
+    for file in tmp_path.iterdir():
+        ds = pydicom.dcmread(file)
+        del ds.SOPInstanceUID
+        ds.save_as(file)
+    (row,) = json.loads(inspect(str(tmp_path), "--json"))
+    assert (row["status"], row["code"]) == ("refused", "empty-uid")
+    assert "SOP Instance UID (0008,0018)" in row["reason"]
 
 
 def test_directory_of_a_medium_is_passed_over_whatever_its_name(tmp_path: Path) -> None:

@@ -58,10 +58,10 @@ def read_instance(file: Path) -> Instance | None:
         found = pydicom.dcmread(file, specific_tags=_TAGS, stop_before_pixels=True)
     except Exception:  # a broken file raises anything inside the parser
         return None
-    if "SOPInstanceUID" not in found:
+    if not len(found):  # cut short, or a DICOMDIR
         return None
     return Instance(
-        sop_instance_uid=str(found.SOPInstanceUID),
+        sop_instance_uid=str(found.get("SOPInstanceUID", "")),
         sop_class_uid=str(found.get("SOPClassUID", "")),
         series_uid=str(found.get("SeriesInstanceUID", "")),
         study_uid=str(found.get("StudyInstanceUID", "")),

@@ -53,7 +53,7 @@ def unreadable_rows(found: Scan) -> Iterator[Row]:
     from voxtell_dicom.series.report import aside_row
 
     for file in found.unreadable:
-        reason = f"{file.name}: begins like a DICOM file, but cannot be read: damaged or cut short"
+        reason = f"{file.name}: begins like a DICOM file, but cannot be read: damaged, cut short, or without any UID"
         yield aside_row(Series("", "", "", ()), SetAside("unreadable", reason, refused=True))
 
 
