@@ -56,8 +56,10 @@ def source_values(path: Path, frame: int) -> npt.NDArray[np.float64]:
         if "PixelValueTransformationSequence" in groups:
             item = groups.PixelValueTransformationSequence[0]
             return np.asarray(stored * float(item.RescaleSlope) + float(item.RescaleIntercept), np.float64)
-    if "ModalityLUTSequence" in ds:
+    if ds.get("ModalityLUTSequence"):
         return np.asarray(apply_modality_lut(stored, ds), np.float64)
+    if ds.get("RescaleSlope") is None and ds.get("RescaleIntercept") is None:
+        return stored.astype(np.float64)
     return np.asarray(apply_rescale(stored, ds), np.float64)
 
 

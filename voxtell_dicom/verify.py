@@ -86,7 +86,11 @@ def _verify(row: Row, volume: Volume, engine: Engine, folder: Path, via: Via | N
         seg = via(result, folder) if via else result.path
     except VoxtellDicomError as error:  # the peer, not the volume: nothing is proven by it
         return Verified(row, "unproven", threshold, reason=f"{error.code}: {error}", seg=result.path)
-    wrong, compared, farthest = compare(seg, volume, threshold)
+    try:
+        wrong, compared, farthest = compare(seg, volume, threshold)
+    except Exception as error:  # the other reader raises anything: it has proven nothing
+        words = f"the other reader (pydicom) fails: {type(error).__name__}: {error}"
+        return Verified(row, "unproven", threshold, reason=words, seg=result.path)
     outcome = "wrong" if wrong else "exact"
     return Verified(row, outcome, threshold, compared, farthest, "; ".join(wrong[:3]), result.path)
 

@@ -577,6 +577,6 @@ def table() -> str:
 
 
 if __name__ == "__main__":
-    from tests.series import cases, multiframe_cases  # noqa: F401 - under its own name, and the others' cases
+    from tests.series import cases, multiframe_cases, strange_cases  # noqa: F401 - under its own name, and the others' cases
 
     print(cases.table(), end="")

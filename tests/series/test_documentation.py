@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.series import cases, multiframe_cases  # noqa: F401 - adds its cases
+from tests.series import cases, multiframe_cases, strange_cases  # noqa: F401 - adds its cases
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/series.md").read_text(encoding="utf-8")

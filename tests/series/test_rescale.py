@@ -38,8 +38,7 @@ def as_read(tmp_path: Path, **values: str) -> Dataset:
     [
         ({}, Rescale(1.0, 0.0)),
         ({"RescaleSlope": "0.5 ", "RescaleIntercept": "-3"}, Rescale(0.5, -3.0)),
-        ({"RescaleSlope": "", "RescaleIntercept": "-3"}, Rescale(1.0, -3.0)),
-        ({"RescaleSlope": "1e-2 "}, Rescale(0.01, 0.0)),
+        ({"RescaleSlope": "", "RescaleIntercept": ""}, Rescale(1.0, 0.0)),
     ],
 )
 def test_what_is_stated_counts(values: dict[str, str], expected: Rescale, tmp_path: Path) -> None:
@@ -53,6 +52,9 @@ def test_what_is_stated_counts(values: dict[str, str], expected: Rescale, tmp_pa
         ({"RescaleIntercept": "none"}, "Rescale Intercept (0028,1052) is none"),
         ({"RescaleSlope": "nan "}, "Rescale Slope (0028,1053) is nan"),
         ({"RescaleSlope": "0 "}, "Rescale Slope (0028,1053) is 0"),
+        ({"RescaleSlope": "1 ", "RescaleIntercept": "1\\2 "}, "Rescale Intercept (0028,1052) is [1, 2]"),
+        ({"RescaleSlope": "", "RescaleIntercept": "-3"}, "Rescale Slope (0028,1053) is missing"),
+        ({"RescaleSlope": "1e-2 "}, "Rescale Intercept (0028,1052) is missing"),
         ({"RescaleIntercept": "1e999 "}, "Rescale Intercept (0028,1052) is 1e999"),
     ],
 )

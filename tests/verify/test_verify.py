@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from typer.testing import CliRunner
 
 from tests.json_page import assert_documented
-from tests.series import cases, multiframe_cases, slices  # noqa: F401 - adds its cases
+from tests.series import cases, multiframe_cases, slices, strange_cases  # noqa: F401 - adds its cases
 from voxtell_dicom.cli import app
 from voxtell_dicom.engine.threshold import ThresholdEngine
 from voxtell_dicom.model import Result

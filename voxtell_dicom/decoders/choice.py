@@ -6,6 +6,7 @@ catches): it decodes only what nothing else can, JPEG lossless and 12-bit JPEG, 
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 import numpy.typing as npt
@@ -66,3 +67,4 @@ def _settle() -> None:
 
 
 _settle()
+logging.getLogger("pydicom.pixels.decoders.base").setLevel(logging.CRITICAL)  # what fails is raised, and said there

@@ -25,6 +25,7 @@ READ = (
     *SAME_IN_ALL,
     "SpecificCharacterSet",
     "SOPInstanceUID",
+    "NumberOfFrames",
     "ImagePositionPatient",
     "SliceThickness",
     "LossyImageCompression",
@@ -131,7 +132,7 @@ def _check_same(headers: list[Dataset], series_uid: str) -> None:
 
 def _position(header: Dataset, position_mm: tuple[float, float, float], uid: str) -> str:
     """The decimal string of a frame's position: the source's own, after checking that it is the volume's."""
-    own = header.get("ImagePositionPatient")
+    own = header.get("ImagePositionPatient") if int(header.get("NumberOfFrames") or 1) == 1 else None
     if own is None or len(own) != 3:  # multi-frame: it lies in the functional groups, which the series room has read
         return "\\".join(decimal(value) for value in position_mm)
     if any(abs(float(a) - b) > 1e-6 * max(1.0, abs(b)) for a, b in zip(own, position_mm, strict=True)):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
@@ -38,9 +41,8 @@ NOT_IMAGES = (
     ("1.2.840.10008.5.1.4.1.1.9", "waveform"),
     ("1.2.840.10008.5.1.4.1.1.4.2", "spectroscopy"),
 )
-PROJECTIONS = frozenset(
-    ("MIP", "MAX_IP", "MIN_IP", "MINIP", "AVERAGE_IP", "PROJECTION IMAGE", "PROJECTION", "VRT", "VOLUME_RENDER", "SSD")
-)
+PROJECTIONS = frozenset(("MAX_IP", "MIN_IP", "AVERAGE_IP", "PROJECTION IMAGE", "PROJECTION", "VOLUME_RENDER"))
+PROJECTION_PARTS = frozenset(("MIP", "MINIP", "MNIP", "VRT", "SSD"))  # of a value, as in "CT_SOM5 MIP"
 LOCALIZERS = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY"))
 
 
@@ -53,7 +55,7 @@ def set_aside_by_class(ds: Dataset) -> SetAside | None:
     uid = text(ds, "SOPClassUID")
     sop = text(ds, "SOPInstanceUID")
     if uid in SINGLE_FRAME or uid in MULTI_FRAME:
-        return _set_aside_by_type(ds, sop)
+        return set_aside_by_type(get(ds, "ImageType"), "Image Type (0008,0008)", sop) or _colour(ds, sop)
     tag = f"SOP Class UID (0008,0016) is {uid} ({UID(uid).name})"
     if _below(uid, SECONDARY_CAPTURE):
         frames = int(get(ds, "NumberOfFrames") or 1)
@@ -73,22 +75,32 @@ def set_aside_by_class(ds: Dataset) -> SetAside | None:
     )
 
 
-def _set_aside_by_type(ds: Dataset, sop: str) -> SetAside | None:
-    words = {str(word).strip().upper() for word in (get(ds, "ImageType") or ())}
-    tag = f"Image Type (0008,0008) is {'/'.join(str(word) for word in (ds.get('ImageType') or ()))}"
+def set_aside_by_type(value: object, name: str, sop: str) -> SetAside | None:
+    """Why an image or a frame is no slice by its Image Type or Frame Type. name: how the attribute is called."""
+    listed = (value,) if isinstance(value, str) else value if isinstance(value, Iterable) else ()
+    values = [str(word) for word in listed]
+    words = {word.strip().upper() for word in values}
+    tag = f"{name} is {'/'.join(values)}"
     if words & LOCALIZERS:
         return SetAside("localizer", f"{sop}: {tag}: a localizer is not part of a volume", (sop,))
     if "MOSAIC" in words:
         return SetAside(
             "mosaic", f"{sop}: {tag}: the slices of a mosaic have no positions of their own", (sop,), refused=True
         )
-    if words & PROJECTIONS or any(word.startswith(("MIP", "MNIP", "MPR_THICK_MIP")) for word in words):
+    if words & PROJECTIONS or any(PROJECTION_PARTS & set(re.split(r"[ _]", word)) for word in words):
         return SetAside("projection", f"{sop}: {tag}: a projection is not a slice", (sop,))
     if words & {"SCREEN SAVE", "SCREENSHOT", "SCREEN CAPTURE"}:
         return SetAside("screenshot", f"{sop}: {tag}: a screen capture is not a slice", (sop,))
-    samples = int(get(ds, "SamplesPerPixel") or 1)
-    if samples != 1:
-        return SetAside(
-            "colour", f"{sop}: Samples per Pixel (0028,0002) is {samples}: a colour image has no voxel values", (sop,)
-        )
     return None
+
+
+def _colour(ds: Dataset, sop: str) -> SetAside | None:
+    samples = int(get(ds, "SamplesPerPixel") or 1)
+    meaning = text(ds, "PhotometricInterpretation")
+    if samples != 1:
+        words = f"Samples per Pixel (0028,0002) is {samples}"
+    elif meaning not in ("", "MONOCHROME1", "MONOCHROME2"):
+        words = f"Photometric Interpretation (0028,0004) is {meaning}"
+    else:
+        return None
+    return SetAside("colour", f"{sop}: {words}: a colour image has no voxel values", (sop,))

@@ -11,7 +11,7 @@ from voxtell_dicom.series.pixels import frame_digest
 
 
 def drop_copies(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], list[SetAside]]:
-    """Each SOP instance once. Two files of one SOP Instance UID with different pixels are refused, both."""
+    """Each SOP instance once. Two files of one SOP Instance UID that differ in values or place are refused, both."""
     seen: dict[tuple[str, int], FrameHeader] = {}
     copies: list[FrameHeader] = []
     conflicts: list[FrameHeader] = []
@@ -19,7 +19,7 @@ def drop_copies(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], list[
         first = seen.setdefault((frame.sop_instance_uid, frame.number), frame)
         if first is frame:
             continue
-        same = first.position == frame.position and frame_digest(first.path, first.number) == frame_digest(
+        same = _place(first) == _place(frame) and frame_digest(first.path, first.number) == frame_digest(
             frame.path, frame.number
         )
         (copies if same else conflicts).append(frame)
@@ -32,6 +32,10 @@ def drop_copies(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], list[
         aside.append(SetAside("conflicting-instance", reason, uids(conflicts), refused=True))
     bad = set(uids(conflicts))
     return [frame for frame in seen.values() if frame.sop_instance_uid not in bad], aside
+
+
+def _place(frame: FrameHeader) -> tuple[object, ...]:
+    return frame.position, frame.row_cosine, frame.column_cosine, frame.pixel_spacing
 
 
 def drop_identical(stack: Stack) -> tuple[list[FrameHeader], list[FrameHeader]]:

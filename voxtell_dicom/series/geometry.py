@@ -91,6 +91,11 @@ def stack_of(frames: Sequence[FrameHeader]) -> Stack:
     warnings: tuple[str, ...] = ()
     if error > ORTHONORMAL_SAID:
         warnings = (f"orientation: Image Orientation (Patient) is {error:.4f} off orthonormal; made orthonormal",)
+    cosines = np.array([(*frame.row_cosine, *frame.column_cosine) for frame in frames])
+    spread = float(np.abs(cosines - cosines[0]).max())
+    if spread > ORTHONORMAL_SAID:
+        words = f"orientation: Image Orientation (Patient) differs by up to {spread:.4f} from slice to slice"
+        warnings = (*warnings, f"{words}; that of the first is used")
     offset = np.stack((positions @ column, positions @ row), axis=1)
     return Stack(tuple(frames[i] for i in order), row, column, normal, depth[order], offset[order], warnings)
 

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Series, SetAside, Volume
-from voxtell_dicom.series.classify import MULTI_FRAME, set_aside_by_class
+from voxtell_dicom.series.classify import MULTI_FRAME, set_aside_by_class, set_aside_by_type
 from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.header import FrameHeader
 from voxtell_dicom.series.identity import check_identity, refuse_empty_uids
@@ -48,15 +48,9 @@ def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "r
 
 def read_frames(paths: Sequence[Path]) -> tuple[list[FrameHeader], list[SetAside]]:
     """The frames of all images among the files that may be part of a volume, and why the others are not."""
-    read = [_read_one(path) for path in _read_ahead(paths)]
-    frames: list[FrameHeader] = []
-    aside: list[SetAside] = []
-    for found in read:
-        if isinstance(found, SetAside):
-            aside.append(found)
-        else:
-            frames.extend(found)
-    return frames, aside
+    found = [each for path in _read_ahead(paths) for each in _read_one(path)]
+    frames = [each for each in found if isinstance(each, FrameHeader)]
+    return frames, [each for each in found if isinstance(each, SetAside)]
 
 
 def _read_ahead(paths: Sequence[Path]) -> Iterator[Path]:
@@ -78,7 +72,7 @@ def _want(path: Path) -> None:
             os.close(file)
 
 
-def _read_one(path: Path) -> list[FrameHeader] | SetAside:
+def _read_one(path: Path) -> Sequence[FrameHeader | SetAside]:
     try:
         with path.open("rb") as file:
             ds = pydicom.dcmread(file, stop_before_pixels=True)
@@ -86,18 +80,20 @@ def _read_one(path: Path) -> list[FrameHeader] | SetAside:
             note(path, file, ds)
         return frames
     except Refusal as refusal:
-        return SetAside(refusal.code, str(refusal), (refusal.uid,) if refusal.uid else (), refused=True)
+        return [SetAside(refusal.code, str(refusal), (refusal.uid,) if refusal.uid else (), refused=True)]
     except Exception as error:  # whatever a broken file raises inside the parser
-        return SetAside(
-            "unreadable", f"{path.name}: not a readable DICOM file ({type(error).__name__}: {error})", refused=True
-        )
+        reason = f"{path.name}: not a readable DICOM file ({type(error).__name__}: {error})"
+        return [SetAside("unreadable", reason, refused=True)]
 
 
-def frames_of(ds: Dataset, path: Path) -> list[FrameHeader] | SetAside:
-    """The frames of one instance, or why it is not part of a volume. Raises Refusal where its geometry is missing."""
+def frames_of(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
+    """The frames of one instance; why it, or one of them, is not part of a volume.
+
+    Raises Refusal where its geometry is missing.
+    """
     aside = refuse_empty_uids(ds, path.name) or set_aside_by_class(ds)
     if aside:
-        return aside
+        return [aside]
     if text(ds, "SOPClassUID") in MULTI_FRAME:
         return _multi_frame(ds, path)
     count = int(get(ds, "NumberOfFrames") or 1)
@@ -107,7 +103,7 @@ def frames_of(ds: Dataset, path: Path) -> list[FrameHeader] | SetAside:
     return [_frame(ds, ds, path, 1, lookup([ds]))]
 
 
-def _multi_frame(ds: Dataset, path: Path) -> list[FrameHeader]:
+def _multi_frame(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
     uid = str(ds.SOPInstanceUID)
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
@@ -118,10 +114,12 @@ def _multi_frame(ds: Dataset, path: Path) -> list[FrameHeader]:
             "frame-count", f"{uid}: Number of Frames (0028,0008) is {count}, {words} {len(per_frame)} items", uid
         )
     common = _items(shared)
-    frames: list[FrameHeader] = []
-    for index, groups in enumerate(per_frame):
-        frames.append(_frame(ds, groups, path, index + 1, lookup([*_items(groups), *common, ds])))
-    return frames
+    found: list[FrameHeader | SetAside] = []
+    for index, groups in enumerate(per_frame, 1):
+        look = lookup([*_items(groups), *common, ds])
+        aside = set_aside_by_type(look("FrameType"), f"Frame Type (0008,9007) of frame {index}", uid)
+        found.append(aside or _frame(ds, groups, path, index, look))
+    return found
 
 
 def _items(groups: Dataset) -> list[Dataset]:
@@ -185,7 +183,7 @@ LOSSY = frozenset(
 def _sequence(value: Any) -> Sequence[Any]:
     if value is None:
         return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+    return (value,) if isinstance(value, (str, float, int)) else tuple(value)
 
 
 def _numbers(look: Lookup, keyword: str, words: str, count: int, uid: str, frame: int) -> list[float]:

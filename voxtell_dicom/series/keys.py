@@ -8,6 +8,7 @@ under their creator.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
@@ -30,7 +31,18 @@ PRINCIPAL = (
 )
 """Attributes that distinguish volumes by themselves, in the order in which they are tried."""
 
-RESOLVING = ("image_type", "frame_time", "echo_number", "energy", "acquisition", "coil", "description")
+RESOLVING = (
+    "image_type",
+    "frame_time",
+    "echo_number",
+    "energy",
+    "percent",
+    "acquisition",
+    "coil",
+    "scan_options",
+    "sequence_name",
+    "description",
+)
 """Attributes that only resolve coincident positions: they may differ from slice to slice of one volume."""
 
 TIMES = ("trigger_time", "acquisition_time", "content_time", "instance_number")
@@ -135,20 +147,35 @@ def _private(ds: Dataset, group: int, creator: str, offset: int) -> object:
         return None
 
 
+def _double(value: object) -> object:
+    """A double that came as bytes, because its VR got lost on the way; anything else as it is."""
+    return struct.unpack("<d", value)[0] if isinstance(value, bytes) and len(value) == 8 else value
+
+
+def _percent(look: Lookup) -> str:
+    """The respiratory or cardiac phase of a 4-D scan as its percentage, where it stands in a comment or description."""
+    for keyword in ("ImageComments", "SeriesDescription", "AcquisitionComments"):
+        match = re.search(r"(\d+(?:\.\d+)?) ?%", _text(look(keyword)))
+        if match:
+            return _rounded(match.group(1))
+    return ""
+
+
 def _b_value(ds: Dataset, look: Lookup) -> str:
-    """Standard attribute, then Siemens, GE (offset by 1e9 where flagged), Philips, UIH; last Siemens' sequence name."""
+    """Standard attribute, then Siemens, GE (offset by 1e9 where flagged), Philips, UIH; last names and comments."""
     candidates = (
         look("DiffusionBValue"),
         _private(ds, 0x0019, "SIEMENS MR HEADER", 0x0C),
         _private(ds, 0x0043, "GEMS_PARM_01", 0x39),
         _private(ds, 0x2001, "Philips Imaging DD 001", 0x03),
-        _private(ds, 0x0065, "Image Private Header", 0x09),
+        _double(_private(ds, 0x0065, "Image Private Header", 0x09)),
     )
     for candidate in candidates:
         value = number(candidate)
         if value is not None and value >= 0:
             return f"{round(value % 1e9 if value >= 1e9 else value, 3):g}"
     match = re.search(r"_b(\d+)(?:t|#\d+)?$", _text(look("SequenceName")))
+    match = match or re.match(r"b ?= ?(\d+)\b", _text(look("ImageComments")))  # Toshiba, Canon: b=800(0.5,0.5,0.7)
     return match.group(1) if match else ""
 
 
@@ -195,7 +222,10 @@ def distinguishing(ds: Dataset, image_type: tuple[str, ...], look: Lookup) -> tu
         "echo_number": _text(look("EchoNumbers")),
         "energy": _rounded(look("KVP")) + _text(look("MonoenergeticEnergyEquivalent")),
         "acquisition": _acquisition(look),
+        "percent": _percent(look),
         "coil": _text(look("ReceiveCoilName")),
+        "scan_options": _text(look("ScanOptions")),
+        "sequence_name": _text(look("SequenceName")),
         "description": _text(look("SeriesDescription")),
         "trigger_time": _rounded(look("TriggerTime")),
         "acquisition_time": _text(look("FrameAcquisitionDateTime"))

@@ -83,7 +83,7 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
         return None
     explicit = syntax == ExplicitVRLittleEndian
     length = struct.unpack("<I", head[8:12] if explicit else head[4:8])[0]
-    if get(header, "ModalityLUTSequence"):
+    if get(header, "ModalityLUTSequence") or not _plain(header):
         return None
     if not 0 <= length - shape[0] * shape[1] * bits // 8 <= 1:  # an odd length is padded by one byte
         return None
@@ -93,8 +93,16 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
         offset=start + (12 if explicit else 8),
         dtype=f"<{kind}{bits // 8}",
         shape=shape,
-        unused_bits=bits - int(get(header, "BitsStored") or bits),
+        unused_bits=bits - get(header, "BitsStored"),
         rescale=rescale_of(header, 1),
         size=state.st_size,
         changed_ns=state.st_mtime_ns,
     )
+
+
+def _plain(header: Dataset) -> bool:
+    """Whether what pydicom needs to know is stated, and the values stand in the lowest bits."""
+    needed = ("PixelRepresentation", "PhotometricInterpretation", "BitsStored")
+    if any(get(header, keyword) is None for keyword in needed):
+        return False
+    return bool(get(header, "HighBit") in (None, get(header, "BitsStored") - 1))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pydicom
+from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from voxtell_dicom.decoders.choice import decoder_for
@@ -21,6 +22,7 @@ from voxtell_dicom.series.native import noted
 from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 Stored = npt.NDArray[Any]
+ALL_FAILED = "Unable to decode as exceptions were raised by all available plugins: "  # by the one, that is
 OPTIONS: Any = {"view_only": True, "correct_unused_bits": False}  # no copies: `_without_unused_bits` where needed
 
 
@@ -39,6 +41,7 @@ def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale
         ds = pydicom.dcmread(path)
         uid = str(ds.get("SOPInstanceUID", path.name))
         syntax = str(ds.file_meta.TransferSyntaxUID)
+        _check_bits(ds, uid)
         decoder = decoder_for(syntax)
         single = int(ds.get("NumberOfFrames", 1) or 1) == 1
         for frame in numbers:
@@ -48,12 +51,17 @@ def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale
     except Refusal:
         raise
     except Exception as error:  # decoders raise anything on broken data
-        raise Refusal(
-            "pixels",
-            f"{uid}: Pixel Data (7FE0,0010) cannot be decoded (transfer syntax {UID(syntax).name or 'unknown'}: "
-            f"{type(error).__name__}: {error})",
-            uid,
-        ) from error
+        why = " ".join(str(error).split()).removeprefix(ALL_FAILED)
+        words = f"cannot be decoded (transfer syntax {UID(syntax).name or 'unknown'}: {why or type(error).__name__})"
+        raise Refusal("pixels", f"{uid}: Pixel Data (7FE0,0010) {words}", uid) from error
+
+
+def _check_bits(ds: Dataset, uid: str) -> None:
+    """Stored values in other bits than the lowest are retired (PS3.5 8.1.1): no decoder of ours moves them."""
+    high, stored = ds.get("HighBit"), ds.get("BitsStored")
+    if high is not None and stored is not None and high != stored - 1:
+        words = f"High Bit (0028,0102) is {high}, where Bits Stored (0028,0101) is {stored}: {stored - 1} is needed"
+        raise Refusal("pixels", f"{uid}: {words}", uid)
 
 
 def _without_unused_bits(stored: Stored, unused: int) -> Stored:
@@ -75,8 +83,12 @@ def digest_of(stored: Stored) -> str:
 
 
 def frame_digest(path: Path, frame: int) -> str:
-    """`digest_of` a frame in a file; a word of its own where it cannot be decoded, so that nothing equals it."""
+    """A digest of a frame's values in a file; a word of its own where it cannot be decoded, so that nothing equals it.
+
+    Of the stored values and of what makes them real ones: the same stored values under another slope are another image.
+    """
     try:
-        return digest_of(next(decode(path, [frame]))[0])
+        stored, rescale = next(decode(path, [frame]))
+        return f"{digest_of(stored)}:{rescale.slope!r}:{rescale.intercept!r}:{rescale.table is not None}"
     except Refusal:
         return f"undecodable:{path}:{frame}"

@@ -6,11 +6,12 @@ Real World Value Maps (C.7.6.16.2.11) are not applied: rules and models expect t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_modality_lut
 
 from voxtell_dicom.errors import Refusal
@@ -19,6 +20,8 @@ from voxtell_dicom.series.lookup import get, text
 
 Stored = npt.NDArray[Any]
 EXACT = 2.0**24  # integers below it are exact in float32
+HUGE = 1e30  # a rescale beyond it is none
+SLOPE, INTERCEPT = "Rescale Slope (0028,1053)", "Rescale Intercept (0028,1052)"
 
 
 @dataclass(frozen=True)
@@ -55,28 +58,38 @@ def rescale_of(ds: Dataset, frame: int) -> Rescale:
             items += list(sequence[index].get("PixelValueTransformationSequence") or [])[:1]
     for item in (*items, ds):
         if "RescaleSlope" in item or "RescaleIntercept" in item:
-            slope = _stated(ds, item, "RescaleSlope", "Rescale Slope (0028,1053)", otherwise=1.0)
-            intercept = _stated(ds, item, "RescaleIntercept", "Rescale Intercept (0028,1052)", otherwise=0.0)
+            slope = _stated(ds, item, "RescaleSlope", SLOPE)
+            intercept = _stated(ds, item, "RescaleIntercept", INTERCEPT)
+            if slope is None and intercept is None:
+                continue
+            if slope is None or intercept is None:
+                lacks, has = (SLOPE, INTERCEPT) if slope is None else (INTERCEPT, SLOPE)
+                _refuse(ds, f"{lacks} is missing, where {has} is {intercept if slope is None else slope:g}")
             if slope == 0:
-                uid = text(ds, "SOPInstanceUID")
-                raise Refusal("rescale", f"{uid}: Rescale Slope (0028,1053) is 0", uid)
+                _refuse(ds, f"{SLOPE} is 0")
+            if get(ds, "ModalityLUTSequence"):
+                _refuse(ds, f"{SLOPE} and a Modality LUT Sequence (0028,3000): one only can hold (PS3.3 C.11.1)")
             return Rescale(slope, intercept)
     if get(ds, "ModalityLUTSequence"):
         return Rescale(table=ds)
     return Rescale()
 
 
-def _stated(ds: Dataset, item: Dataset, keyword: str, words: str, otherwise: float) -> float:
-    """A number of the rescale; `otherwise` where it is absent or empty. Refuses what stands there and is no number."""
+def _stated(ds: Dataset, item: Dataset, keyword: str, words: str) -> float | None:
+    """A number of the rescale; None where it is absent or empty. Refuses what stands there and is no one number."""
     value = get(item, keyword)
     if value is None:
         raw = item.get_item(keyword)
         if raw is None or not raw.value:
-            return otherwise
+            return None
         value = raw.value
+    shown = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value)
     found = number(value)
-    if found is None or not np.isfinite(found):
-        uid = text(ds, "SOPInstanceUID")
-        shown = value.decode("ascii", "replace") if isinstance(value, bytes) else value
-        raise Refusal("rescale", f"{uid}: {words} is {shown}, a number is needed", uid)
+    if found is None or "\\" in shown or isinstance(value, MultiValue) or not abs(found) < HUGE:
+        _refuse(ds, f"{words} is {shown}, a number is needed")
     return found
+
+
+def _refuse(ds: Dataset, words: str) -> NoReturn:
+    uid = text(ds, "SOPInstanceUID")
+    raise Refusal("rescale", f"{uid}: {words}", uid)

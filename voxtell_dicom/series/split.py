@@ -34,7 +34,7 @@ from voxtell_dicom.series.runs import runs_of
 
 Keys = dict[str, str]
 Found = tuple[Stack | SetAside, Keys]
-PARALLEL = 1e-3  # largest difference of a direction cosine within one orientation
+PARALLEL = 2e-3  # largest difference of a direction cosine within one orientation
 FIRST = ("magnitude", "in phase", "water")  # of the kinds
 SEVERAL_REFERENCES = "mixed-frames-of-reference"  # the code of the refusal, and of the warning where it is accepted
 SAME_SPACING = 1e-3  # largest relative difference of pixel spacings within one group
@@ -50,6 +50,7 @@ def volumes_of(
     """
     unique, aside = drop_copies(frames)
     yield from aside
+    unique.sort(key=lambda frame: (_order(frame.key("instance_number")), frame.sop_instance_uid, frame.number))
     groups: list[list[FrameHeader]] = []
     sound: set[tuple[Vector, Vector]] = set()
     for frame in unique:
@@ -144,7 +145,7 @@ def _resolve_coincident(stack: Stack, max_gap: float) -> Iterator[Found]:
     shown = "\\".join(f"{value:g}" for value in several[0].position)
     reason = (
         f"{several[0].name} and {several[1].name}: the same Image Position (Patient) (0020,0032) {shown}, "
-        "different pixels, and no attribute tells them apart"
+        "different values, and no attribute tells them apart"
     )
     yield SetAside("coincident-slices", reason, uids(stack.frames), refused=True), {}
 
