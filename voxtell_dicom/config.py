@@ -126,6 +126,14 @@ class Peer(Strict):
     token_env: str | None = None
     quiet_s: float | None = Field(None, gt=0)  # overrides receive.quiet_s for series from this peer
     timeout_s: float = Field(60, gt=0)
+    profile: Literal["generic", "ohif", "weasis", "slicer"] = "generic"  # how segmentations are made for it
+    # Each of these overrides the profile's own (docs/viewers.md). aligned: binary where frames end on whole bytes, else
+    # occupancy, which is 0 or 255.
+    encoding: Literal["binary", "aligned", "occupancy", "labelmap"] | None = None
+    transfer_syntax: Literal["auto", "native", "rle", "deflated"] | None = None
+    empty_frames: bool | None = None
+    segments_per_object: Literal["all", "one"] | None = None
+    frames_per_object: int | None = Field(None, ge=0)  # split by segments above so many; 0: never
 
     @model_validator(mode="after")
     def _one_kind(self) -> Peer:
@@ -137,6 +145,10 @@ class Peer(Strict):
             raise ValueError("'host' and 'port' need the peer's 'ae_title'")
         if (self.username_env is None) != (self.password_env is None):
             raise ValueError("'username_env' and 'password_env' go together")
+        if self.transfer_syntax == "rle" and self.encoding in (None, "binary", "aligned"):
+            raise ValueError("one bit a pixel takes no RLE: leave 'transfer_syntax' auto, or set 'encoding', too")
+        if self.segments_per_object == "one" and self.frames_per_object:
+            raise ValueError("'frames_per_object' divides objects of several segments, not 'segments_per_object: one'")
         return self
 
     @property

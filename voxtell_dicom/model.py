@@ -381,6 +381,8 @@ class Result:
     labels: tuple[str, ...]  # of the segments it holds
     empty: tuple[str, ...] = ()  # labels of prompts that found nothing
     warnings: tuple[str, ...] = ()
+    segments: tuple[int, ...] = ()  # of each segment, the position of its prompt in the plan
+    peers: tuple[str, ...] = ()  # to which it is sent; none named: all of the plan's
 
 
 @dataclass(frozen=True)

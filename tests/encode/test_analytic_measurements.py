@@ -82,7 +82,7 @@ def test_the_report_says_what_geometry_says(name: str, tmp_path: Path) -> None:
     plan = made.plan(["liver lesion"])
     seg = encode_seg(plan, volume, [found], directory=tmp_path)
     assert seg is not None
-    sr = encode_sr(plan, volume, [found], seg, directory=tmp_path)
+    sr = encode_sr(plan, volume, [found], [seg], directory=tmp_path)
     (group,) = highdicom.sr.srread(sr.path).content.get_volumetric_roi_measurement_groups()
     values = {(m.name.value, m.derivation.value if m.derivation else ""): m.value for m in group.get_measurements()}
 

@@ -11,8 +11,18 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.encode import encode_seg
-from voxtell_dicom.encode.labelmap import POLICY, encode_labelmap
+from voxtell_dicom.encode.planes import POLICY
+from voxtell_dicom.encode.profiles import Form
+from voxtell_dicom.encode.seg import encode_segmentation
 from voxtell_dicom.errors import EncodingError
+from voxtell_dicom.model import Found, Plan, Result, Volume
+
+LABELMAP = Form("labelmap", "rle")
+
+
+def encode_labelmap(plan: Plan, volume: Volume, found: list[Found], directory: Path) -> Result:
+    (result,) = encode_segmentation(plan, volume, found, LABELMAP, directory=directory)
+    return result
 
 
 def labels(path: Path, volume: object) -> np.ndarray:

@@ -51,6 +51,7 @@ def identify(
     series_number_base: int,
     extra_texts: Sequence[str] = (),
     ordinal: int = 1,
+    profile: str = "generic",
 ) -> None:
     """Patient, General Study, Series, Equipment and SOP Common of a result of `kind` (not its SOP class, modality).
 
@@ -70,8 +71,8 @@ def identify(
         if header.get(keyword):
             ds[keyword] = header[keyword]
     ds.StudyInstanceUID = volume.study_uid
-    ds.SeriesInstanceUID = provenance.result_series_uid(plan, volume.series_uid, kind)
-    ds.SOPInstanceUID = provenance.result_uid(plan, kind, ordinal=ordinal)
+    ds.SeriesInstanceUID = provenance.result_series_uid(plan, volume.series_uid, kind, profile)
+    ds.SOPInstanceUID = provenance.result_uid(plan, kind, profile, ordinal)
     ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, series_number_base)
     ds.SeriesDescription = description
     ds.InstanceNumber = ordinal
@@ -89,9 +90,9 @@ def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequenc
     return words.series_description(plan, maker, count, len(found), warned)
 
 
-def path_of(plan: Plan, kind: str, directory: Path, ordinal: int = 1) -> Path:
+def path_of(plan: Plan, kind: str, directory: Path, ordinal: int = 1, profile: str = "generic") -> Path:
     """Where a result lies."""
-    return directory / f"{provenance.result_uid(plan, kind, ordinal=ordinal)}.dcm"
+    return directory / f"{provenance.result_uid(plan, kind, profile, ordinal)}.dcm"
 
 
 def publish(

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from voxtell_dicom.encode import explicit_vr as vr
 from voxtell_dicom.encode.sources import Sources, decimal
-from voxtell_dicom.errors import GridMismatch
 from voxtell_dicom.model import Mask, Volume
 
 Bytes = npt.NDArray[np.uint8]
@@ -37,37 +36,38 @@ class Packed:
         return sum(chunk.nbytes for chunk in self.chunks)
 
 
-def pack(masks: Sequence[Mask], shape: tuple[int, int, int]) -> Packed:
+def pack(masks: Sequence[Mask], shape: tuple[int, int, int], *, empty_frames: bool = False) -> Packed:
     """Bits of every frame with voxels, least significant first, frames without gaps (PS3.5 8.1.1, 8.2.4).
 
-    masks: on the source grid (frame, row, column) of `shape`, none empty. Raises GridMismatch where one does not fit.
+    masks: on the source grid (frame, row, column) of `shape`, none empty. empty_frames: the other frames, too.
     """
-    for mask in masks:
-        if any(not 0 <= start < stop <= size for (start, stop), size in zip(mask.box, shape, strict=True)):
-            raise GridMismatch(f"mask box {mask.box} does not lie within the source grid {shape}")
     if shape[2] % 8 == 0:
         with ThreadPoolExecutor(THREADS) as pool:
-            parts = list(pool.map(lambda mask: _pack_aligned(mask, shape), masks))
+            parts = list(pool.map(lambda mask: _pack_aligned(mask, shape, empty_frames), masks))
         index = tuple((segment, frame) for segment, (frames, _) in enumerate(parts) for frame in frames)
         return Packed(index, tuple(bits for _, bits in parts))
-    return _pack_unaligned(masks, shape)
+    return _pack_unaligned(masks, shape, empty_frames)
 
 
-def _pack_aligned(mask: Mask, shape: tuple[int, int, int]) -> tuple[list[int], Bytes]:
+def _pack_aligned(mask: Mask, shape: tuple[int, int, int], empty_frames: bool) -> tuple[list[int], Bytes]:
     """Columns are a multiple of 8: a box widened to whole bytes is packed alone and laid into empty frames."""
-    (first, _), (top, bottom), (left, right) = mask.box
+    (first, last), (top, bottom), (left, right) = mask.box
     crop = mask.crop()
-    kept = np.flatnonzero(crop.any(axis=(1, 2)))
     start, stop = left // 8, -(-right // 8)
     if start * 8 != left or stop * 8 != right:
         crop = np.pad(crop, ((0, 0), (0, 0), (left - start * 8, stop * 8 - right)))
     bits = np.packbits(crop, axis=2, bitorder="little")
+    if empty_frames:
+        every = np.zeros((shape[0], shape[1], shape[2] // 8), np.uint8)
+        every[first:last, top:bottom, start:stop] = bits
+        return list(range(shape[0])), every.reshape(-1)
+    kept = np.flatnonzero(crop.any(axis=(1, 2)))
     frames = np.zeros((kept.size, shape[1], shape[2] // 8), np.uint8)
     frames[:, top:bottom, start:stop] = bits if kept.size == bits.shape[0] else bits[kept]
     return [first + int(frame) for frame in kept], frames.reshape(-1)
 
 
-def _pack_unaligned(masks: Sequence[Mask], shape: tuple[int, int, int]) -> Packed:
+def _pack_unaligned(masks: Sequence[Mask], shape: tuple[int, int, int], empty_frames: bool) -> Packed:
     """Any number of columns: eight frames at a time, which always end on a whole byte."""
     index: list[tuple[int, int]] = []
     chunks: list[Bytes] = []
@@ -75,9 +75,12 @@ def _pack_unaligned(masks: Sequence[Mask], shape: tuple[int, int, int]) -> Packe
     filled = 0
     for segment, mask in enumerate(masks):
         crop = mask.crop()
-        for offset in np.flatnonzero(crop.any(axis=(1, 2))):
-            dense[filled][mask.slices[1:]] = crop[offset]
-            index.append((segment, mask.box[0][0] + int(offset)))
+        first, last = mask.box[0]
+        wanted = range(shape[0]) if empty_frames else first + np.flatnonzero(crop.any(axis=(1, 2)))
+        for frame in map(int, wanted):
+            if first <= frame < last:
+                dense[filled][mask.slices[1:]] = crop[frame - first]
+            index.append((segment, frame))
             filled += 1
             if filled == 8:
                 chunks.append(np.packbits(dense, bitorder="little"))

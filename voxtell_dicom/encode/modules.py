@@ -1,4 +1,4 @@
-"""The modules that BINARY and LABELMAP segmentations share: identity, segments, references, dimensions."""
+"""The modules that segmentations of every type share: identity, segments, references, dimensions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pydicom.sequence import Sequence as Items
 
 from voxtell_dicom.encode import provenance, words
 from voxtell_dicom.encode.clock import stamp, zone
-from voxtell_dicom.encode.colors import colors_of, dicom_cielab
+from voxtell_dicom.encode.colors import Rgb, dicom_cielab
+from voxtell_dicom.encode.profiles import Form
 from voxtell_dicom.encode.sources import Sources
 from voxtell_dicom.encode.template import Naming, build
 from voxtell_dicom.encode.terminology import Term, private_scheme_item, term_of, write_term
@@ -26,30 +27,38 @@ def segmentation(
     kept: Sequence[Kept],
     sources: Sources,
     *,
+    form: Form,
+    ordinal: int,
+    parts: int,
+    found: int,
+    colors: Sequence[Rgb],
     frames: int,
     overlap: bool,
     series_number_base: int,
-    kind: str = "seg",
 ) -> Dataset:
-    """Everything of a segmentation object that comes before the per-frame groups. `kind`: seg or labelmap."""
+    """Everything of a segmentation object that comes before the per-frame groups.
+
+    It is one (`ordinal`, from 1) of `parts` objects of the plan, which hold `found` segments. colors: of `kept`.
+    """
     prompts = [item.prompt for _, item in kept]
     warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
-    description = words.series_description(plan, maker, len(kept), len(plan.prompts), warned)
+    part = "" if parts == 1 else prompts[0].label if len(kept) == 1 else f"{ordinal} of {parts}"
+    description = words.series_description(plan, maker, found, len(plan.prompts), warned, part)
     texts = [description, plan.rule, *(prompt.label + prompt.text for prompt in prompts)]
     charset = words.character_set(sources.newest.get("SpecificCharacterSet"), texts)
     words.recode(sources.newest, charset)
     header = sources.newest
     terms = [term_of(prompt.text) for prompt in prompts]
     naming = Naming(
-        provenance.result_uid(plan, kind),
-        provenance.result_series_uid(plan, volume.series_uid, kind),
+        provenance.result_uid(plan, form.kind, form.tag, ordinal),
+        provenance.result_series_uid(plan, volume.series_uid, form.kind, form.tag, ordinal),
         words.series_number(header.get("SeriesNumber"), plan, series_number_base),
         description,
         "SEGMENTATION",
         words.clipped(f"Segmentation by text prompt, rule {plan.rule}"),
     )
-    segments = _segments(plan, maker, kept, terms)
-    ds = build(volume, header, sources.positions[0], segments, naming, charset, labelmap=kind == "labelmap")
+    segments = _segments(plan, maker, kept, terms, colors)
+    ds = build(volume, header, sources.positions[0], segments, naming, charset, encoding=form.encoding)
     now = datetime.now(zone(header))
     stamp(ds, now)
     provenance.write_equipment(ds, maker)
@@ -74,9 +83,10 @@ def segmentation(
     return ds
 
 
-def _segments(plan: Plan, maker: provenance.Maker, kept: Sequence[Kept], terms: Sequence[Term]) -> list[Dataset]:
+def _segments(
+    plan: Plan, maker: provenance.Maker, kept: Sequence[Kept], terms: Sequence[Term], colors: Sequence[Rgb]
+) -> list[Dataset]:
     """Items of Segment Sequence, numbered from 1 (PS3.3 C.8.20.2)."""
-    colors = colors_of([item.prompt for _, item in kept])
     segments = []
     for number, ((index, item), term, color) in enumerate(zip(kept, terms, colors, strict=True), 1):
         prompt = item.prompt

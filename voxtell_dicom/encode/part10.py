@@ -6,13 +6,15 @@ import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from voxtell_dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -29,13 +31,15 @@ def write_once(
     Returns the SHA-256 (hex) of the file. The file appears whole or not at all; an existing one is never replaced:
     then its own digest is returned. Raises OSError as the file system does.
     """
-    head = _head(ds, transfer_syntax)
+    chunks: Iterable[bytes | memoryview] = chain([_dataset(ds, transfer_syntax)], tail)
+    if transfer_syntax == DeflatedExplicitVRLittleEndian:
+        chunks = _deflated(chunks)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     digest = hashlib.sha256()
     try:
         with temporary.open("wb") as file:
-            for chunk in (head, *tail):
+            for chunk in chain([_head(ds, transfer_syntax)], chunks):
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()
@@ -69,9 +73,25 @@ def _head(ds: Dataset, transfer_syntax: UID) -> bytes:
     buffer = DicomBytesIO()
     buffer.write(b"\0" * 128 + b"DICM")
     write_file_meta_info(buffer, meta, enforce_standard=True)
+    return buffer.getvalue()
+
+
+def _dataset(ds: Dataset, transfer_syntax: UID) -> bytes:
+    buffer = DicomBytesIO()
     buffer.is_little_endian, buffer.is_implicit_VR = True, transfer_syntax.is_implicit_VR
     write_dataset(buffer, ds, parent_encoding=ds.get("SpecificCharacterSet", "iso8859"))
     return buffer.getvalue()
+
+
+def _deflated(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """The data set as one raw deflate stream, padded to an even length (PS3.5 A.5)."""
+    packer, length = zlib.compressobj(wbits=-zlib.MAX_WBITS), 0
+    for chunk in chunks:
+        piece = packer.compress(chunk)
+        length += len(piece)
+        yield piece
+    last = packer.flush()
+    yield last + b"\0" * ((length + len(last)) % 2)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -42,12 +42,13 @@ def result_uid(plan: Plan, kind: str, profile: str = "generic", ordinal: int = 1
     return made_uid("instance", plan.key, kind, profile, ordinal)
 
 
-def result_series_uid(plan: Plan, source_series_uid: str, kind: str, profile: str = "generic") -> UID:
-    """Series Instance UID of a result: from source series, volume, rule, kind and run.
+def result_series_uid(plan: Plan, source_series_uid: str, kind: str, profile: str = "generic", ordinal: int = 1) -> UID:
+    """Series Instance UID of a result: from source series, volume, rule, kind, profile, ordinal and run.
 
     The plan key takes part, so that a newer version of a source series does not add to the series of the older one.
     """
-    return made_uid("series", source_series_uid, plan.rule, kind, profile, plan.run, plan.key)
+    more = () if ordinal == 1 else (ordinal,)
+    return made_uid("series", source_series_uid, plan.rule, kind, profile, plan.run, plan.key, *more)
 
 
 def tracking_uid(plan: Plan, index: int) -> UID:

@@ -26,6 +26,7 @@ from pydicom.sequence import Sequence as Items
 
 from voxtell_dicom.encode import common, provenance
 from voxtell_dicom.encode.measure import Measured, measure
+from voxtell_dicom.encode.profiles import GENERIC, Form
 from voxtell_dicom.encode.sources import read_sources
 from voxtell_dicom.encode.terminology import PRIVATE_SCHEME, Code, private_scheme_item, term_of
 from voxtell_dicom.encode.values import quantity_of
@@ -57,28 +58,33 @@ def encode_sr(
     plan: Plan,
     volume: Volume,
     found: Sequence[Found],
-    seg: Result,
+    segs: Sequence[Result],
     *,
     directory: Path,
+    form: Form = GENERIC,
     series_number_base: int = 100,
     engine: str | None = None,
 ) -> Result:
-    """Write the report on the segments of `seg` (PS3.16 TID 1500, 1411, 1419), or give back the one already there.
+    """Write the report on the segments of `segs` (PS3.16 TID 1500, 1411, 1419), or give back the one already there.
+
+    segs: the segmentations of the plan in `form`, which together hold what was found.
 
     Values are computed on source voxels. UNVERIFIED; tracking identifiers are those of the SEG. Raises as encode_seg.
     """
-    path = common.path_of(plan, "sr", directory)
+    profile = "generic" if form == GENERIC else f"{form.kind}, {form.tag}"
+    path = common.path_of(plan, "sr", directory, profile=profile)
     if (there := common.already("sr", path, found, volume)) is not None:
         return there
     maker = provenance.maker_of(plan, engine)
     header = read_sources(volume).newest
     kept = [(index, item) for index, item in enumerate(found) if item.mask.voxels]
-    if tuple(item.prompt.label for _, item in kept) != seg.labels:
-        raise EncodingError(f"{seg.sop_instance_uid}: its segments are not those that were found")
+    places = {index: (seg, number) for seg in segs for number, index in enumerate(seg.segments, 1)}
+    if sorted(places) != [index for index, _ in kept]:
+        raise EncodingError(f"{segs[0].sop_instance_uid}: its segments are not those that were found")
     measured = measure([item.mask for _, item in kept], volume, quantity_of(volume.modality, header))
     groups = [
-        _group(plan, maker, volume, seg, number, index, item, values)
-        for number, ((index, item), values) in enumerate(zip(kept, measured, strict=True), 1)
+        _group(plan, maker, volume, *places[index], index, item, values)
+        for (index, item), values in zip(kept, measured, strict=True)
     ]
     report = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=_observer(maker)),
@@ -86,24 +92,26 @@ def encode_sr(
         imaging_measurements=groups,
         title=CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )
-    ds = _document(plan, volume, seg, report)
+    ds = _document(plan, volume, segs, report, profile)
     texts = [text for _, item in kept for text in (item.prompt.text, item.prompt.label)]
-    number = series_number_base
-    common.identify(ds, plan, maker, volume, header, "sr", found, series_number_base=number, extra_texts=texts)
+    base = series_number_base
+    common.identify(
+        ds, plan, maker, volume, header, "sr", found, series_number_base=base, extra_texts=texts, profile=profile
+    )
     ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
     return common.publish(ds, "sr", path, found, volume)
 
 
-def _document(plan: Plan, volume: Volume, seg: Result, report: MeasurementReport) -> Dataset:
-    evidence = [_evidence(volume.study_uid, seg.series_uid, seg.sop_class_uid, seg.sop_instance_uid)]
+def _document(plan: Plan, volume: Volume, segs: Sequence[Result], report: MeasurementReport, profile: str) -> Dataset:
+    evidence = [_evidence(volume.study_uid, seg.series_uid, seg.sop_class_uid, seg.sop_instance_uid) for seg in segs]
     for uid, sop_class in dict.fromkeys((frame.sop_instance_uid, frame.sop_class_uid) for frame in volume.frames):
         evidence.append(_evidence(volume.study_uid, volume.series_uid, sop_class, uid))
     document = Comprehensive3DSR(
         evidence=evidence,
         content=report,
-        series_instance_uid=provenance.result_series_uid(plan, volume.series_uid, "sr"),
+        series_instance_uid=provenance.result_series_uid(plan, volume.series_uid, "sr", profile),
         series_number=1,
-        sop_instance_uid=provenance.result_uid(plan, "sr"),
+        sop_instance_uid=provenance.result_uid(plan, "sr", profile),
         instance_number=1,
         manufacturer=provenance.MANUFACTURER,
         is_complete=True,

@@ -14,6 +14,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from voxtell_dicom.encode.planes import FULL
 from voxtell_dicom.encode.sources import decimal
 from voxtell_dicom.model import Volume
 
@@ -31,6 +32,7 @@ TYPE_2 = (
 CARRIED = ("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "IssuerOfAccessionNumberSequence")
 SERIES_LEVEL = ("BodyPartExamined", "Laterality", "PatientPosition")
 REPLACED = ("SpecificCharacterSet", "NumberOfFrames", "DimensionOrganizationSequence", "DimensionIndexSequence")
+_TYPES = {"binary": "BINARY", "occupancy": "FRACTIONAL", "labelmap": "LABELMAP"}
 NOT_CARRIED = frozenset((0x0028, 0x5200, 0x7FE0))  # groups of pixels and functional groups
 
 
@@ -54,14 +56,19 @@ def build(
     naming: Naming,
     charset: list[str],
     *,
-    labelmap: bool = False,
+    encoding: str = "binary",
 ) -> Dataset:
-    """A Segmentation dataset without per-frame groups and pixels. `header`: a source header, text in `charset`."""
+    """A Segmentation dataset without per-frame groups and pixels. `header`: a source header, text in `charset`.
+
+    `encoding`: as in `profiles.Form`.
+    """
     stand_in = _stand_in(volume, header, position)
     built = highdicom.seg.Segmentation(
         source_images=[stand_in],
         pixel_array=np.ones((1, 2, 2), np.uint8),
-        segmentation_type="LABELMAP" if labelmap else "BINARY",
+        segmentation_type=_TYPES[encoding],
+        fractional_type="OCCUPANCY" if encoding == "occupancy" else "PROBABILITY",
+        max_fractional_value=FULL,
         segment_descriptions=[_placeholder()],
         series_instance_uid=naming.series_uid,
         series_number=naming.series_number,
@@ -87,7 +94,7 @@ def build(
     if charset:  # not by highdicom, which refuses the empty first value that code extensions begin with
         ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
     _restore(ds, header)
-    background = [built.SegmentSequence[0]] if labelmap else []
+    background = [built.SegmentSequence[0]] if encoding == "labelmap" else []
     ds.SegmentSequence = [*background, *segments]
     del ds.SourceImageSequence  # the per-frame groups and the Referenced Series Sequence say it for each frame
     ds.Rows, ds.Columns = volume.grid.shape[1:]

@@ -14,6 +14,7 @@ from voxtell_dicom.model import Plan
 
 LO = 64
 ST = 1024
+SHORTEST_PART = 8
 LARGEST_IS = 2**31 - 1
 
 
@@ -56,16 +57,22 @@ def prompt_of(description: str) -> str:
     return description.partition("\n")[0].strip()
 
 
-def series_description(plan: Plan, maker: Maker, found: int, asked: int, warnings: bool) -> str:
-    """``AI RESEARCH <rule> [n/m found]``, then v2 for a newer version of the series, [!] and the test mark."""
-    ending = f" [{found}/{asked} found]"
+def series_description(plan: Plan, maker: Maker, found: int, asked: int, warnings: bool, part: str = "") -> str:
+    """``AI RESEARCH <rule> [n/m found]``, then v2 for a newer version of the series, [!] and the test mark.
+
+    part: what an object holds of a result that is several; shortened, so that the rest has room.
+    """
+    text, counts, ending = f"AI RESEARCH {plan.rule}", f" [{found}/{asked} found]", ""
     if int(plan.options.get("version", 1)) > 1:
         ending += f" v{plan.options['version']}"
     if warnings:
         ending += " [!]"
     if maker.test:
         ending += f" {TEST_MARK}"
-    return clipped(f"AI RESEARCH {plan.rule}", LO, ending)
+    if part:
+        room = LO - len(text) - len(counts) - len(ending) - 1
+        counts += f" {clipped(part, max(SHORTEST_PART, room))}"
+    return clipped(text, LO, counts + ending)
 
 
 def series_number(source: object, plan: Plan, base: int) -> int:

@@ -20,11 +20,12 @@ log = structlog.get_logger(__name__)
 def delivery_inputs(
     job: str, results: Iterable[Result], peers: Iterable[str], attempt: int = 1
 ) -> list[dict[str, Any]]:
-    """The inputs of `deliver` for every object and peer."""
+    """The inputs of `deliver` for every object and peer of its own; `peers` for one that names none."""
+    everyone = list(peers)
     return [
         {"v": FORMAT, "job": job, "result": dump(result), "peer": peer, "attempt": attempt}
         for result in results
-        for peer in peers
+        for peer in result.peers or everyone
     ]
 
 

@@ -253,7 +253,9 @@ class JobBook:
             if job is None or job["state"] in STOPPED:
                 return
             wanted = {
-                (result["sop_instance_uid"], peer) for result in job["results"] for peer in job["plan"]["send_to"]
+                (result["sop_instance_uid"], peer)
+                for result in job["results"]
+                for peer in result.get("peers") or job["plan"]["send_to"]
             }
             last = {(row["sop_instance_uid"], row["peer"]): row for row in job["deliveries"]}  # in order of time
             states = {last[key]["state"] if key in last else "waiting" for key in wanted}

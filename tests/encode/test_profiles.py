@@ -1,0 +1,254 @@
+"""What each peer gets of one plan: the form of its profile, shared where forms are the same, read by other programs."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+
+from tests.encode import made
+from voxtell_dicom.config import Config, load_config
+from voxtell_dicom.encode import encode
+from voxtell_dicom.encode.profiles import PROFILES, Form, Profile, form_of, profile_of, takers
+from voxtell_dicom.encode.seg import encode_segmentation
+from voxtell_dicom.errors import ConfigError
+from voxtell_dicom.model import Found, Plan, Result, Volume
+
+TEXTS = ("liver", "left kidney", "liver lesion")
+FORMS = [
+    Form(transfer_syntax="deflated"),
+    Form(empty_frames=True),
+    Form(one_segment=True),
+    Form("occupancy", "rle"),
+    Form("occupancy", "native", empty_frames=True),
+    Form("occupancy", "deflated"),
+    Form("labelmap", "native", one_segment=True),
+    Form("labelmap", "deflated", one_segment=True),
+    Form("labelmap", "rle", one_segment=True, empty_frames=True),
+]
+
+
+def config(**peers: dict[str, Any]) -> Config:
+    entries = {name: {"ae_title": "A", "host": "h", "port": 1, **given} for name, given in peers.items()}
+    return Config.model_validate({"version": 1, "model": {"directory": "voxtell"}, "peers": entries})
+
+
+def setting(
+    folder: Path, shape: tuple[int, int, int] = (6, 21, 23), **more: Any
+) -> tuple[Volume, Plan, list[made.Bools], list[Found]]:
+    volume = made.volume(folder / "s", shape=shape)
+    plan = made.plan(TEXTS, **more)
+    arrays = made.masks(shape, 3)
+    return volume, plan, arrays, made.found(plan, arrays)
+
+
+def read(results: Sequence[Result], volume: Volume) -> dict[int, made.Bools]:
+    """Prompt → mask on the source frames, by pydicom: positions and references looked up as `made.decoded` does."""
+    masks = {}
+    for result in results:
+        ds = pydicom.dcmread(result.path)
+        pixels = ds.pixel_array.reshape(-1, ds.Rows, ds.Columns)
+        place = {frame.sop_instance_uid: index for index, frame in enumerate(volume.frames)}
+        for number, prompt in enumerate(result.segments, 1):
+            masks[prompt] = np.zeros(volume.grid.shape, bool)
+            for groups, frame in zip(ds.PerFrameFunctionalGroupsSequence, pixels, strict=True):
+                (source,) = groups.DerivationImageSequence[0].SourceImageSequence
+                index = place[str(source.ReferencedSOPInstanceUID)]
+                position = [float(value) for value in groups.PlanePositionSequence[0].ImagePositionPatient]
+                assert np.allclose(position, volume.frames[index].position_mm)
+                if ds.SegmentationType == "LABELMAP":
+                    masks[prompt][index] = frame == number
+                elif groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number:
+                    assert set(np.unique(frame)) <= {0, int(ds.get("MaximumFractionalValue", 1))}
+                    masks[prompt][index] = frame > 0
+    return masks
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.tag)
+def test_every_reader_sees_the_same_voxels_in_every_form(tmp_path: Path, form: Form) -> None:
+    volume, plan, arrays, found = setting(tmp_path)
+    results = encode_segmentation(plan, volume, found, form, directory=tmp_path)
+    assert len(results) == (3 if form.one_segment else 1)
+    masks = read(results, volume)
+    assert all(np.array_equal(masks[number], array) for number, array in enumerate(arrays))
+    points = [made.dcmqi_points(result.path, tmp_path / str(n)) for n, result in enumerate(results)]
+    assert [each for some in points for each in some] == [made.true_points(array, volume) for array in arrays]
+    for result in results:
+        ds = pydicom.dcmread(result.path)
+        assert (ds.NumberOfFrames == 6 * len(result.segments)) == form.empty_frames
+        assert form.encoding == "labelmap" or made.dciodvfy(inflated(result.path)) == []
+        assert encode_segmentation(plan, volume, found, form, directory=tmp_path) == results
+
+
+def inflated(path: Path) -> Path:
+    """The same in explicit VR: the Debian build of dciodvfy inflates nothing, DCMTK's files neither."""
+    other = path.with_suffix(".plain.dcm")
+    subprocess.run(["dcmconv", "+te", str(path), str(other)] if _deflated(path) else ["cp", path, other], check=True)
+    return other
+
+
+def _deflated(path: Path) -> bool:
+    return pydicom.dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID.is_deflated
+
+
+def test_a_generic_peer_gets_what_no_peer_got(tmp_path: Path) -> None:
+    """The same UID and content as before there were profiles; slicer's form is the same."""
+    volume, plan, arrays, found = setting(tmp_path, send_to=("pacs", "slicer"))
+    peers = config(pacs={}, slicer={"profile": "slicer"})
+    (result,) = encode(plan, volume, found, config=peers, directory=tmp_path)
+    assert result.peers == ("pacs", "slicer")
+    alone = made.plan(TEXTS)
+    assert alone.key == plan.key, "who gets it is no part of what it is"
+    (other,) = encode(alone, volume, found, config=peers, directory=tmp_path)
+    assert (other.sop_instance_uid, other.digest, other.peers) == (result.sop_instance_uid, result.digest, ())
+    read_back = made.decoded(result.path, volume)
+    assert all(np.array_equal(read_back[number], array) for number, array in enumerate(arrays, 1))
+
+
+@pytest.mark.parametrize(("columns", "shared"), [(23, False), (24, True)])
+def test_ohif_gets_no_frame_that_begins_within_a_byte(tmp_path: Path, columns: int, shared: bool) -> None:
+    volume, plan, arrays, found = setting(tmp_path, (6, 21, columns), send_to=("pacs", "ohif", "ward"))
+    peers = config(pacs={}, ohif={"profile": "ohif"}, ward={"profile": "ohif"})
+    results = encode(plan, volume, found, config=peers, directory=tmp_path)
+    assert [result.peers for result in results] == (
+        [("pacs", "ohif", "ward")] if shared else [("pacs",), ("ohif", "ward")]
+    )
+    assert len({uid for result in results for uid in (result.sop_instance_uid, result.series_uid)}) == 2 * len(results)
+    types = ["BINARY"] if shared else ["BINARY", "FRACTIONAL"]
+    assert [pydicom.dcmread(result.path).SegmentationType for result in results] == types
+    for result in results:
+        masks = read([result], volume)
+        assert all(np.array_equal(masks[number], array) for number, array in enumerate(arrays))
+        assert result.kind == "seg"
+    ds = pydicom.dcmread(results[-1].path)
+    if not shared:
+        assert (ds.SegmentationFractionalType, ds.MaximumFractionalValue, ds.SegmentsOverlap) == (
+            "OCCUPANCY",
+            255,
+            "YES",
+        )
+
+
+def test_one_object_for_each_segment(tmp_path: Path) -> None:
+    """Each in a series of its own, because OHIF shows one object of a series; named, coloured and tracked as in one."""
+    volume, plan, arrays, found = setting(tmp_path, outputs=("seg", "sr"), send_to=("all", "one"))
+    arrays[1][:] = False
+    found = made.found(plan, arrays)
+    peers = config(all={}, one={"segments_per_object": "one"})
+    whole, report, first, second, third = encode(plan, volume, found, config=peers, directory=tmp_path)
+    assert [result.kind for result in (whole, report, first, second, third)] == ["seg", "sr", "seg", "seg", "sr"]
+    assert (whole.peers, report.peers) == (("all",), ("all",))
+    assert (first.peers, second.peers, third.peers) == (("one",), ("one",), ("one",))
+    assert (first.labels, second.labels, first.empty) == (("Liver",), ("Liver lesion",), ("Left kidney",))
+    assert len({result.series_uid for result in (whole, report, first, second, third)}) == 5
+    of_whole = pydicom.dcmread(whole.path).SegmentSequence
+    for result, item in zip((first, second), of_whole, strict=True):
+        ds = pydicom.dcmread(result.path)
+        (own,) = ds.SegmentSequence
+        assert own.SegmentNumber == 1
+        for keyword in ("SegmentLabel", "TrackingUID", "RecommendedDisplayCIELabValue"):
+            assert own[keyword].value == item[keyword].value
+        assert ds.SeriesDescription == f"AI RESEARCH abdomen [2/3 found] {own.SegmentLabel}"
+    referenced = [
+        str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+        for group in pydicom.dcmread(third.path).ContentSequence[-1].ContentSequence
+        for item in group.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue == "121191"  # Referenced Segment
+    ]
+    assert referenced == [first.sop_instance_uid, second.sop_instance_uid]
+    assert made.dciodvfy(third.path) == []
+
+
+def test_frames_are_limited_at_the_borders_of_segments(tmp_path: Path) -> None:
+    volume = made.volume(tmp_path / "s", shape=(9, 16, 16))
+    plan = made.plan(["a", "b", "c", "d"], send_to=("pacs",))
+    arrays = [np.zeros(volume.grid.shape, bool) for _ in range(4)]
+    for array, frames in zip(arrays, (2, 3, 9, 1), strict=True):
+        array[:frames, 3:5, 2:9] = True
+    found = made.found(plan, arrays)
+
+    def objects(limit: int, **more: Any) -> list[tuple[int, ...]]:
+        peers = config(pacs={"frames_per_object": limit, **more})
+        results = encode(plan, volume, found, config=peers, directory=tmp_path)
+        masks = read(results, volume)
+        assert "labelmap" in more.values() or all(np.array_equal(masks[n], array) for n, array in enumerate(arrays))
+        return [result.segments for result in results]
+
+    assert objects(5) == [(0, 1), (2,), (3,)]
+    assert objects(15) == [(0, 1, 2, 3)]
+    assert objects(10) == [(0, 1), (2, 3)]
+    assert objects(0) == [(0, 1, 2, 3)]
+    assert objects(9, encoding="labelmap") == [(0, 1, 2, 3)], "a label map counts each frame once"
+    assert objects(9, empty_frames=True) == [(0,), (1,), (2,), (3,)]
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(tmp_path: Path) -> None:
+    volume, plan, _, found = setting(tmp_path, send_to=("pacs", "weasis"))
+    peers = config(pacs={}, weasis={"profile": "weasis"})
+    (result,) = encode(plan, volume, found, config=peers, directory=tmp_path)
+    assert result.peers == ("pacs", "weasis")
+
+
+def test_a_segmentation_encoded_as_a_label_map_is_the_label_map(tmp_path: Path) -> None:
+    volume, plan, _, found = setting(tmp_path, outputs=("seg", "labelmap"), send_to=("pacs",))
+    (result,) = encode(plan, volume, found, config=config(pacs={"encoding": "labelmap"}), directory=tmp_path)
+    (other,) = encode_segmentation(plan, volume, found, Form("labelmap", "rle"), directory=tmp_path)
+    assert (result.kind, result.sop_instance_uid) == ("labelmap", other.sop_instance_uid)
+
+
+def test_what_is_set_by_hand_stands_above_the_profile() -> None:
+    peers = config(
+        a={"profile": "weasis", "frames_per_object": 0},
+        b={"profile": "ohif", "encoding": "binary"},
+        c={"profile": "generic", "encoding": "occupancy", "transfer_syntax": "rle"},
+    ).peers
+    assert profile_of(peers["a"]) == PROFILES["generic"]
+    assert profile_of(peers["b"]) == Profile()
+    assert form_of("seg", profile_of(peers["c"]), (21, 23)) == Form("occupancy", "rle")
+    assert profile_of(None) == PROFILES["generic"], "a peer that is gone from node.yaml"
+
+
+def test_peers_of_one_profile_are_taken_together() -> None:
+    plan = made.plan(TEXTS, send_to=("a", "b", "c", "gone"))
+    peers = config(a={"profile": "ohif"}, b={}, c={"encoding": "aligned"})
+    assert takers(plan, peers) == {PROFILES["ohif"]: ("a", "c"), Profile(): ("b", "gone")}
+
+
+NODE = """version: 1
+model: {engine: phantom}
+peers:
+  pacs: {%s, %s}
+"""
+
+
+@pytest.mark.parametrize(
+    "kind", ["ae_title: A, host: h, port: 104", "dicomweb: 'https://pacs.example/dicom-web'", "folder: ./out"]
+)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            "profile: ohfi",
+            "peers.pacs.profile: 'ohfi' is not one of generic, ohif, weasis, slicer; did you mean 'ohif'?",
+        ),
+        ("profil: ohif", "unknown key 'profil' in peers.pacs; did you mean 'profile'?"),
+        ("encoding: binray", "did you mean 'binary'?"),
+        ("segments_per_object: on", "is not one of all, one"),
+        ("transfer_syntax: rle", "one bit a pixel takes no RLE"),
+        ("segments_per_object: one, frames_per_object: 4", "frames_per_object"),
+    ],
+)
+def test_mistakes_are_named(tmp_path: Path, kind: str, given: str, said: str) -> None:
+    path = tmp_path / "node.yaml"
+    path.write_text(NODE % (kind, given))
+    with pytest.raises(ConfigError) as raised:
+        load_config(path)
+    assert said in str(raised.value)
+    assert "node.yaml:4:" in str(raised.value)
+    path.write_text(NODE % (kind, "profile: weasis, encoding: occupancy, transfer_syntax: rle, empty_frames: true"))
+    assert profile_of(load_config(path).peers["pacs"]).frames_per_object == 400
