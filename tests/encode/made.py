@@ -152,7 +152,7 @@ def dcmqi_points(path: Path, folder: Path) -> list[set[tuple[int, int, int]]]:
         direction = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
         for value in np.unique(values[values > 0]):  # several in the one file that a label map becomes
             where = np.argwhere(values == value)[:, ::-1]
-            points.append(_rounded(where @ direction.T + np.array(image.GetOrigin())))
+            points.append(rounded(where @ direction.T + np.array(image.GetOrigin())))
     return points
 
 
@@ -162,10 +162,10 @@ def true_points(mask: Bools, volume: Volume) -> set[tuple[int, int, int]]:
     positions = np.array([frame.position_mm for frame in volume.frames])[where[:, 0]]
     _, rows, columns = volume.grid.spacing_mm
     down, across = np.array(volume.grid.column_cosine), np.array(volume.grid.row_cosine)
-    return _rounded(positions + where[:, 1:2] * down * rows + where[:, 2:3] * across * columns)
+    return rounded(positions + where[:, 1:2] * down * rows + where[:, 2:3] * across * columns)
 
 
-def _rounded(points: npt.NDArray[np.float64]) -> set[tuple[int, int, int]]:
+def rounded(points: npt.NDArray[np.float64]) -> set[tuple[int, int, int]]:
     return {(int(x), int(y), int(z)) for x, y, z in np.rint(points * 100)}
 
 

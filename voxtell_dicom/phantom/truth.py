@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from voxtell_dicom.phantom.anatomy import LABELS, TISSUES, Anatomy, label_mask
 from voxtell_dicom.phantom.prompts import ABSENT, SYNONYMS
 from voxtell_dicom.phantom.shapes import Lattice
 
+EVEN_MM = 1e-6  # how far frames may lie from even steps to be sampled in one go
+
 
 def truth_mask(anatomy: Anatomy, label: str, place: Volume | Grid) -> BoolArray:
     """Where a label (or a synonym of one) lies, on the source grid: bool (frame, row, column).
@@ -28,9 +30,9 @@ def truth_mask(anatomy: Anatomy, label: str, place: Volume | Grid) -> BoolArray:
     known = label_of(label)
     if known is None:
         raise UnknownPrompt(f"the phantom has no {label!r}; its labels are {', '.join(LABELS)}")
-    if isinstance(place, Volume) and place.parts:
-        return np.concatenate([anatomy.mask(known, _lattice(part)) for part in place.parts])
-    return anatomy.mask(known, _lattice(place))
+    if isinstance(place, Grid):
+        return anatomy.mask(known, Lattice.of_grid(place))
+    return np.concatenate([label_mask(_tissues(anatomy, run), known) for run in place.runs])
 
 
 def label_of(prompt: str) -> str | None:
@@ -101,7 +103,7 @@ class TruthEngine:
 
     def __init__(self, anatomy: Anatomy, volume: Volume) -> None:
         self._volume = volume
-        codes = _on_canvas(anatomy.tissues(Lattice.of_volume(volume)), volume).transpose(volume.to_ras.axes)
+        codes = _on_canvas(_tissues(anatomy, volume), volume).transpose(volume.to_ras.axes)
         self._codes = np.flip(codes, tuple(axis for axis, flip in enumerate(volume.to_ras.flips) if flip))
 
     def unknown(self, prompts: Sequence[str]) -> list[str]:
@@ -133,8 +135,16 @@ class TruthEngine:
             progress(done, len(requests))
 
 
-def _lattice(place: Volume | Grid) -> Lattice:
-    return Lattice.of_volume(place) if isinstance(place, Volume) else Lattice.of_grid(place)
+def _tissues(anatomy: Anatomy, volume: Volume) -> npt.NDArray[np.uint8]:
+    """The tissues on the frames of a volume: in one go where they lie evenly, else each frame on its own place."""
+    lattice = Lattice.of_volume(volume)
+    positions = np.array([frame.position_mm for frame in volume.frames])
+    even = np.asarray(lattice.origin_mm) + np.arange(len(positions))[:, None] * np.asarray(lattice.steps_mm[0])
+    if np.abs(positions - even).max() < EVEN_MM:
+        return anatomy.tissues(lattice)
+    single = replace(lattice, shape=(1, *lattice.shape[1:]))
+    frames = [anatomy.tissues(replace(single, origin_mm=frame.position_mm)) for frame in volume.frames]
+    return np.concatenate(frames)
 
 
 def _on_canvas(codes: npt.NDArray[np.uint8], volume: Volume) -> npt.NDArray[np.uint8]:
