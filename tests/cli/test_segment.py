@@ -11,7 +11,9 @@ import pydicom
 import pytest
 
 from tests.json_page import assert_documented
+from tests.series.cases import CASES
 from voxtell_dicom.config import Rule
+from voxtell_dicom.readback import seg_frames
 from voxtell_dicom.rules import match
 
 
@@ -103,3 +105,26 @@ def test_a_folder_without_images_is_two(tmp_path: Path) -> None:
     done = segment(tmp_path / "empty", tmp_path / "out", "--engine", "threshold", "-p", "> 1")
     assert done.returncode == 2
     assert "no DICOM file" in done.stderr
+
+
+def test_the_runs_of_a_stack_are_one_result(tmp_path: Path) -> None:
+    case = next(case for case in CASES if case.name == "two-spacings")
+    case.write(tmp_path / "ct")
+    done = segment(tmp_path / "ct", tmp_path / "out", "--engine", "threshold", "-p", "> 1500", "--json")
+    assert done.returncode == 0, done.stderr
+    (result,) = assert_documented("voxtell-dicom segment", done.stdout)["results"]
+    frames = [(frame.source_uid, np.count_nonzero(frame.mask)) for frame in seg_frames(Path(result["file"]))]
+    assert len({uid for uid, _ in frames}) == 12
+    assert sum(voxels for _, voxels in frames) == result["segments"][0]["voxels"]
+    assert (result["volume"], result["warnings"][0].split(":")[0]) == ("", "runs")
+
+    broken = max((pydicom.dcmread(path) for path in (tmp_path / "ct").iterdir()), key=lambda ds: ds.InstanceNumber)
+    broken.PixelData = broken.PixelData[:100]
+    broken.save_as(broken.filename)
+    done = segment(tmp_path / "ct", tmp_path / "less", "--engine", "threshold", "-p", "> 1500", "--json")
+    assert done.returncode == 1, done.stderr
+    report = assert_documented("voxtell-dicom segment", done.stdout)
+    (result,), (aside,) = report["results"], report["not_processed"]
+    assert (aside["code"], result["volume"]) == ("pixels", "run 1 of 2, 2.00 mm apart")
+    assert "incomplete: run 2 of 2, 5.00 mm apart is not in the result (pixels)" in result["warnings"]
+    assert "[!]" in pydicom.dcmread(result["file"]).SeriesDescription

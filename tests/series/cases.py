@@ -127,7 +127,7 @@ def too_much_tilt() -> Sequence[Dataset]:
 
 
 @case(
-    "Spacing changes along the stack: each run is a volume",
+    "Spacing changes along the stack: each run is segmented for itself, their masks are one result",
     handled=(("run 1 of 2, 2.00 mm apart", 6), ("run 2 of 2, 5.00 mm apart", 6)),
 )
 def two_spacings() -> Sequence[Dataset]:

@@ -131,7 +131,11 @@ def test_what_a_joined_volume_is(tmp_path: Path) -> None:
     for name in ("canvas", "planes", "shape_zyx", "spacing_zyx_mm"):
         with pytest.raises(ValueError, match="take its parts"):
             getattr(volume, name)
-    assert joined([first]) == first
+    assert joined([first]).warnings == (
+        "runs: the spacing changes along the stack; only run 1 of 2 is in this result (6 slices 2.00 mm apart)",
+    )
+    (whole,) = two(tmp_path / "axial", "axial")
+    assert joined([whole]) == whole
 
 
 def test_only_runs_of_one_stack_are_joined(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_checked_saved_and_loaded(volume: Volume, tmp_path: Path) -> None:
     mask = np.zeros(volume.grid.shape, bool)
     mask[4:8, 20:30, 15:30] = True  # the patient's right
     found = [Found(Prompt("left adrenal gland", "Left adrenal"), Mask.from_array(mask))]
-    against = findings.check(found, volume, tmp_path / "array.npy")
+    against = findings.check(found, volume, [tmp_path / "array.npy"])
     assert [finding.kind for finding in against] == ["laterality"]
     masks = tmp_path / "job.found.json"
     assert findings.load(masks) == ()
@@ -40,7 +40,7 @@ def test_checked_saved_and_loaded(volume: Volume, tmp_path: Path) -> None:
     assert findings.load(masks) == against
     assert findings.beside(masks) != masks
     assert any("laterality" in warning for warning in findings.noted(volume, against).warnings)
-    assert findings.check(found, volume, tmp_path / "gone.npy") == ()  # no array, no midline
+    assert findings.check(found, volume, [tmp_path / "gone.npy"]) == ()  # no array, no midline
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from voxtell_dicom.model import Cleanup, Frame, Grid, Mask, Plan, Prompt, ToRas, Volume
-from voxtell_dicom.workflow.masks import Answer, load_found, save_answers, save_found
+from voxtell_dicom.workflow.masks import Answer, load_answers, load_found, save_answers, save_found
 from voxtell_dicom.workflow.segment import found_for, request_for
 
 SHAPE = (3, 4, 5)
@@ -38,7 +38,7 @@ def test_each_plan_takes_its_own_masks_on_the_source_frames(tmp_path: Path) -> N
         Answer(request_for(both, plain), Mask.from_array(first), 0.8),
     ]
     save_answers(tmp_path / "answers.json", answers)
-    found = found_for(both, VOLUME, tmp_path / "answers.json")
+    found = found_for(both, VOLUME, [load_answers(tmp_path / "answers.json")])
     assert [item.prompt for item in found] == [plain, cleaned]
     assert [item.mean_probability for item in found] == [0.8, 0.9]
     # RAS voxel (z, y, x) = (0, 0, 0) is the last row and column of the first frame.

@@ -55,9 +55,9 @@ def test_stored_and_suv_are_two_arrays_and_two_plans(tmp_path: Path) -> None:
     assert [plan.rule for plan in stored.plans] == ["a", "c"]
     assert [plan.rule for plan in suv.plans] == ["b"]
     assert stored.volume.key == suv.volume.key
-    assert stored.array != suv.array
+    assert stored.arrays != suv.arrays
     factor = 75000 / (3e8 * 0.5 ** (3600 / 6586.2))
-    np.testing.assert_allclose(np.load(suv.array), np.load(stored.array) * factor, rtol=1e-6)
+    np.testing.assert_allclose(np.load(suv.arrays[0]), np.load(stored.arrays[0]) * factor, rtol=1e-6)
     assert "values" not in stored.plans[0].options
     assert suv.plans[0].options == {"values": "suv"}  # hence another plan key, and other UIDs
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from voxtell_dicom.encode import ENCODER_REVISION, encode
 from voxtell_dicom.errors import Refusal, UnknownPrompt
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.workflow.planning import Planned, load_array
+from voxtell_dicom.series.runs import stacks_of
+from voxtell_dicom.workflow.planning import Lacking, Planned, codes_of, load_runs, with_lacking
 from voxtell_dicom.workflow.segment import found_for, segment_volume
 from voxtell_dicom.workflow.workers import Worker
 
@@ -44,46 +45,54 @@ class Offline:
             raise UnknownPrompt(f"the engine cannot run {', '.join(map(repr, unknown))}")
 
     def segment(self, series: Series) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Segment every volume of a series. Returns the entries of `results` and `not_processed` (docs/json.md)."""
+        """Segment every volume of a series, the runs of a stack as one.
+
+        Returns the entries of `results` and `not_processed` (docs/json.md).
+        """
         with self._timed("assemble"):
             try:
                 assembly = assemble(series)
             except Refusal as refusal:
-                return [], [_not_processed(series, refusal)]
+                return [], [_not_processed(series, refusal.code, str(refusal))]
         aside = [
             {"series_uid": series.series_uid, "code": item.code, "reason": item.reason, "refused": item.refused}
             for item in assembly.set_aside
         ]
         results = []
-        for volume in assembly.volumes:
+        for positions in stacks_of(assembly.volumes):
+            self.report("decode", 0, 1)
+            with self._timed("decode"):
+                loaded, lacking = load_runs([assembly.volumes[position] for position in positions], self.work)
+            aside += [_not_processed(series, item.code, item.reason) for item in lacking.values()]
             try:
-                results.append(self._volume(volume))
+                results += [self._volume(*loaded, lacking)] if loaded else []
             except Refusal as refusal:
-                aside.append(_not_processed(series, refusal))
+                aside.append(_not_processed(series, refusal.code, str(refusal)))
         return results, aside
 
-    def _volume(self, volume: Volume) -> dict[str, Any]:
-        self.report("decode", 0, 1)
-        with self._timed("decode"):
-            keyed, array = load_array(volume, self.work)
-        plan = Plan(keyed.key, self.rule, 0, self.prompts, ("seg",), (), self.identity, ENCODER_REVISION)
+    def _volume(self, volume: Volume, arrays: tuple[Path, ...], lacking: Lacking) -> dict[str, Any]:
+        options = with_lacking({}, codes_of(lacking))
+        plan = Plan(volume.key, self.rule, 0, self.prompts, ("seg",), (), self.identity, ENCODER_REVISION, options)
+        if "incomplete" in options:
+            volume = replace(volume, warnings=(*volume.warnings, f"incomplete: {options['incomplete']}"))
         answers = self.work / f"{plan.key}.answers.json"
         with self._timed("segment"):
-            segment_volume(
-                Planned(keyed, (plan,), array),
+            segmented = segment_volume(
+                Planned(volume, (plan,), arrays),
                 self.worker,
                 out=answers,
                 timeout_s=TIMEOUT_S,
                 progress=lambda done, total: self.report("segment", done, total),
                 cancelled=lambda: False,
             )
-        array.unlink(missing_ok=True)
+        for array in arrays:
+            array.unlink(missing_ok=True)
+        answers.unlink(missing_ok=True)
         self.report("encode", 0, 1)
         with self._timed("encode"):
-            found = found_for(plan, keyed, answers)
-            results = encode(plan, keyed, found, config=self.config, directory=self.out)
-        answers.unlink(missing_ok=True)
-        return _entry(keyed, found, results)
+            found = found_for(plan, volume, segmented.answers)
+            results = encode(plan, volume, found, config=self.config, directory=self.out)
+        return _entry(volume, found, results)
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -116,5 +125,5 @@ def _entry(volume: Volume, found: tuple[Found, ...], results: list[Result]) -> d
     }
 
 
-def _not_processed(series: Series, refusal: Refusal) -> dict[str, Any]:
-    return {"series_uid": series.series_uid, "code": refusal.code, "reason": str(refusal), "refused": True}
+def _not_processed(series: Series, code: str, reason: str) -> dict[str, Any]:
+    return {"series_uid": series.series_uid, "code": code, "reason": reason, "refused": True}

@@ -59,13 +59,14 @@ def stacks_of(volumes: Sequence[Volume]) -> list[list[int]]:
 
 
 def joined(runs: Sequence[Volume]) -> Volume:
-    """Runs of one stack as one volume, whose parts they are; a single one is given back as it is.
+    """Runs of one stack as one volume, whose parts they are; a single volume is given back.
 
-    Its key is the SHA-256 of the sorted keys of the runs. Raises GridMismatch where they are no runs of one stack.
+    Its key is the SHA-256 of the sorted keys of the runs. Where runs of the stack are left out, a warning says so.
+    Raises GridMismatch where they are no runs of one stack.
     """
     first, *others = sorted(runs, key=lambda run: _depths(run, runs[0])[0])
     if not others:
-        return first
+        return replace(first, warnings=(_said([first]), *first.warnings)) if first.stack else first
     parts = (first, *others)
     for part in others:
         _check_same(first, part)
@@ -112,5 +113,9 @@ def _keys(parts: Sequence[Volume]) -> dict[str, str]:
 
 
 def _said(parts: Sequence[Volume]) -> str:
-    pieces = [f"{len(part.frames)} slices {part.grid.spacing_mm[0]:.2f} mm apart" for part in parts]
-    return f"runs: the spacing changes along the stack ({', '.join(pieces)}); each run was segmented for itself"
+    pieces = ", ".join(f"{len(part.frames)} slices {part.grid.spacing_mm[0]:.2f} mm apart" for part in parts)
+    number, count = parts[0].keys["run"].split(" of ")
+    if len(parts) == int(count):
+        return f"runs: the spacing changes along the stack ({pieces}); each run was segmented for itself"
+    numbers = _keys(parts)["run"] if len(parts) > 1 else f"{number} of {count}"
+    return f"runs: the spacing changes along the stack; only run {numbers} is in this result ({pieces})"

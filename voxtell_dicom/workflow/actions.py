@@ -15,7 +15,7 @@ from voxtell_dicom.model import Plan, Result, Series, Volume, dump, load
 from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.jobs import ASKED_FOR, JobBook
-from voxtell_dicom.workflow.planning import Planned, array_path, values_of, with_run
+from voxtell_dicom.workflow.planning import Planned, arrays_of, values_of, with_run
 from voxtell_dicom.workflow.process import segment_input
 from voxtell_dicom.workflow.runtime import FORMAT
 
@@ -86,8 +86,8 @@ class JobActions:
         return "dropped"
 
     def _segment(self, job_id: str, plan: Plan, volume: Volume) -> None:
-        array = array_path(self._config.node.storage / "work", volume, values_of(plan))
-        planned = Planned(volume, (plan,), array)
+        arrays = arrays_of(self._config.node.storage / "work", volume, values_of(plan))
+        planned = Planned(volume, (plan,), arrays)
         data = segment_input(planned, [job_id])
         data["id"] += f":{time.time_ns()}"
         self._enqueue(pipeline.segment, data["id"], data)

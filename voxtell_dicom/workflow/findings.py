@@ -16,9 +16,18 @@ _findings = TypeAdapter(tuple[Finding, ...])
 SEVERITY = ("deliver", "hold", "drop")
 
 
-def check(found: Sequence[Found], volume: Volume, array: Path) -> tuple[Finding, ...]:
-    """The findings about the masks of one plan. array: the volume's RAS array, as the worker got it."""
-    midline = midline_of(np.load(array, mmap_mode="r"), volume) if array.exists() else None
+def check(found: Sequence[Found], volume: Volume, arrays: Sequence[Path]) -> tuple[Finding, ...]:
+    """The findings about the masks of one plan. arrays: those of the volume's runs, as the worker got them.
+
+    The midline of a stack is that of its runs, each as long as it is; a run that shows none says nothing.
+    """
+    midlines = [
+        (midline, len(run.frames) * run.grid.spacing_mm[0])
+        for run, array in zip(volume.runs, arrays, strict=True)
+        if array.exists() and (midline := midline_of(np.load(array, mmap_mode="r"), run)) is not None
+    ]
+    length = sum(share for _, share in midlines)
+    midline = sum(at * share for at, share in midlines) / length if midlines else None
     return self_check(found, volume, midline_mm=midline)
 
 

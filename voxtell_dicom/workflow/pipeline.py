@@ -19,7 +19,7 @@ from voxtell_dicom.model import Result, Series, dump, load
 from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.workflow.deliver import retry_delay_s, send
 from voxtell_dicom.workflow.patience import PATIENT
-from voxtell_dicom.workflow.planning import Planned, job_id
+from voxtell_dicom.workflow.planning import job_id, planned_of
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan, tidy
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
@@ -159,7 +159,7 @@ def segment(data: dict[str, Any]) -> dict[str, Any]:
 
 @DBOS.step(name="segment", **PATIENT)
 def _segment(data: dict[str, Any]) -> str:
-    return segment_plans(_get(), load(Planned, data["planned"]), data["jobs"])
+    return segment_plans(_get(), planned_of(data["planned"]), data["jobs"])
 
 
 @DBOS.workflow(name="publish", max_recovery_attempts=5)

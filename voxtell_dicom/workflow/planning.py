@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import pydicom
 
 from voxtell_dicom.config import Rule
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canonical_digest
+from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canonical_digest, load
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.geometry import GAP, widest_gap
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.runs import stacks_of
+from voxtell_dicom.series.runs import joined, stacks_of
 from voxtell_dicom.series.split import SEVERAL_REFERENCES
 from voxtell_dicom.series.volume import load_volume
 from voxtell_dicom.suv import suv_factor
@@ -25,11 +25,18 @@ from voxtell_dicom.suv import suv_factor
 
 @dataclass(frozen=True)
 class Planned:
-    """A volume with the plans that one pass of the engine will serve, and where its array lies."""
+    """A volume with the plans that one pass of the engine will serve, and where the arrays of its runs lie."""
 
     volume: Volume
     plans: tuple[Plan, ...]
-    array: Path
+    arrays: tuple[Path, ...]  # one for each of `volume.runs`
+
+
+def planned_of(data: dict[str, Any]) -> Planned:
+    """A Planned from JSON, also as it was written when volumes were not joined."""
+    if "array" in data:
+        data = {"volume": data["volume"], "plans": data["plans"], "arrays": [data["array"]]}
+    return load(Planned, data)
 
 
 @dataclass(frozen=True)
@@ -77,26 +84,91 @@ def plan_series(
     Raises Refusal where the series as a whole cannot be trusted (patients or studies mixed).
     """
     assembly, every = match_series(series, rules)
+    volumes = assembly.volumes
     matches = [[found for found in some if found.rule.scope == "series" and found.met] for some in every]
-    chosen = [_chosen(index, assembly.volumes, matches) for index in range(len(rules))]
-    planned: list[Planned] = []
+    planned: dict[tuple[str, str], Planned] = {}
     refused: list[SetAside] = []
-    for position, volume in enumerate(assembly.volumes):
-        met = [found for found in matches[position] if position in chosen[found.index]]
-        against = [refused_by(found.rule, volume) for found in met]
-        refused += [item for item in against if item]
-        met = [found for found, item in zip(met, against, strict=True) if item is None]
-        for values in dict.fromkeys(found.rule.values for found in met):
-            try:
-                keyed, array = load_array(volume, work_dir, values)
-            except Refusal as refusal:
-                refused.append(SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True))
-                continue
-            wanting = [found for found in met if found.rule.values == values]
-            plans = [plan_for(found, keyed, engine_identity, encoder_revision, options) for found in wanting]
-            planned.append(Planned(keyed, tuple(plans), array))
-    unmatched = [volume for some, volume in zip(matches, assembly.volumes, strict=True) if not some]
-    return Planning(tuple(planned), (*assembly.set_aside, *refused), tuple(unmatched), len(assembly.volumes))
+    for (positions, values), wishes in _wishes(volumes, matches, rules, refused):
+        loaded, failed = load_runs([volumes[position] for position in positions], work_dir, values)
+        refused += failed.values()
+        if loaded is None:
+            continue
+        volume, arrays = loaded
+        plans = [
+            plan_for(
+                found, volume, engine_identity, encoder_revision, with_lacking(options, codes_of({**lacking, **failed}))
+            )
+            for found, lacking in wishes
+        ]
+        before = planned.get((volume.key, values))
+        planned[volume.key, values] = Planned(volume, (*(before.plans if before else ()), *plans), arrays)
+    unmatched = [volume for some, volume in zip(matches, volumes, strict=True) if not some]
+    return Planning(tuple(planned.values()), (*assembly.set_aside, *refused), tuple(unmatched), len(volumes))
+
+
+Lacking = dict[str, SetAside]  # by the name of a run, why it was refused
+_Wishes = list[tuple[Match, Lacking]]  # of rules for the same runs, and what each rule lacks of the stack
+
+
+def _wishes(
+    volumes: Sequence[Volume], matches: Sequence[Sequence[Match]], rules: Sequence[Rule], refused: list[SetAside]
+) -> Iterable[tuple[tuple[tuple[int, ...], str], _Wishes]]:
+    """What each rule wants: which volumes (the runs of one stack together), and which values of them.
+
+    What a rule refuses of them is added to `refused`. Rules that want the same are served by one pass.
+    """
+    wishes: dict[tuple[tuple[int, ...], str], _Wishes] = {}
+    for index, rule in enumerate(rules):
+        chosen = sorted(_chosen(index, volumes, matches))
+        against = {position: item for position in chosen if (item := refused_by(rule, volumes[position]))}
+        refused += against.values()
+        positions = tuple(position for position in chosen if position not in against)
+        if positions:
+            found = next(found for found in matches[positions[0]] if found.index == index)
+            lacking = {volumes[position].name: item for position, item in against.items()}
+            wishes.setdefault((positions, rule.values), []).append((found, lacking))
+    return sorted(wishes.items(), key=lambda wish: wish[0][0])
+
+
+def load_runs(
+    runs: Sequence[Volume], work_dir: Path, values: str = "stored"
+) -> tuple[tuple[Volume, tuple[Path, ...]] | None, Lacking]:
+    """Decode the runs of a stack, or the one volume that it is.
+
+    Returns the (joined) volume with its key and the files that hold the arrays of its runs, None where none could be
+    decoded; and the runs that were refused: the volume is then made of the others.
+    """
+    loaded: list[tuple[Volume, Path]] = []
+    refused: Lacking = {}
+    for run in runs:
+        try:
+            loaded.append(load_array(run, work_dir, values, runs))
+        except Refusal as refusal:
+            refused[run.name] = SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)
+    if refused and loaded:  # the arrays are named by the runs that are joined
+        for _, array in loaded:
+            array.unlink(missing_ok=True)
+        again, more = load_runs([run for run in runs if run.name not in refused], work_dir, values)
+        return again, {**refused, **more}
+    if not loaded:
+        return None, refused
+    return (joined([volume for volume, _ in loaded]), tuple(array for _, array in loaded)), refused
+
+
+def codes_of(lacking: Lacking) -> dict[str, str]:
+    """The code of each refusal."""
+    return {name: item.code for name, item in lacking.items()}
+
+
+def with_lacking(options: dict[str, Any], lacking: Mapping[str, str]) -> dict[str, Any]:
+    """The options of a plan whose result lacks runs of its stack: it is incomplete, and says which and why.
+
+    lacking: the names of the runs, with the codes of their refusals.
+    """
+    said = [f"{name} is not in the result ({code})" for name, code in lacking.items()]
+    return (
+        {**options, "incomplete": "; ".join([*filter(None, [options.get("incomplete")]), *said])} if said else options
+    )
 
 
 def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
@@ -147,19 +219,29 @@ def values_of(plan: Plan) -> str:
     return str(plan.options.get("values", "stored"))
 
 
-def array_path(work_dir: Path, volume: Volume, values: str) -> Path:
-    """Where the RAS array of a volume with its key lies; `values` as in `values_of`."""
-    return work_dir / (f"{volume.key}.npy" if values == "stored" else f"{volume.key}-{values}.npy")
+def arrays_of(work_dir: Path, volume: Volume, values: str) -> tuple[Path, ...]:
+    """Where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `values_of`."""
+    return tuple(_array_path(work_dir, run, values, volume.runs) for run in volume.runs)
 
 
-def load_array(volume: Volume, work_dir: Path, values: str = "stored") -> tuple[Volume, Path]:
-    """Decode a volume: returns it with its key, and the file that holds its RAS array for the worker.
+def _array_path(work_dir: Path, run: Volume, values: str, runs: Sequence[Volume]) -> Path:
+    """A run has a file for each result that it is part of: each is dropped when its own pass is done."""
+    frames = [f"{other.frames[0].sop_instance_uid} {other.frames[0].number}" for other in runs]
+    joint = f"-{canonical_digest(frames)[:12]}" if len(frames) > 1 else ""
+    return work_dir / (f"{run.key}{joint}.npy" if values == "stored" else f"{run.key}{joint}-{values}.npy")
 
-    values: as in `values_of`. Raises Refusal (``suv``) where the headers do not allow SUV.
+
+def load_array(
+    volume: Volume, work_dir: Path, values: str = "stored", runs: Sequence[Volume] = ()
+) -> tuple[Volume, Path]:
+    """Decode a regular volume: returns it with its key, and the file that holds its RAS array for the worker.
+
+    values: as in `values_of`. runs: those it is joined with, itself among them. Raises Refusal, also (``suv``) where
+    the headers do not allow SUV.
     """
     factor = _suv_factor(volume) if values == "suv" else None
     array, volume = load_volume(volume)
-    path = array_path(work_dir, volume, values)
+    path = _array_path(work_dir, volume, values, runs)
     if not path.exists():
         if factor is not None:
             array *= np.float32(factor)

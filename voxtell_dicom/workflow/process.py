@@ -137,7 +137,8 @@ def _open_jobs(runtime: Runtime, series: Series, planned: Planned, began: float)
             going[job] = plan
         log.info("series matched", series_uid=series.series_uid, rule=plan.rule, job=job, new=new)
     if not going:
-        planned.array.unlink(missing_ok=True)
+        for array in planned.arrays:
+            array.unlink(missing_ok=True)
         return None
     return segment_input(replace(planned, plans=tuple(going.values())), list(going))
 

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
 from voxtell_dicom.model import Found, Plan, Prompt, Request, RunReport, Volume, dump, load
-from voxtell_dicom.series.volume import to_frames
+from voxtell_dicom.series.volume import all_to_frames
 from voxtell_dicom.workflow import findings
-from voxtell_dicom.workflow.masks import load_answers, save_found
+from voxtell_dicom.workflow.masks import Answer, load_answers, save_found
 from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.planning import Planned, job_id, load_array, values_of
 from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.workers import WorkCancelled, Worker, WorkerDied
 
+Answers = Sequence[Sequence[Answer]]  # those of each run of a volume
 WORKER_ATTEMPTS = 3
 SEGMENT_TIMEOUT_S = 4 * 3600.0  # against a hung device, not against slow work
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """What the engine answered for each run of a volume, and what it took for all of them."""
+
+    answers: Answers
+    report: RunReport | None
 
 
 def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
@@ -35,10 +45,10 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
         return "cancelled"
     answers = runtime.work_dir / f"{job_id(*jobs)}.answers.json"
     try:
-        run = _run_engine(runtime, planned, jobs, answers)
+        segmented = _run_engine(runtime, planned, jobs, answers)
         for plan, job in zip(planned.plans, jobs, strict=True):
-            found = found_for(plan, planned.volume, answers)
-            findings.save(runtime.masks(job), findings.check(found, planned.volume, planned.array))
+            found = found_for(plan, planned.volume, segmented.answers)
+            findings.save(runtime.masks(job), findings.check(found, planned.volume, planned.arrays))
             save_found(runtime.masks(job), found)
     except WorkCancelled:
         return "cancelled"
@@ -51,7 +61,9 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
         return _fail(runtime, jobs, f"unexpected {type(error).__name__}: {error}")
     finally:
         answers.unlink(missing_ok=True)
-    planned.array.unlink(missing_ok=True)
+    for array in planned.arrays:
+        array.unlink(missing_ok=True)
+    run = segmented.report
     for job in jobs:
         runtime.jobs.record_stage(job, "segment", began, time.time() - began, run.in_words() if run else "")
     return "segmented"
@@ -62,7 +74,7 @@ def _fail(runtime: Runtime, jobs: list[str], reason: str) -> str:
     return "failed"
 
 
-def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Path) -> RunReport | None:
+def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Path) -> Segmented:
     def progress(done: int, total: int) -> None:
         for job in jobs:
             runtime.jobs.record_stage(job, "segment", began, None, f"{done}/{total} windows")
@@ -93,27 +105,55 @@ def segment_volume(
     timeout_s: float,
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
-) -> RunReport | None:
-    """One pass of the engine for all plans of a volume; the answers go to `out`. Returns what it took.
+) -> Segmented:
+    """One pass of the engine for all plans of a volume, run after run, where spacing changes along its stack.
 
-    Raises WorkerDied, WorkerRefused, WorkCancelled, or Refusal where it took longer than `timeout_s`.
+    out: a file for the worker's answers on their way. Raises WorkerDied, WorkerRefused, WorkCancelled, or Refusal where
+    it took longer than `timeout_s`.
     """
-    if not planned.array.exists():  # another machine's, or cleaned up: made again, the same
-        load_array(planned.volume, planned.array.parent, values_of(planned.plans[0]))
+    runs = planned.volume.runs
+    deadline = time.monotonic() + timeout_s
+    answers: list[Sequence[Answer]] = []
+    report: RunReport | None = None
+    before = 0
+
+    def count(done: int, total: int) -> None:
+        progress(before + done, before + total)
+
+    for run, array in zip(runs, planned.arrays, strict=True):
+        if not array.exists():  # another machine's, or cleaned up: made again, the same
+            load_array(run, array.parent, values_of(planned.plans[0]), runs)
+        took = _segment_run(planned, run, array, worker, out, deadline, count, cancelled)
+        if took:
+            report = report.and_then(took) if report else took
+            before = report.windows
+        answers.append(load_answers(out))
+    return Segmented(tuple(answers), report)
+
+
+def _segment_run(
+    planned: Planned,
+    run: Volume,
+    array: Path,
+    worker: Worker,
+    out: Path,
+    deadline: float,
+    progress: Callable[[int, int], None],
+    cancelled: Callable[[], bool],
+) -> RunReport | None:
     requests = dict.fromkeys(request_for(plan, prompt) for plan in planned.plans for prompt in plan.prompts)
     task_id, future = worker.submit(
         "segment",
         progress=progress,
-        array=str(planned.array),
-        spacing_zyx_mm=planned.volume.spacing_zyx_mm,
+        array=str(array),
+        spacing_zyx_mm=run.spacing_zyx_mm,
         requests=[dump(request) for request in requests],
         out=str(out),
     )
-    deadline = time.monotonic() + timeout_s
     while True:
         try:
-            run = future.result(timeout=1)["run"]
-            return load(RunReport, run) if run else None
+            report = future.result(timeout=1)["run"]
+            return load(RunReport, report) if report else None
         except FutureTimeout:
             if future.done():
                 raise
@@ -124,7 +164,7 @@ def segment_volume(
                 worker.stop(timeout_s=1)
                 raise Refusal(
                     "segmentation-timeout",
-                    f"the engine did not finish within {timeout_s:.0f} s; the worker was stopped",
+                    "the engine did not finish in the time it has for one volume; the worker was stopped",
                     planned.volume.series_uid,
                 ) from None
 
@@ -141,11 +181,25 @@ def request_for(plan: Plan, prompt: Prompt) -> Request:
     )
 
 
-def found_for(plan: Plan, volume: Volume, answers: Path) -> tuple[Found, ...]:
-    """The masks of one plan, brought back on the source frames, in the order of its prompts."""
-    by_request = {answer.request: answer for answer in load_answers(answers)}
+def found_for(plan: Plan, volume: Volume, answers: Answers) -> tuple[Found, ...]:
+    """The masks of one plan, brought back on the source frames, in the order of its prompts.
+
+    answers: those for each run of the volume. What is said of a mask (probability, uncertainty) is the mean over the
+    runs that it has voxels in, by their voxels.
+    """
+    by_request = [{answer.request: answer for answer in of_run} for of_run in answers]
     found: list[Found] = []
     for prompt in plan.prompts:
-        answer = by_request[request_for(plan, prompt)]
-        found.append(Found(prompt, to_frames(answer.mask, volume), answer.mean_probability, answer.uncertain_share))
+        of_runs = [each[request_for(plan, prompt)] for each in by_request]
+        mask = all_to_frames([answer.mask for answer in of_runs], volume)
+        voxels = [answer.mask.voxels for answer in of_runs]
+        probability = _mean([answer.mean_probability for answer in of_runs], voxels)
+        found.append(Found(prompt, mask, probability, _mean([answer.uncertain_share for answer in of_runs], voxels)))
     return tuple(found)
+
+
+def _mean(values: Sequence[float | None], voxels: Sequence[int]) -> float | None:
+    if len(values) == 1:
+        return values[0]
+    known = [(value, count) for value, count in zip(values, voxels, strict=True) if value is not None and count]
+    return sum(value * count for value, count in known) / sum(count for _, count in known) if known else None

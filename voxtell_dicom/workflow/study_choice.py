@@ -13,17 +13,26 @@ import structlog
 from voxtell_dicom.config import Rule
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Plan, Series, SetAside, Volume, load
+from voxtell_dicom.model import Plan, Series, Volume, load
 from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
 from voxtell_dicom.workflow.jobs import FINAL
-from voxtell_dicom.workflow.planning import Planned, job_id, load_array, match_series, plan_for, refused_by
+from voxtell_dicom.workflow.planning import (
+    Lacking,
+    Planned,
+    job_id,
+    load_runs,
+    match_series,
+    plan_for,
+    refused_by,
+    with_lacking,
+)
 from voxtell_dicom.workflow.process import note_refusals, open_jobs
 from voxtell_dicom.workflow.runtime import Runtime, study_rules
 
 log = structlog.get_logger(__name__)
 
 
-Wanted = tuple[int, str]  # id of a candidate, and what the model is given of it (stored, suv)
+Wanted = tuple[tuple[int, ...], str]  # ids of candidates (the runs of one stack), and what the model is given of them
 
 
 @dataclass
@@ -33,7 +42,7 @@ class StudyChoice:
     runtime: Runtime
     study_uid: str
     series: Sequence[Series]
-    loaded: dict[Wanted, tuple[Volume, Path]] = field(default_factory=dict)
+    loaded: dict[Wanted, tuple[Volume, tuple[Path, ...]]] = field(default_factory=dict)
     plans: dict[Wanted, list[Plan]] = field(default_factory=dict)
     reasons: dict[str, list[str]] = field(default_factory=dict)  # by Series Instance UID: why it lost
 
@@ -42,8 +51,8 @@ class StudyChoice:
         began = time.time()
         candidates = self._candidates()
         for index, rule in study_rules(self.runtime.config):
-            ranked = self._rank(index, candidates)
-            self._plan(rule, ranked)
+            ranked, lacking = self._rank(index, candidates)
+            self._plan(rule, ranked, lacking)
             self._explain(rule, ranked)
         items: list[dict[str, Any]] = []
         for series in self.series:
@@ -51,12 +60,13 @@ class StudyChoice:
             planned = [
                 Planned(self.loaded[wanted][0], tuple(plans), self.loaded[wanted][1])
                 for wanted, plans in self.plans.items()
-                if wanted[0] in mine
+                if wanted[0][0] in mine
             ]
             items += open_jobs(self.runtime, series, planned, began)
-        for key, (_, array) in self.loaded.items():
+        for key, (_, arrays) in self.loaded.items():
             if key not in self.plans:
-                array.unlink(missing_ok=True)
+                for array in arrays:
+                    array.unlink(missing_ok=True)
         for series in self.series:
             self._settle(series)
         return items
@@ -72,49 +82,59 @@ class StudyChoice:
             found += [Candidate(volume, tuple(some)) for volume, some in pairs]
         return found
 
-    def _rank(self, index: int, candidates: Sequence[Candidate]) -> list[Ranked]:
-        """Rank, and decode what is chosen; what cannot be decoded is no candidate."""
+    def _rank(self, index: int, candidates: Sequence[Candidate]) -> tuple[list[Ranked], list[tuple[Candidate, str]]]:
+        """Rank, and decode what is chosen; what cannot be decoded is no candidate, and is given back with the code."""
+        rule = self.runtime.config.rules[index]
+        lacking: list[tuple[Candidate, str]] = []
         while True:
             ranked = choose(index, candidates)
-            rule = self.runtime.config.rules[index]
-            refused = [each.candidate for each in ranked if not each.lost and not self._load(each.candidate, rule)]
+            chosen = [each.candidate for each in ranked if not each.lost]
+            refused = self._load(chosen, rule) if chosen else {}
             if not refused:
-                return ranked
-            candidates = [each for each in candidates if not any(each is other for other in refused)]
+                return ranked, lacking
+            lost = [each for each in chosen if each.volume.name in refused]
+            lacking += [(each, refused[each.volume.name].code) for each in lost]
+            candidates = [each for each in candidates if not any(each is other for other in lost)]
 
-    def _load(self, candidate: Candidate, rule: Rule) -> bool:
-        wanted = id(candidate), rule.values
-        against = refused_by(rule, candidate.volume)
-        try:
-            if not against and wanted not in self.loaded:
-                self.loaded[wanted] = load_array(candidate.volume, self.runtime.work_dir / "study", rule.values)
-        except Refusal as refusal:
-            against = SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)
-        if against:
-            series = next(each for each in self.series if each.series_uid == candidate.volume.series_uid)
-            note_refusals(self.runtime, series, [against])
-        return not against
+    def _load(self, chosen: Sequence[Candidate], rule: Rule) -> Lacking:
+        """Decode the volume that is chosen, or the runs of the stack; those that are refused."""
+        wanted = _wanted(chosen, rule)
+        refused = {each.volume.name: item for each in chosen if (item := refused_by(rule, each.volume))}
+        if not refused and wanted not in self.loaded:
+            runs = [each.volume for each in chosen]
+            loaded, refused = load_runs(runs, self.runtime.work_dir / "study", rule.values)
+            if loaded and not refused:
+                self.loaded[wanted] = loaded
+            elif loaded:  # without the refused ones, another may be chosen
+                for array in loaded[1]:
+                    array.unlink(missing_ok=True)
+        series = next(each for each in self.series if each.series_uid == chosen[0].volume.series_uid)
+        note_refusals(self.runtime, series, refused.values())
+        return refused
 
-    def _plan(self, rule: Rule, ranked: list[Ranked]) -> None:
-        """Plan what the rule chose; `ranked` is changed where an earlier choice, dropped since, was as good."""
+    def _plan(self, rule: Rule, ranked: list[Ranked], lacking: Sequence[tuple[Candidate, str]]) -> None:
+        """Plan what the rule chose; `ranked` is changed where an earlier choice, dropped since, was as good.
+
+        lacking: what was refused before; it is missing from the result where it is of the same stack.
+        """
         chosen = [each for each in ranked if not each.lost]
         if not chosen:
             return
+        wanted = _wanted([each.candidate for each in chosen], rule)
+        volume, _ = self.loaded[wanted]
         before = [
             job
             for job in self.runtime.jobs.find(study_uid=self.study_uid, limit=1000)
             if job["plan"] and job["plan"]["rule"] == rule.name
         ]
-        if before and self._stands(before[0], chosen[0].candidate.volume, rule):
+        if before and self._stands(before[0], volume, rule):
             reason = f"the volume chosen before, of series {before[0]['series_uid']}, is as good"
             ranked[:] = [each if each.lost else replace(each, lost=reason) for each in ranked]
             return
-        keys = {self.loaded[id(each.candidate), rule.values][0].key for each in chosen}
-        options = self._options(before, keys, chosen[0].candidate.volume.series_uid)
-        for each in chosen:
-            volume, _ = self.loaded[id(each.candidate), rule.values]
-            plan = plan_for(each.match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options)
-            self.plans.setdefault((id(each.candidate), rule.values), []).append(plan)
+        gone = {run.volume.name: code for run, code in lacking if run.stack == chosen[0].candidate.stack}
+        options = self._options(before, volume, gone)
+        plan = plan_for(chosen[0].match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options)
+        self.plans.setdefault(wanted, []).append(plan)
 
     def _stands(self, job: dict[str, Any], volume: Volume, rule: Rule) -> bool:
         """Whether an earlier choice, whose series is here no more, is as good as what is here."""
@@ -122,13 +142,13 @@ class StudyChoice:
             return False
         return as_good(load(Volume, job["volume"]), volume, rule.choose.best)
 
-    def _options(self, before: Sequence[dict[str, Any]], keys: set[str], series_uid: str) -> dict[str, Any]:
+    def _options(self, before: Sequence[dict[str, Any]], volume: Volume, gone: dict[str, str]) -> dict[str, Any]:
         """The options of the newest choice where it is the same; else what it replaces, whose jobs are cancelled.
 
-        before: the jobs of the rule on this study, newest first. keys: of the volumes chosen now.
+        before: the jobs of the rule on this study, newest first. volume: chosen now. gone: runs that it lacks, and why.
         """
         jobs = self.runtime.jobs
-        if before and before[0]["plan"]["volume_key"] in keys and before[0]["state"] != "cancelled":
+        if before and before[0]["plan"]["volume_key"] == volume.key and before[0]["state"] != "cancelled":
             return dict(before[0]["plan"]["options"])
         for job in before:
             if job["state"] not in FINAL and jobs.advance(job["id"], "cancelled", "the rule chose another volume"):
@@ -138,18 +158,21 @@ class StudyChoice:
             options["version"] = max(job["plan"]["options"].get("version", 1) for job in before) + 1
         if replaced := {uid for job in before for uid in jobs.delivered_objects(job["id"])}:
             options["supersedes"] = sorted(replaced)
-        if incomplete := next(each.incomplete for each in self.series if each.series_uid == series_uid):
+        if incomplete := next(each.incomplete for each in self.series if each.series_uid == volume.series_uid):
             options["incomplete"] = incomplete
-        return options
+        return with_lacking(options, gone)
 
     def _explain(self, rule: Rule, ranked: Sequence[Ranked]) -> None:
         """Log what was chosen, and why each other volume was not; keep the latter for the book."""
         about = {"study_uid": self.study_uid, "rule": rule.name}
-        chosen = {each.candidate.volume.series_uid for each in ranked if not each.lost}
+        of_choice = [each for each in ranked if not each.lost]
+        chosen = {each.candidate.volume.series_uid for each in of_choice}
+        for each in of_choice[:1]:  # of the runs of one stack all stand as this one
+            uid, because = each.candidate.volume.series_uid, ", ".join(each.standing)
+            log.info("study rule chose", **about, series_uid=uid, because=because)
         for each in ranked:
             uid = each.candidate.volume.series_uid
             if not each.lost:
-                log.info("study rule chose", **about, series_uid=uid, because=", ".join(each.standing))
                 continue
             log.info("study rule passed over", **about, series_uid=uid, reason=each.lost)
             if uid not in chosen:
@@ -168,3 +191,7 @@ class StudyChoice:
             return
         reason = "lost: " + "; ".join(self.reasons.get(series.series_uid, ["no volume of it can be segmented"]))
         jobs.reopen(note, "unmatched", reason)
+
+
+def _wanted(chosen: Sequence[Candidate], rule: Rule) -> Wanted:
+    return tuple(sorted(id(each) for each in chosen)), rule.values
