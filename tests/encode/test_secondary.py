@@ -48,6 +48,16 @@ def test_each_segment_is_shown_on_a_page(tmp_path: Path) -> None:
     assert encode_secondary(plan, volume, made.found(plan, arrays), directory=tmp_path, engine="phantom") == results
 
 
+@pytest.mark.parametrize("part", ["CHEST", "KNEE", "PARTIALBODY", ""])
+def test_laterality_stands_where_the_body_part_may_be_a_pair(tmp_path: Path, part: str) -> None:
+    volume = made.volume(tmp_path / "s", BodyPartExamined=part)
+    plan = made.plan(TEXTS[:1])
+    found = made.found(plan, made.masks(volume.grid.shape, 1))
+    (result,) = encode_secondary(plan, volume, found, directory=tmp_path, engine="phantom")
+    assert ("Laterality" in pydicom.dcmread(result.path)) == (part != "CHEST")
+    assert made.dciodvfy(result.path) == []
+
+
 def test_nothing_found_has_no_page(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s")
     plan = made.plan(["liver"])

@@ -356,3 +356,14 @@ def test_a_deidentified_source_that_does_not_say_how(tmp_path: Path) -> None:
     assert result is not None
     assert pydicom.dcmread(result.path).PatientIdentityRemoved == "YES"
     assert made.dciodvfy(result.path) == []
+
+
+def test_empty_attributes_of_the_source_are_not_carried(tmp_path: Path) -> None:
+    empty = {"ReferencedStudySequence": [], "ProcedureCodeSequence": [], "SpecificCharacterSet": ""}
+    volume = made.volume(tmp_path / "s", **empty)
+    plan = made.plan(TEXTS[:1])
+    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    assert result is not None
+    ds = pydicom.dcmread(result.path)
+    assert not [keyword for keyword in empty if keyword in ds]
+    assert made.dciodvfy(result.path) == []

@@ -15,6 +15,7 @@ from pydicom.sequence import Sequence as Items
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from voxtell_dicom.encode import common, provenance
+from voxtell_dicom.encode.body_parts import UNPAIRED
 from voxtell_dicom.encode.drawing import figure_of
 from voxtell_dicom.encode.receipt import receipt_figure, receipt_lines
 from voxtell_dicom.encode.scene import scene_of
@@ -125,7 +126,7 @@ def _capture(
             ds.LossyImageCompressionRatio = list(origin.lossy_ratio)
         if origin.lossy_method:
             ds.LossyImageCompressionMethod = list(origin.lossy_method)
-    if "BodyPartExamined" not in ds:  # then it is type 2 (PS3.3 C.7.3.1)
+    if str(ds.get("BodyPartExamined") or "").strip() not in UNPAIRED:  # then it is type 2 (PS3.3 C.7.3.1)
         ds.Laterality = ds.get("Laterality") or ""
     sources = []
     for uid, sop_class in dict.fromkeys((frame.sop_instance_uid, frame.sop_class_uid) for frame in volume.frames):

@@ -63,7 +63,7 @@ def read_sources(volume: Volume) -> Sources:
     _check_same(list(headers.values()), volume.series_uid)
     newest_path = max(paths, key=lambda path: path.stat().st_mtime_ns)
     newest = pydicom.dcmread(newest_path, stop_before_pixels=True)
-    _say_deidentified(newest)
+    _mend(newest)
     if str(newest.StudyInstanceUID) != volume.study_uid:
         raise Refusal(
             "mixed-studies",
@@ -102,8 +102,16 @@ def _thickness(header: Dataset) -> float:
         return 0.0
 
 
-def _say_deidentified(header: Dataset) -> None:
-    """Where identity was removed, how is type 1C (PS3.3 C.7.1.1): what a source leaves out must not spoil results."""
+def _mend(header: Dataset) -> None:
+    """What a source leaves out must not spoil results that carry its header.
+
+    Sequences without items go (none of those that are carried may be empty), as does an empty character set. Where
+    identity was removed, how is type 1C (PS3.3 C.7.1.1).
+    """
+    for element in [element for element in header if element.VR == "SQ" and not element.value]:
+        del header[element.tag]
+    if not header.get("SpecificCharacterSet"):
+        header.pop("SpecificCharacterSet", None)
     said = header.get("DeidentificationMethodCodeSequence") or header.get("DeidentificationMethod")
     if str(header.get("PatientIdentityRemoved", "")).strip() == "YES" and not said:
         header.DeidentificationMethod = "not stated in the source"
