@@ -21,6 +21,7 @@ from voxtell_dicom.series.runs import joined, stacks_of
 from voxtell_dicom.series.split import SEVERAL_REFERENCES
 from voxtell_dicom.series.volume import load_volume
 from voxtell_dicom.suv import suv_factor
+from voxtell_dicom.suv_frames import frame_header
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,9 @@ def load_array(
 
 def _suv_factor(volume: Volume) -> float:
     """The one factor to SUV of all slices."""
-    factors = [(suv_factor(header), str(header.SOPInstanceUID)) for header in headers_of(volume)]
+    headers = {str(header.SOPInstanceUID): header for header in headers_of(volume)}
+    places = [(frame.sop_instance_uid, frame.number) for frame in volume.frames]
+    factors = [(suv_factor(frame_header(headers[uid], number)), uid) for uid, number in places]
     (least, one), (most, other) = min(factors), max(factors)
     if most > least * (1 + 1e-4):
         words = f"SUV factors {least:g} and {most:g}: Patient Weight (0010,1030), dose, units or times differ"
