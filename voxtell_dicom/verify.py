@@ -6,7 +6,7 @@ equal the threshold of its own source frame, and lie where that frame lies.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from voxtell_dicom.encode import ENCODER_REVISION, encode_seg
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.model import Engine, Found, Plan, Prompt, Request, Result, Series, Volume
+from voxtell_dicom.model import Engine, Found, Mask, Plan, Prompt, Request, Result, Series, Volume
 from voxtell_dicom.readback import seg_frames, source_position, source_values
 from voxtell_dicom.series.report import Row, rows_of
-from voxtell_dicom.series.volume import load_volume, to_frames
+from voxtell_dicom.series.runs import joined, stacks_of
+from voxtell_dicom.series.volume import FloatArray, all_to_frames, load_volume
 
 SHARE = 0.05, 0.5  # of the voxels above the threshold: less or more proves little
 SAME_PLACE_MM = 0.001
@@ -54,45 +55,79 @@ class Verified:
 
 
 def verify_series(series: Series, engine: Engine, folder: Path, via: Via | None = None) -> Iterator[Verified]:
-    """Verify every volume of a series. `engine`: the threshold engine; `folder` receives the SEG files."""
-    for row, volume in rows_of(series):
+    """Verify every volume of a series, the runs of a stack joined in one SEG.
+
+    engine: the threshold engine; folder receives the SEG files.
+    """
+    rows = list(rows_of(series))
+    volumes = [(row, volume) for row, volume in rows if volume is not None]
+    for positions in stacks_of([volume for _, volume in volumes]):
+        yield from _verify([volumes[position] for position in positions], engine, folder, via)
+    for row, volume in rows:
         if volume is None:
             yield Verified(row, row.status)
-            continue
+
+
+def _verify(stack: Sequence[tuple[Row, Volume]], engine: Engine, folder: Path, via: Via | None) -> Iterator[Verified]:
+    """One regular volume, or the runs of a stack: each has a threshold of its own, hence a segment."""
+    loaded: list[tuple[Row, Volume, FloatArray, float]] = []
+    for row, volume in stack:
         try:
-            yield _verify(row, volume, engine, folder, via)
+            array, keyed = load_volume(volume)
         except VoxtellDicomError as error:
             yield Verified(row, "refused", reason=f"{error.code}: {error}")
-
-
-def _verify(row: Row, volume: Volume, engine: Engine, folder: Path, via: Via | None) -> Verified:
-    array, volume = load_volume(volume)
-    threshold = choose_threshold(array, int(np.prod(volume.grid.shape)))
-    if threshold is None:
-        words = "no threshold leaves 5 to 50 % of the voxels above it: nothing can be proven"
-        return Verified(row, "unproven", reason=words)
-    prompt = Prompt(f"> {threshold!r}", "threshold")
-    request = Request(prompt.text)
-    (answer,) = engine.segment(
-        array, volume.spacing_zyx_mm, [request], progress=lambda _done, _all: None, cancelled=lambda: False
-    )
-    del array
-    plan = Plan(volume.key, "verify", 0, (prompt,), ("seg",), (), engine.identity, ENCODER_REVISION)
-    found = Found(prompt, to_frames(answer.mask, volume))
-    result = encode_seg(plan, volume, [found], directory=folder, engine="threshold")
-    if result is None:
-        return Verified(row, "wrong", threshold, reason="nothing was found, but voxels lie above the threshold")
+            continue
+        threshold = choose_threshold(array, int(np.prod(keyed.grid.shape)))
+        if threshold is None:
+            words = "no threshold leaves 5 to 50 % of the voxels above it: nothing can be proven"
+            yield Verified(row, "unproven", reason=words)
+        else:
+            loaded.append((row, keyed, array, threshold))
+    if not loaded:
+        return
     try:
-        seg = via(result, folder) if via else result.path
+        seg, volume, segments = _segmented(loaded, engine, folder)
+    except VoxtellDicomError as error:
+        yield from (Verified(row, "refused", reason=f"{error.code}: {error}") for row, *_ in loaded)
+        return
+    copy, lost = (seg.path if seg else None), ""
+    try:
+        copy = via(seg, folder) if via and seg else copy
     except VoxtellDicomError as error:  # the peer, not the volume: nothing is proven by it
-        return Verified(row, "unproven", threshold, reason=f"{error.code}: {error}", seg=result.path)
-    try:
-        wrong, compared, farthest = compare(seg, volume, threshold)
-    except Exception as error:  # the other reader raises anything: it has proven nothing
-        words = f"the other reader (pydicom) fails: {type(error).__name__}: {error}"
-        return Verified(row, "unproven", threshold, reason=words, seg=result.path)
-    outcome = "wrong" if wrong else "exact"
-    return Verified(row, outcome, threshold, compared, farthest, "; ".join(wrong[:3]), result.path)
+        lost = f"{error.code}: {error}"
+    for row, run, _, threshold in loaded:
+        if seg is None or copy is None or threshold not in segments:
+            yield Verified(row, "wrong", threshold, reason="nothing was found, but voxels lie above the threshold")
+        elif lost:
+            yield Verified(row, "unproven", threshold, reason=lost, seg=seg.path)
+        else:
+            wrong, farthest = compare(copy, volume, threshold, segments[threshold])
+            outcome = "wrong" if wrong else "exact"
+            yield Verified(row, outcome, threshold, len(run.frames), farthest, "; ".join(wrong[:3]), seg.path)
+
+
+def _segmented(
+    loaded: Sequence[tuple[Row, Volume, FloatArray, float]], engine: Engine, folder: Path
+) -> tuple[Result | None, Volume, dict[float, int]]:
+    """The SEG of the volume, the volume (of several runs the joined one), and the segment number of each threshold."""
+    thresholds = list(dict.fromkeys(threshold for *_, threshold in loaded))
+    prompts = tuple(Prompt(f"> {threshold!r}", "threshold") for threshold in thresholds)
+    requests = [Request(prompt.text) for prompt in prompts]
+    volume = joined([run for _, run, _, _ in loaded])
+    masks: dict[str, dict[Request, Mask]] = {}
+    for _, run, array, _ in loaded:
+        answers = engine.segment(
+            array, run.spacing_zyx_mm, requests, progress=lambda _done, _all: None, cancelled=lambda: False
+        )
+        masks[run.key] = {answer.request: answer.mask for answer in answers}
+    plan = Plan(volume.key, "verify", 0, prompts, ("seg",), (), engine.identity, ENCODER_REVISION)
+    found = [
+        Found(prompt, all_to_frames([masks[run.key][request] for run in volume.runs], volume))
+        for prompt, request in zip(prompts, requests, strict=True)
+    ]
+    result = encode_seg(plan, volume, found, directory=folder, engine="threshold")
+    shown = [threshold for threshold, item in zip(thresholds, found, strict=True) if item.mask.voxels]
+    return result, volume, {threshold: number for number, threshold in enumerate(shown, 1)}
 
 
 def choose_threshold(array: npt.NDArray[np.float32], voxels: int) -> float | None:
@@ -123,20 +158,19 @@ def _between(array: npt.NDArray[np.float32], below: np.float32, voxels: int) -> 
     return (float(below) + float(following)) / 2
 
 
-def compare(seg: Path, volume: Volume, threshold: float) -> tuple[list[str], int, float]:
-    """Hold every frame of a one-segment SEG against the threshold of its source, and every source against the SEG.
+def compare(seg: Path, volume: Volume, threshold: float, segment: int = 1) -> tuple[list[str], float]:
+    """Hold every frame of a segment against the threshold of its source, and every source against the segment.
 
-    Returns what is wrong (nothing: exact), the frames compared (of the source), and the largest distance in mm.
+    volume: the whole source, of several runs the joined one. Returns what is wrong (nothing: exact), and the largest
+    distance in mm.
     """
     wrong: list[str] = []
-    frames = {(frame.source_uid, frame.source_frame): frame for frame in seg_frames(seg)}
+    frames = {(frame.source_uid, frame.source_frame): frame for frame in seg_frames(seg) if frame.segment == segment}
     farthest = 0.0
-    compared = 0
     for source in volume.frames:
         found = frames.pop((source.sop_instance_uid, source.number), None)
         expected = source_values(source.path, source.number) > threshold
         name = f"{source.sop_instance_uid} frame {source.number}"
-        compared += 1
         if found is None:
             if expected.any():
                 wrong.append(
@@ -153,4 +187,4 @@ def compare(seg: Path, volume: Volume, threshold: float) -> tuple[list[str], int
         if distance > SAME_PLACE_MM:
             wrong.append(f"{name}: the SEG frame lies {distance:.3f} mm off its source")
     wrong += [f"{uid} frame {number}: a SEG frame of no frame of the volume" for uid, number in frames]
-    return wrong, compared, farthest
+    return wrong, farthest

@@ -74,5 +74,13 @@ def test_directory_of_a_medium_is_passed_over_whatever_its_name(tmp_path: Path) 
     assert row["status"] == "handled"
 
 
+def test_the_runs_of_a_stack_are_said_to_be_joined(tmp_path: Path) -> None:
+    next(case for case in cases.CASES if case.name == "two-spacings").write(tmp_path)
+    first, second = assert_documented("voxtell-dicom inspect", inspect(str(tmp_path), "--json"))
+    assert first["joined_with"] == [second["volume"]] == ["run 2 of 2, 5.00 mm apart"]
+    assert second["joined_with"] == [first["volume"]]
+    assert "joined in one result with run 2 of 2, 5.00 mm apart" in inspect(str(tmp_path))
+
+
 def test_folder_without_dicom(tmp_path: Path) -> None:
     assert "no DICOM file" in inspect(str(tmp_path), code=2)

@@ -74,6 +74,35 @@ def test_sees_what_is_wrong(damage: Callable[[Dataset], None], tmp_path: Path) -
     assert "2.25." in found.reason or "1.2.826" in found.reason
 
 
+def test_the_runs_of_a_stack_are_compared_in_one_seg(tmp_path: Path) -> None:
+    case = next(case for case in HANDLED if case.name == "two-spacings")
+    first, second = verified(case.write(tmp_path / "series"), tmp_path)
+    assert first.seg == second.seg
+    assert first.threshold != second.threshold  # a segment each, on the frames of both
+    assert first.row.joined_with == (second.row.volume,)
+    seg = pydicom.dcmread(first.seg)
+    assert len(seg.SegmentSequence) == 2
+    sources = {
+        str(groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID)
+        for groups in seg.PerFrameFunctionalGroupsSequence
+    }
+    assert len(sources) == 12
+    found = verified_with(case, _one_voxel, tmp_path / "damaged")
+    assert [each.outcome for each in found] == ["wrong", "exact"]
+    found = verified_with(case, _shift, tmp_path / "shifted")
+    assert [each.outcome for each in found] == ["wrong", "exact"]
+
+
+def verified_with(case: cases.Case, damage: Callable[[Dataset], None], folder: Path) -> list[Verified]:
+    def via(seg: Result, folder: Path) -> Path:
+        ds = pydicom.dcmread(seg.path)
+        damage(ds)
+        ds.save_as(folder / "damaged.dcm")
+        return folder / "damaged.dcm"
+
+    return list(verify_series(case.write(folder / "series"), ThresholdEngine(), folder, via))
+
+
 def test_constant_series_proves_nothing(tmp_path: Path) -> None:
     series = slices.save(slices.stack(np.full((4, 24, 20), 7, np.uint16)), tmp_path / "series")
     (found,) = verified(series, tmp_path)

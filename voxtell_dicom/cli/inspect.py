@@ -69,7 +69,8 @@ def _show(rows: list[dict[str, Any]]) -> None:
             f"tilt {row['tilt_degrees']:.1f}°" if row["tilt_degrees"] else "",
         ]
         remarks = [f"{row['code']}: {row['reason']}"] if row["code"] else list(row["warnings"])
-        return Line(row["status"], facts, remarks + [f"rule {name}" for name in row["rules"]])
+        joined = [f"joined in one result with {'; '.join(row['joined_with'])}"] if row["joined_with"] else []
+        return Line(row["status"], facts, joined + remarks + [f"rule {name}" for name in row["rules"]])
 
     print_by_series(rows, line)
     counts = {word: sum(row["status"] == word for row in rows) for word in ("handled", "set_aside", "refused")}

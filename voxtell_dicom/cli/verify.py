@@ -149,9 +149,8 @@ def _show_baseline(rows: list[dict[str, Any]]) -> None:
 def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
     from voxtell_dicom.encode.picture import picture
 
-    for each in found:
-        if each.seg is not None:
-            picture(each.seg, source, folder / f"{each.seg.stem}.png")
+    for seg in dict.fromkeys(each.seg for each in found if each.seg is not None):  # the runs of a stack share one
+        picture(seg, source, folder / f"{seg.stem}.png")
 
 
 def write_report(rows: list[dict[str, Any]], path: Path, folder: Path) -> Path:

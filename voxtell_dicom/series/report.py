@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Row:
     reason: str
     instances: int
     warnings: tuple[str, ...] = ()
+    joined_with: tuple[str, ...] = ()  # the other runs of its stack: their masks and its own are one result
 
     def data(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -46,7 +47,8 @@ def rows_of(series: Series) -> Iterator[tuple[Row, Volume | None]]:
         everything = tuple(instance.sop_instance_uid for instance in series.instances)
         assembly = Assembly((), (SetAside(refusal.code, str(refusal), everything, refused=True),))
     for volume in assembly.volumes:
-        yield volume_row(volume), volume
+        others = [other.name for other in assembly.volumes if volume.stack and other.stack == volume.stack]
+        yield replace(volume_row(volume), joined_with=tuple(name for name in others if name != volume.name)), volume
     for item in assembly.set_aside:
         yield aside_row(series, item), None
 
