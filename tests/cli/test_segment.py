@@ -107,6 +107,14 @@ def test_a_folder_without_images_is_two(tmp_path: Path) -> None:
     assert "no DICOM file" in done.stderr
 
 
+def test_a_result_says_what_speaks_against_it(small_ct: Path, tmp_path: Path) -> None:
+    done = segment(small_ct, tmp_path / "out", "--engine", "threshold", "-p", "> -2000", "--json")
+    (result,) = assert_documented("voxtell-dicom segment", done.stdout)["results"]
+    (said,) = [warning for warning in result["warnings"] if warning.startswith("edge:")]
+    assert "touches the first slice, last slice, upper edge, lower edge, left edge, right edge" in said
+    assert "[!]" in pydicom.dcmread(result["file"]).SeriesDescription
+
+
 def test_the_runs_of_a_stack_are_one_result(tmp_path: Path) -> None:
     case = next(case for case in CASES if case.name == "two-spacings")
     case.write(tmp_path / "ct")

@@ -6,13 +6,19 @@ from pathlib import Path
 
 from tests.series import slices
 from voxtell_dicom.config import Rule
-from voxtell_dicom.workflow.planning import Planning, plan_series
+from voxtell_dicom.model import Series
+from voxtell_dicom.workflow.planning import Planning, missing_slices, plan_series
 
 
-def planned(folder: Path, *rules: Rule) -> Planning:
+def with_gap(folder: Path) -> Series:
     datasets = [ds for index, ds in enumerate(slices.stack(slices.noise((9, 24, 20)))) if index != 4]
-    series = slices.save(datasets, folder / "series")
-    return plan_series(series, rules, engine_identity="e", encoder_revision="1", work_dir=folder / "work", options={})
+    return slices.save(datasets, folder / "series")
+
+
+def planned(folder: Path, *rules: Rule, incomplete: str = "") -> Planning:
+    options = {"incomplete": incomplete} if incomplete else {}
+    series, work = with_gap(folder), folder / "work"
+    return plan_series(series, rules, engine_identity="e", encoder_revision="1", work_dir=work, options=options)
 
 
 def rule(name: str, max_gap: float = 1.5) -> Rule:
@@ -33,3 +39,14 @@ def test_each_rule_has_its_own_policy(tmp_path: Path) -> None:
     (refused,) = found.set_aside
     assert (refused.code, refused.refused) == ("missing-slice", True)
     assert "'strict' allows 1.5" in refused.reason
+
+
+def test_what_a_rule_bridges_is_not_incomplete_to_it(tmp_path: Path) -> None:
+    """Contracts § 2: the series waits for its missing slices as for a lost link; then the rule's word counts."""
+    lacks = missing_slices(with_gap(tmp_path / "look"))
+    assert "a gap of 4.000 mm" in lacks
+    (one,) = planned(tmp_path / "gap", rule("lenient", 2), incomplete=lacks).planned
+    assert one.plans[0].options == {}
+    assert any(warning.startswith("gap:") for warning in one.volume.warnings)
+    (one,) = planned(tmp_path / "link", rule("lenient", 2), incomplete=f"a lost link; {lacks}").planned
+    assert one.plans[0].options == {"incomplete": f"a lost link; {lacks}"}

@@ -229,6 +229,12 @@ def test_an_incomplete_series_is_held_where_there_is_something_to_send(
     assert ("lost link" in job["reason"]) == (state == "held")
 
 
+@pytest.mark.parametrize(("action", "state"), [("deliver", "delivering"), ("hold", "held"), ("drop", "dropped")])
+def test_what_becomes_of_an_incomplete_series_is_the_rules_word(tmp_path: Path, action: str, state: str) -> None:
+    site = site_of(tmp_path, incomplete="lost link", on_warning={"incomplete": action})
+    assert site.publish([0.9] * 3)["state"] == state
+
+
 def test_retention_keeps_what_is_held(tmp_path: Path) -> None:
     site = site_of(tmp_path, empty="hold", receipt="always")
     spool = Spool(tmp_path / "spool", Receive())

@@ -15,6 +15,7 @@ from voxtell_dicom.errors import Refusal, UnknownPrompt
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.runs import stacks_of
+from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.planning import Lacking, Planned, codes_of, load_runs, with_lacking
 from voxtell_dicom.workflow.segment import found_for, segment_volume
 from voxtell_dicom.workflow.workers import Worker
@@ -85,12 +86,13 @@ class Offline:
                 progress=lambda done, total: self.report("segment", done, total),
                 cancelled=lambda: False,
             )
+        found = found_for(plan, volume, segmented.answers)
+        volume = findings.noted(volume, findings.check(found, volume, arrays))
         for array in arrays:
             array.unlink(missing_ok=True)
         answers.unlink(missing_ok=True)
         self.report("encode", 0, 1)
         with self._timed("encode"):
-            found = found_for(plan, volume, segmented.answers)
             results = encode(plan, volume, found, config=self.config, directory=self.out)
         return _entry(volume, found, results)
 

@@ -95,12 +95,10 @@ def plan_series(
         if loaded is None:
             continue
         volume, arrays = loaded
-        plans = [
-            plan_for(
-                found, volume, engine_identity, encoder_revision, with_lacking(options, codes_of({**lacking, **failed}))
-            )
-            for found, lacking in wishes
-        ]
+        plans = []
+        for found, lacking in wishes:
+            own = with_lacking(for_rule(options, series, found.rule), codes_of({**lacking, **failed}))
+            plans.append(plan_for(found, volume, engine_identity, encoder_revision, own))
         before = planned.get((volume.key, values))
         planned[volume.key, values] = Planned(volume, (*(before.plans if before else ()), *plans), arrays)
     unmatched = [volume for some, volume in zip(matches, volumes, strict=True) if not some]
@@ -170,6 +168,14 @@ def with_lacking(options: dict[str, Any], lacking: Mapping[str, str]) -> dict[st
     return (
         {**options, "incomplete": "; ".join([*filter(None, [options.get("incomplete")]), *said])} if said else options
     )
+
+
+def for_rule(options: dict[str, Any], series: Series, rule: Rule) -> dict[str, Any]:
+    """The options of a plan of a rule: what lacks only slices that the rule bridges is not incomplete to it."""
+    said = options.get("incomplete")
+    if not said or rule.max_gap <= GAP or said != missing_slices(series) or missing_slices(series, rule.max_gap):
+        return options
+    return {name: value for name, value in options.items() if name != "incomplete"}
 
 
 def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
@@ -265,10 +271,10 @@ def _suv_factor(volume: Volume) -> float:
     return least
 
 
-def missing_slices(series: Series) -> str:
+def missing_slices(series: Series, max_gap: float = GAP) -> str:
     """Why slices are thought to be missing from a series, "" where none is: then it waits before it is complete."""
     try:
-        assembly = assemble(series)
+        assembly = assemble(series, max_gap)
     except Refusal:
         return ""  # wrong in another way: waiting would not mend it
     return next((item.reason for item in assembly.set_aside if item.code == "missing-slice"), "")

@@ -77,8 +77,9 @@ def _verdict(runtime: Runtime, plan: Plan, against: Sequence[Finding]) -> tuple[
     if rule and rule.empty == "hold" and on_warning["empty"] == "deliver":
         on_warning["empty"] = "hold"
     action, why = findings.verdict(against, on_warning)
-    if action == "deliver" and "incomplete" in plan.options and on_warning["incomplete"] == "hold":
-        return "hold", f"{INCOMPLETE} ({plan.options['incomplete']})"
+    of_incomplete = on_warning["incomplete"] if "incomplete" in plan.options else "deliver"
+    if findings.SEVERITY.index(of_incomplete) > findings.SEVERITY.index(action):
+        return of_incomplete, f"{INCOMPLETE} ({plan.options['incomplete']})"
     return action, why
 
 

@@ -19,6 +19,7 @@ from voxtell_dicom.workflow.jobs import FINAL
 from voxtell_dicom.workflow.planning import (
     Lacking,
     Planned,
+    for_rule,
     job_id,
     load_runs,
     match_series,
@@ -132,7 +133,7 @@ class StudyChoice:
             ranked[:] = [each if each.lost else replace(each, lost=reason) for each in ranked]
             return
         gone = {run.volume.name: code for run, code in lacking if run.stack == chosen[0].candidate.stack}
-        options = self._options(before, volume, gone)
+        options = self._options(before, volume, gone, rule)
         plan = plan_for(chosen[0].match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options)
         self.plans.setdefault(wanted, []).append(plan)
 
@@ -142,7 +143,9 @@ class StudyChoice:
             return False
         return as_good(load(Volume, job["volume"]), volume, rule.choose.best)
 
-    def _options(self, before: Sequence[dict[str, Any]], volume: Volume, gone: dict[str, str]) -> dict[str, Any]:
+    def _options(
+        self, before: Sequence[dict[str, Any]], volume: Volume, gone: dict[str, str], rule: Rule
+    ) -> dict[str, Any]:
         """The options of the newest choice where it is the same; else what it replaces, whose jobs are cancelled.
 
         before: the jobs of the rule on this study, newest first. volume: chosen now. gone: runs that it lacks, and why.
@@ -158,9 +161,10 @@ class StudyChoice:
             options["version"] = max(job["plan"]["options"].get("version", 1) for job in before) + 1
         if replaced := {uid for job in before for uid in jobs.delivered_objects(job["id"])}:
             options["supersedes"] = sorted(replaced)
-        if incomplete := next(each.incomplete for each in self.series if each.series_uid == volume.series_uid):
-            options["incomplete"] = incomplete
-        return with_lacking(options, gone)
+        series = next(each for each in self.series if each.series_uid == volume.series_uid)
+        if series.incomplete:
+            options["incomplete"] = series.incomplete
+        return with_lacking(for_rule(options, series, rule), gone)
 
     def _explain(self, rule: Rule, ranked: Sequence[Ranked]) -> None:
         """Log what was chosen, and why each other volume was not; keep the latter for the book."""
