@@ -8,8 +8,9 @@
 
 Three processes take turns, one measuring while the others wait: the official module as a user starts it, the official
 module under the allocator settings that our worker gets, and ours. On CUDA the allocator makes no difference, and two
-take turns. Every number is the best of the rounds; set OMP_NUM_THREADS=1 where others share the cores. "decoder" is the
-image decoder alone, prompt-free part included.
+take turns. Each runs a window with one prompt first, unmeasured, which maps the weights and compiles what is compiled
+once: a volume has many windows. Every number is the best of the rounds; set OMP_NUM_THREADS=1 where others share the
+cores. "decoder" is the image decoder alone, prompt-free part included.
 """
 
 from __future__ import annotations
@@ -236,6 +237,7 @@ class Process:
             text=True,
         )
         self._answer()
+        self.ask(prompts=1, save=None)  # to be warm: not measured
 
     def ask(self, **task: Any) -> dict[str, Any]:
         assert self._process.stdin is not None

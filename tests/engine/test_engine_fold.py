@@ -6,25 +6,27 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from voxtell_dicom.engine.fold import Layout, Triple, fold_bias, fold_weights
+from voxtell_dicom.engine.fold import Layout, Triple, add_bias, fold_bias, fold_weights
 from voxtell_dicom.engine.kernels.twin import TorchOps
 
 STRIDES = [(2, 2, 2), (1, 2, 2), (1, 1, 1), (2, 1, 2)]
 LOW = (3, 4, 5)
 
 
+@pytest.mark.parametrize("low", [LOW, (1, 2, 3)], ids=str)
 @pytest.mark.parametrize("stride", STRIDES, ids=str)
-def test_two_convolutions_are_one(stride: Triple) -> None:
+def test_two_convolutions_are_one(stride: Triple, low: Triple) -> None:
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(1, 6, *LOW, generator=generator)
+    x = torch.randn(1, 6, *low, generator=generator)
     up = torch.randn(6, 5, *stride, generator=generator)
     conv = torch.randn(7, 5, 3, 3, 3, generator=generator)
     bias = torch.randn(5, generator=generator)
-    skip = torch.randn(7, *(n * s for n, s in zip(LOW, stride, strict=True)), generator=generator)
+    skip = torch.randn(7, *(n * s for n, s in zip(low, stride, strict=True)), generator=generator)
     expected = F.conv3d(F.conv_transpose3d(x, up, bias, stride=stride), conv, padding=1)[0] + skip
-    layout = Layout(LOW, stride)
+    layout = Layout(low, stride)
     padded = F.pad(x[0].permute(1, 2, 3, 0), (0, 0, 1, 1, 1, 1, 1, 1)).contiguous()
-    half = skip + fold_bias(bias, conv, layout.fine)
+    half = skip.clone()
+    add_bias(half, fold_bias(bias, conv))
     weights = fold_weights(up, conv, stride)
     rows, (total, squares) = TorchOps().upconv(
         padded, weights.reshape(-1, *weights.shape[4:]), layout.rows(half.permute(1, 2, 3, 0)), layout

@@ -10,14 +10,15 @@ def worker_environment() -> dict[str, str]:
     """Environment variables for whoever starts a process that runs an engine.
 
     glibc maps and unmaps buffers of 100 MB at each operation, page fault by page fault, a third of the time on a CPU;
-    these keep freed memory. Threads that spin while they wait took 5 times the CPU time where others shared the cores.
+    these keep freed memory. Threads that spin without end while they wait took 5 times the CPU time where others shared
+    the cores; those that sleep at once wake up late, thousands of times a window. So they spin for some microseconds.
     """
     return {
         "MALLOC_MMAP_MAX_": "0",
         "MALLOC_TRIM_THRESHOLD_": "100000000000",
         "MALLOC_TOP_PAD_": "1000000000",
         "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "0",
+        "GOMP_SPINCOUNT": "1000",
     }
 
 

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from voxtell_dicom.engine.cpu import conv3d
-from voxtell_dicom.engine.fold import Layout, Triple, fold_bias, fold_weights
+from voxtell_dicom.engine.fold import Layout, Triple, add_bias, fold_bias, fold_weights
 from voxtell_dicom.engine.kernels.twin import TorchOps
 from voxtell_dicom.engine.network.voxtell import VoxTellNetwork
 from voxtell_dicom.engine.statistics import InstanceNorm
@@ -35,8 +35,7 @@ class _Stage:
     fused: torch.Tensor  # (parities · C_out · taps, heads): the fusion maps' part
     taps: Triple
     skip: torch.Tensor  # (C_out, C_skip, 3, 3, 3)
-    conv: torch.Tensor  # (C_out, C_mid, 3, 3, 3), for the bias alone
-    up_bias: torch.Tensor
+    up_bias: torch.Tensor  # of the transposed convolution, as `fold_bias` gives it
     bias: torch.Tensor
     norm: InstanceNorm
     slope: float
@@ -97,7 +96,6 @@ class FastDecoder:
             _folded(up, stage, network.sizes.mask_heads, dtype)
             for up, stage in zip(decoder.transpconvs[1:], decoder.stages[1:], strict=True)
         ]
-        self._bias_maps: dict[tuple[int, Triple], torch.Tensor] = {}
 
     def share(self, skips: list[torch.Tensor]) -> Shared:
         """skips: encoder features of one window, full resolution first, (1, C, z, y, x); emptied, to save memory."""
@@ -106,12 +104,12 @@ class FastDecoder:
         lowest = F.pad(x[0].permute(1, 2, 3, 0), (0, 0, 1, 1, 1, 1, 1, 1)).contiguous()
         layouts, rows = [], []
         low = _triple(x.shape[2:])
-        for index, folded in enumerate(self._stages):
+        for folded in self._stages:
             layout = Layout(low, folded.stride)
             skip = skips.pop().to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
             half = conv3d(skip, folded.skip, folded.bias.to(self._dtype), padding=(1, 1, 1))[0]
             del skip
-            half += self._bias_map(index, layout.fine)
+            add_bias(half, folded.up_bias)
             rows.append(layout.rows(half.permute(1, 2, 3, 0)))
             del half
             layouts.append(layout)
@@ -152,13 +150,6 @@ class FastDecoder:
             x = layout.padded(rows)
         return _Top(rows, scale, shift, stage.slope, layout)
 
-    def _bias_map(self, index: int, shape: Triple) -> torch.Tensor:
-        key = (index, shape)
-        if key not in self._bias_maps:
-            stage = self._stages[index]
-            self._bias_maps[key] = fold_bias(stage.up_bias, stage.conv, shape).to(self._dtype)
-        return self._bias_maps[key]
-
 
 def _folded(up: Any, stage: nn.Module, heads: int, dtype: torch.dtype) -> _Stage:
     blocks: Any = stage.convs
@@ -175,8 +166,7 @@ def _folded(up: Any, stage: nn.Module, heads: int, dtype: torch.dtype) -> _Stage
         fused=flat[:, -heads:].contiguous(),
         taps=_triple(folded.shape[4:7]),
         skip=conv.weight[:, out:].to(dtype).contiguous(memory_format=torch.channels_last_3d),
-        conv=conv.weight[:, :out],
-        up_bias=zeros if up.bias is None else up.bias,
+        up_bias=fold_bias(zeros if up.bias is None else up.bias, conv.weight[:, :out]).to(dtype),
         bias=zeros if conv.bias is None else conv.bias,
         norm=InstanceNorm(norm.weight, norm.bias, norm.eps),
         slope=block.nonlin.negative_slope,

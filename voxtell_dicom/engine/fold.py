@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional as F
 
 Triple = tuple[int, int, int]
 
@@ -49,10 +47,29 @@ def fold_weights(up: torch.Tensor, conv: torch.Tensor, stride: Triple) -> torch.
     return folded
 
 
-def fold_bias(up_bias: torch.Tensor, conv: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """What the transposed convolution's bias adds after the 3³ convolution: (C_out, z, y, x); less at the borders."""
-    weight = torch.einsum("omzyx,m->ozyx", conv.float(), up_bias.float())[:, None]
-    return F.conv3d(torch.ones(1, 1, *shape, device=conv.device), weight, padding=1)[0]
+def fold_bias(up_bias: torch.Tensor, conv: torch.Tensor) -> torch.Tensor:
+    """What the transposed convolution's bias adds after the 3³ convolution: (C_out, 4, 4, 4), see `add_bias`.
+
+    It is one value per channel, but for the outermost voxels, whose 3³ neighbourhood is not whole: along each axis the
+    first, those between, the last, and one that is both first and last.
+    """
+    there = torch.tensor([[0, 1, 1], [1, 1, 1], [1, 1, 0], [0, 1, 0]], dtype=torch.float32, device=conv.device)
+    weight = torch.einsum("omzyx,m->ozyx", conv.float(), up_bias.float())
+    return torch.einsum("ozyx,az,by,cx->oabc", weight, there, there, there)
+
+
+def add_bias(maps: torch.Tensor, table: torch.Tensor) -> None:
+    """maps: (C_out, z, y, x), += the table that `fold_bias` gave."""
+    for parts in itertools.product(*(_parts(size) for size in maps.shape[1:])):
+        kinds, voxels = zip(*parts, strict=True)
+        maps[(slice(None), *voxels)] += table[(slice(None), *(slice(kind, kind + 1) for kind in kinds))]
+
+
+def _parts(size: int) -> list[tuple[int, slice]]:
+    """The voxels along an axis by their place in the table of `fold_bias`."""
+    if size == 1:
+        return [(3, slice(None))]
+    return [(0, slice(0, 1)), (1, slice(1, -1)), (2, slice(-1, None))][:: 2 if size == 2 else 1]
 
 
 @dataclass(frozen=True)
@@ -81,11 +98,13 @@ class Layout:
 
     def rows(self, fine: torch.Tensor) -> torch.Tensor:
         """fine: (z, y, x, C). Returns it as rows (positions, parities · C), 0 outside the fine grid."""
-        rows = fine.new_zeros(*self.positions, *self.stride, fine.shape[3])
+        rows = fine.new_empty(*self.positions, *self.stride, fine.shape[3])
         for parity in itertools.product(*map(range, self.stride)):
             places, voxels = zip(*map(_axis_slices, self.low, self.stride, parity), strict=True)
             rows[(*places, *parity)] = fine[voxels]
-        return rows.view(math.prod(self.positions), -1)
+        rows = rows.view(math.prod(self.positions), -1)
+        self.clear_outside(rows)
+        return rows
 
     def interleave(self, rows: torch.Tensor) -> torch.Tensor:
         """rows: (positions, parities · C). Returns a view (z, y, x, C); along axes of stride 2 with a border of one."""
