@@ -134,6 +134,9 @@ class Peer(Strict):
     empty_frames: bool | None = None
     segments_per_object: Literal["all", "one"] | None = None
     frames_per_object: int | None = Field(None, ge=0)  # split by segments above so many; 0: never
+    # What is sent in the place of a segmentation that it refuses, the first that it takes; native: the same, not
+    # compressed.
+    fallback: list[Literal["native", "seg", "labelmap", "rtstruct", "secondary"]] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Peer:

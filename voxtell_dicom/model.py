@@ -389,10 +389,11 @@ class Result:
 class Outcome:
     """What a delivery attempt came to (contracts § 4)."""
 
-    state: str  # "delivered" | "retry" | "failed"
+    state: str  # "delivered" | "retry" | "failed" | "replaced" (refused, and another object is sent in its place)
     status: str  # "0000", "A700", "HTTP 409", "no connection", …
     message: str = ""
     warning: bool = False
+    refused: bool = False  # the peer takes no object of this SOP class, or not in this transfer syntax
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,7 @@ def test_a_segmentation_encoded_as_a_label_map_is_the_label_map(tmp_path: Path) 
 def test_what_is_set_by_hand_stands_above_the_profile() -> None:
     peers = config(
         a={"profile": "weasis", "frames_per_object": 0},
-        b={"profile": "ohif", "encoding": "binary"},
+        b={"profile": "ohif", "encoding": "binary", "fallback": []},
         c={"profile": "generic", "encoding": "occupancy", "transfer_syntax": "rle"},
     ).peers
     assert profile_of(peers["a"]) == PROFILES["generic"]
@@ -215,7 +215,7 @@ def test_what_is_set_by_hand_stands_above_the_profile() -> None:
 
 def test_peers_of_one_profile_are_taken_together() -> None:
     plan = made.plan(TEXTS, send_to=("a", "b", "c", "gone"))
-    peers = config(a={"profile": "ohif"}, b={}, c={"encoding": "aligned"})
+    peers = config(a={"profile": "ohif"}, b={}, c={"encoding": "aligned", "fallback": ["native"]})
     assert takers(plan, peers) == {PROFILES["ohif"]: ("a", "c"), Profile(): ("b", "gone")}
 
 
@@ -240,6 +240,7 @@ peers:
         ("encoding: binray", "did you mean 'binary'?"),
         ("segments_per_object: on", "is not one of all, one"),
         ("transfer_syntax: rle", "one bit a pixel takes no RLE"),
+        ("fallback: [seq]", "did you mean 'seg'?"),
         ("segments_per_object: one, frames_per_object: 4", "frames_per_object"),
     ],
 )

@@ -11,7 +11,7 @@ import pydicom
 
 from tests.system.seg_check import source_values
 from voxtell_dicom.cli.folder import series_in
-from voxtell_dicom.config import load_config
+from voxtell_dicom.config import Peer, load_config
 from voxtell_dicom.encode import ENCODER_REVISION, encode
 from voxtell_dicom.model import BoolArray, Found, Mask, Plan, Prompt, Volume
 from voxtell_dicom.phantom import demo_acquisition, torso, truth_mask, write_series
@@ -30,8 +30,18 @@ class Study:
     order: tuple[str, ...]  # SOP Instance UIDs of the source, along the stack
 
 
-def phantom_study(folder: Path, labels: Sequence[str], *, seed: int = 0, shape: tuple[int, int] | None = None) -> Study:
-    """A torso and the SEG of its true masks. The truth is sampled from the shapes where the writer put the pixels."""
+def phantom_study(
+    folder: Path,
+    labels: Sequence[str],
+    *,
+    seed: int = 0,
+    shape: tuple[int, int] | None = None,
+    profile: str = "generic",
+) -> Study:
+    """A torso and the SEG of its true masks. The truth is sampled from the shapes where the writer put the pixels.
+
+    profile: that of the peer for which the SEG is made.
+    """
     anatomy, acquisition = torso(seed), demo_acquisition(seed)
     if shape:
         frames, _, _ = acquisition.lattice(anatomy).shape
@@ -44,7 +54,7 @@ def phantom_study(folder: Path, labels: Sequence[str], *, seed: int = 0, shape: 
     }
     volume = _volume(folder / "series")
     masks = [truth_mask(anatomy, label, volume) for label in labels]
-    seg = _encode(volume, labels, masks, folder / "seg")
+    seg = _encode(volume, labels, masks, folder / "seg", profile)
     return Study(volume.study_uid, (*files, seg), tuple(labels), truth, tuple(uids))
 
 
@@ -64,7 +74,9 @@ def _volume(folder: Path) -> Volume:
     return with_key(volume)
 
 
-def _encode(volume: Volume, labels: Sequence[str], masks: Sequence[BoolArray], folder: Path) -> Path:
+def _encode(
+    volume: Volume, labels: Sequence[str], masks: Sequence[BoolArray], folder: Path, profile: str = "generic"
+) -> Path:
     prompts = tuple(Prompt(label, label.capitalize()) for label in labels)
     plan = Plan(
         volume_key=volume.key,
@@ -72,11 +84,14 @@ def _encode(volume: Volume, labels: Sequence[str], masks: Sequence[BoolArray], f
         rule_index=0,
         prompts=prompts,
         outputs=("seg",),
-        send_to=(),
+        send_to=("viewer",),
         engine_identity="phantom truth",
         encoder_revision=ENCODER_REVISION,
     )
     config = load_config(Path(__file__).parents[2] / "config" / "node.yaml")
+    config = config.model_copy(
+        update={"peers": {"viewer": Peer.model_validate({"folder": folder, "profile": profile})}}
+    )
     found = [Found(prompt, Mask.from_array(mask)) for prompt, mask in zip(prompts, masks, strict=True)]
     (result,) = encode(plan, volume, found, config=config, directory=folder)
     return result.path

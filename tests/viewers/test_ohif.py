@@ -102,14 +102,16 @@ def _cosine(vectors: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) ->
 
 @pytest.fixture(scope="module")
 def phantoms(orthanc: Orthanc, site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Study, Viewed]]:
-    """Two phantoms, opened one after the other in one browser: frames of 72 × 72 and of 70 × 70 voxels."""
+    """Phantoms, opened one after the other in one browser: 72 × 72 voxels, 70 × 70, and these as made for OHIF."""
     folder = tmp_path_factory.mktemp("phantoms")
     whole = phantom_study(folder / "whole", LABELS, shape=(72, 72))
     broken = phantom_study(folder / "broken", LABELS, seed=1, shape=(70, 70))
-    for path in (*whole.files, *broken.files):
+    own = phantom_study(folder / "own", LABELS, seed=2, shape=(70, 70), profile="ohif")
+    for path in (*whole.files, *broken.files, *own.files):
         orthanc.upload(path)
-    viewed = view(site.url, [(whole, three_slices(whole)), (broken, [])], folder / "viewer")
-    return {"whole": (whole, viewed[0]), "broken": (broken, viewed[1])}
+    studies = [(whole, three_slices(whole)), (broken, []), (own, three_slices(own))]
+    viewed = view(site.url, studies, folder / "viewer")
+    return dict(zip(("whole", "broken", "own"), zip((whole, broken, own), viewed, strict=True), strict=True))
 
 
 def test_the_phantom_is_held_as_it_is(phantoms: dict[str, tuple[Study, Viewed]]) -> None:
@@ -144,6 +146,18 @@ def test_frames_that_end_within_a_byte_are_misread_by_this_viewer(phantoms: dict
         assert all(np.array_equal(frames.get(uid, np.zeros_like(mask)), mask) for uid, mask in truth.items())
     with pytest.raises(AssertionError, match="voxels differ"):
         assert_held(viewed, study)
+
+
+def test_what_the_profile_makes_of_such_frames_is_read_right(phantoms: dict[str, tuple[Study, Viewed]]) -> None:
+    """The remedy for the above: FRACTIONAL of 0 and 255, overlapping segments and colours included."""
+    study, viewed = phantoms["own"]
+    seg = pydicom.dcmread(study.files[-1])
+    assert (seg.Rows * seg.Columns) % 8
+    assert (seg.SegmentationType, seg.SegmentsOverlap) == ("FRACTIONAL", "YES")
+    assert_held(viewed, study)
+    assert_shown(viewed, study, three_slices(study))
+    for number, color in enumerate(colors_of([Prompt(label, label) for label in study.labels]), 1):
+        assert np.abs(np.subtract(viewed.colors[number], color)).max() <= 2, study.labels[number - 1]
 
 
 @pytest.mark.corpus

@@ -30,7 +30,7 @@ def send_test_seg(name: str, settings: Config) -> Answer:
         able = ", ".join(key for key, each in settings.peers.items() if each.can_receive) or "none"
         raise ConfigError(f"'{name}' is no peer that results can be sent to; those are: {able}")
     with tempfile.TemporaryDirectory(prefix="voxtell-dicom-") as folder:
-        result = make_test_seg(settings, Path(folder))
+        result = make_test_seg(settings, Path(folder), name)
         began = time.monotonic()
         outcome = deliver(result, peer, calling_ae=settings.node.ae_title, name=name)
     state = "ok" if outcome.state == "delivered" else "failed"
@@ -39,8 +39,8 @@ def send_test_seg(name: str, settings: Config) -> Answer:
     return Answer(name, "test SEG", result.sop_instance_uid, state, words, milliseconds)
 
 
-def make_test_seg(settings: Config, folder: Path) -> Result:
-    """A SEG of a phantom, marked TEST - NOT FOR PATIENTS, with UIDs of its own at each call."""
+def make_test_seg(settings: Config, folder: Path, peer: str) -> Result:
+    """A SEG of a phantom as the peer takes it, marked TEST - NOT FOR PATIENTS, with UIDs of its own at each call."""
     anatomy = torso(0)
     acquisition = Acquisition(shape=(16, 64, 64), slice_spacing_mm=12.0, pixel_spacing_mm=(7.0, 7.0))
     write_series(anatomy, acquisition, folder / "series")
@@ -54,7 +54,7 @@ def make_test_seg(settings: Config, folder: Path) -> Result:
         rule_index=0,
         prompts=(prompt,),
         outputs=("seg",),
-        send_to=(),
+        send_to=(peer,),
         engine_identity="phantom truth",
         encoder_revision=ENCODER_REVISION,
         run=time.time_ns(),

@@ -24,7 +24,7 @@ from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from voxtell_dicom.config import Peer
-from voxtell_dicom.deliver.outcomes import DUPLICATE, State, meaning, of_http_status, outcome
+from voxtell_dicom.deliver.outcomes import DUPLICATE, REFUSED, State, meaning, of_http_status, outcome
 from voxtell_dicom.deliver.spooled import patience_s
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.model import Outcome, Result
@@ -32,6 +32,7 @@ from voxtell_dicom.model import Outcome, Result
 log = logging.getLogger(__name__)
 
 _CONFLICT: Final = 409
+_UNSUPPORTED: Final = 415
 _MENDABLE: Final = {
     301: "the peer has moved: mend its 'dicomweb' address",
     302: "the peer has moved: mend its 'dicomweb' address",
@@ -42,7 +43,7 @@ _MENDABLE: Final = {
     404: "mend the peer's 'dicomweb' address",
     405: "mend the peer's 'dicomweb' address",
     413: "let the peer accept larger requests",
-    415: "let the peer accept this SOP class and transfer syntax",
+    _UNSUPPORTED: "let the peer accept this SOP class and transfer syntax",
 }
 
 
@@ -157,13 +158,16 @@ def _store(client: _StowClient, result: Result, peer: Peer, name: str) -> Outcom
         return outcome("retry", status, response.reason or "", result, name)
     answer = _body(response)
     failure = _reason(answer, "FailedSOPSequence", "FailureReason", result)
+    if failure in REFUSED:
+        return outcome("failed", status, _failed(failure), result, name, todo=_MENDABLE[_UNSUPPORTED], refused=True)
     if response.status_code == _CONFLICT or failure == DUPLICATE:
         return _look_up(client, result, name, status, _failed(failure) or "conflict")
     if failure is not None:
         return outcome("failed", status, _failed(failure), result, name)
     if state == "failed":
         todo = _MENDABLE.get(response.status_code, "")
-        return outcome("failed", status, response.reason or "", result, name, todo=todo)
+        refused = response.status_code == _UNSUPPORTED
+        return outcome("failed", status, response.reason or "", result, name, todo=todo, refused=refused)
     warning = _reason(answer, "ReferencedSOPSequence", "WarningReason", result)
     if warning is None:
         return _look_up(client, result, name, status, "the answer does not name the instance")

@@ -17,7 +17,7 @@ from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext, build_context
 
 from voxtell_dicom.config import Peer
-from voxtell_dicom.deliver.outcomes import DUPLICATE, State, meaning, of_store_status, outcome
+from voxtell_dicom.deliver.outcomes import DUPLICATE, REFUSED, State, meaning, of_store_status, outcome
 from voxtell_dicom.deliver.spooled import patience_s
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.implementation import introduce
@@ -30,6 +30,7 @@ _config.STORE_SEND_CHUNKED_DATASET = True
 
 _STUDY_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.2.1")
 LOST: Final = "lost link"
+CONTEXT: Final = "context refused"
 _PERMANENT: Final = 0x01  # Result of an A-ASSOCIATE-RJ, PS3.8 9.3.4; 2 is transient
 
 
@@ -67,7 +68,10 @@ def deliver_all(results: Sequence[Result], peer: Peer, *, calling_ae: str, name:
         if isinstance(opened, _NotOpened):
             state: State = "retry" if opened.retry else "failed"
             for index, result, _ in ready:
-                outcomes[index] = outcome(state, opened.status, opened.what, result, name, todo=opened.todo)
+                refused = opened.status == CONTEXT
+                outcomes[index] = outcome(
+                    state, opened.status, opened.what, result, name, todo=opened.todo, refused=refused
+                )
         else:
             lost = False
             try:
@@ -121,7 +125,7 @@ def _open(peer: Peer, calling_ae: str, contexts: list[PresentationContext]) -> A
         return _NotOpened(True, "rejected (transient)", what)
     answer = association.acceptor.primitive
     if answer is not None and answer.result == 0:
-        return _NotOpened(False, "context refused", f"{address} accepts none of {_names(contexts)}", _allow(contexts))
+        return _NotOpened(False, CONTEXT, f"{address} accepts none of {_names(contexts)}", _allow(contexts))
     if connected:
         return _NotOpened(True, LOST, f"{address} does not answer the association request, or aborts it")
     return _NotOpened(True, "no connection", f"nothing listens at {peer.host}:{peer.port}")
@@ -148,7 +152,7 @@ def _store(
     wanted = (context.abstract_syntax, context.transfer_syntax[0])
     if wanted not in {(c.abstract_syntax, c.transfer_syntax[0]) for c in association.accepted_contexts}:
         what = f"the peer does not accept {_names([context])}"
-        return outcome("failed", "context refused", what, result, name, todo=_allow([context]))
+        return outcome("failed", CONTEXT, what, result, name, todo=_allow([context]), refused=True)
     try:
         association.dimse_timeout = patience_s(result, peer)
         answer = association.send_c_store(result.path, msg_id=message_id)
@@ -165,7 +169,8 @@ def _store(
     if status == DUPLICATE:
         return _look_up(result, peer, calling_ae, name)
     state, warning = of_store_status(status)
-    return outcome(state, f"{status:04X}", meaning(status), result, name, warning=warning)
+    refused = status in REFUSED
+    return outcome(state, f"{status:04X}", meaning(status), result, name, warning=warning, refused=refused)
 
 
 def _look_up(result: Result, peer: Peer, calling_ae: str, name: str) -> Outcome:

@@ -12,6 +12,9 @@ from voxtell_dicom.model import Outcome, Result
 State = Literal["delivered", "retry", "failed"]
 
 DUPLICATE: Final = 0x0111  # Duplicate SOP Instance; in STOW-RS also HTTP 409
+TRANSFER_SYNTAX: Final = 0xC122  # of STOW-RS alone (PS3.18 Table I.2-2)
+# The peer does not take the SOP class or the transfer syntax: another object might do.
+REFUSED: Final = frozenset({0x0122, 0x0124, TRANSFER_SYNTAX})
 
 _MEANING: Final = {
     0x0000: "stored",
@@ -20,6 +23,7 @@ _MEANING: Final = {
     0x0117: "invalid SOP instance",
     0x0122: "SOP class not supported",
     0x0124: "not authorised",
+    TRANSFER_SYNTAX: "transfer syntax not supported",
     0x0210: "duplicate invocation",
     0x0211: "unrecognised operation",
     0x0212: "mistyped argument",
@@ -69,7 +73,15 @@ def of_http_status(status: int) -> State:
 
 
 def outcome(
-    state: State, status: str, what: str, result: Result, peer: str, *, todo: str = "", warning: bool = False
+    state: State,
+    status: str,
+    what: str,
+    result: Result,
+    peer: str,
+    *,
+    todo: str = "",
+    warning: bool = False,
+    refused: bool = False,
 ) -> Outcome:
     """One outcome with one clear sentence: the object, the peer, the status, and what to do where somebody must."""
     verb = {
@@ -82,4 +94,4 @@ def outcome(
         message += f", {what}"
     if state == "failed":
         message += f"; {todo or 'mend the cause at the peer'}, then run 'jobs retry'"
-    return Outcome(state, status, message, warning)
+    return Outcome(state, status, message, warning, refused)

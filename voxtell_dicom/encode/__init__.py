@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode.profiles import form_of, forms_of, takers
+from voxtell_dicom.encode.profiles import SEGMENTATIONS, Form, fallback_form, form_of, forms_of, profile_of, takers
 from voxtell_dicom.encode.rtstruct import encode_rtstruct
 from voxtell_dicom.encode.secondary import encode_receipt, encode_secondary
 from voxtell_dicom.encode.seg import encode_seg, encode_segmentation, settled
@@ -17,7 +17,7 @@ from voxtell_dicom.model import Found, Plan, Result, Volume
 
 ENCODER_REVISION = "2"
 
-__all__ = ["ENCODER_REVISION", "encode", "encode_seg"]
+__all__ = ["ENCODER_REVISION", "SEGMENTATIONS", "encode", "encode_instead", "encode_seg", "profile_of"]
 
 
 class _Settings(TypedDict):
@@ -33,18 +33,13 @@ def encode(plan: Plan, volume: Volume, found: Sequence[Found], *, config: Config
     The report refers to the segmentation's segments, so "sr" brings "seg" along. Raises Refusal, GridMismatch or
     EncodingError.
     """
-    settings: _Settings = {
-        "directory": directory,
-        "series_number_base": config.node.series_number_base,
-        "engine": config.model.engine,
-    }
+    settings = _settings(config, directory)
+    matrix = volume.grid.shape[1:]
     results: dict[str, Result] = {}
     for profile, peers in takers(plan, config).items():
-        for form in forms_of(plan.outputs, profile, volume.grid.shape[1:]):
-            made = encode_segmentation(plan, volume, found, form, **settings)
-            if made and "sr" in plan.outputs and form == form_of("seg", profile, volume.grid.shape[1:]):
-                made.append(encode_sr(plan, volume, found, made, form=settled(form, found, volume), **settings))
-            for result in made:
+        for form in forms_of(plan.outputs, profile, matrix):
+            reported = "sr" in plan.outputs and form == form_of("seg", profile, matrix)
+            for result in _segmented(plan, volume, found, form, settings, reported=reported):
                 others = results[result.sop_instance_uid].peers if result.sop_instance_uid in results else ()
                 results[result.sop_instance_uid] = replace(result, peers=(*others, *peers))
     shared: list[Result | None] = []
@@ -56,6 +51,58 @@ def encode(plan: Plan, volume: Volume, found: Sequence[Found], *, config: Config
         shared.append(encode_receipt(plan, volume, found, **settings))
     to_all = [replace(result, peers=plan.send_to) for result in shared if result is not None]
     return [*results.values(), *to_all]
+
+
+def encode_instead(
+    plan: Plan,
+    volume: Volume,
+    found: Sequence[Found],
+    kind: str,
+    peer: str,
+    refused: Collection[str],
+    *,
+    config: Config,
+    directory: Path,
+) -> list[Result]:
+    """What the peer's `fallback` has in the place of a refused segmentation of `kind`; nothing where all is refused.
+
+    refused: SOP Instance UIDs that the peer has refused. A report is made anew for what it refers to. Raises as
+    `encode`.
+    """
+    settings, matrix = _settings(config, directory), volume.grid.shape[1:]
+    profile = profile_of(config.peers.get(peer))
+    for word in profile.fallback:
+        made: list[Result] = []
+        if word == "rtstruct":
+            structures = encode_rtstruct(plan, volume, found, **settings)
+            made = [structures] if structures else []
+        elif word == "secondary":
+            made = encode_secondary(plan, volume, found, **settings)
+        else:
+            form = fallback_form(word, kind, profile, matrix)
+            reported = "sr" in plan.outputs and kind == form_of("seg", profile, matrix).kind
+            made = _segmented(plan, volume, found, form, settings, reported=reported)
+        if made and not {result.sop_instance_uid for result in made} & set(refused):
+            return [replace(result, peers=(peer,)) for result in made]
+    return []
+
+
+def _settings(config: Config, directory: Path) -> _Settings:
+    return {
+        "directory": directory,
+        "series_number_base": config.node.series_number_base,
+        "engine": config.model.engine,
+    }
+
+
+def _segmented(
+    plan: Plan, volume: Volume, found: Sequence[Found], form: Form, settings: _Settings, *, reported: bool
+) -> list[Result]:
+    """The segmentations in a form, and the report on them."""
+    made = encode_segmentation(plan, volume, found, form, **settings)
+    if made and reported:
+        made.append(encode_sr(plan, volume, found, made, form=settled(form, found, volume), **settings))
+    return made
 
 
 def _wants_receipt(plan: Plan, volume: Volume, found: Sequence[Found], config: Config) -> bool:

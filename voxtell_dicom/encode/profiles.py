@@ -26,11 +26,12 @@ class Profile:
     empty_frames: bool = False
     segments_per_object: str = "all"
     frames_per_object: int | None = None
+    fallback: tuple[str, ...] = ()
 
 
 PROFILES: Final[Mapping[str, Profile]] = {
     "generic": Profile(),
-    "ohif": Profile(encoding="aligned"),
+    "ohif": Profile(encoding="aligned", fallback=("native",)),
     "weasis": Profile(frames_per_object=400),
     "slicer": Profile(),
 }
@@ -41,6 +42,8 @@ def profile_of(peer: Peer | None) -> Profile:
     if peer is None:
         return Profile()
     own = {name: getattr(peer, name) for name in Profile.__dataclass_fields__}
+    if own["fallback"] is not None:
+        own["fallback"] = tuple(own["fallback"])
     profile = replace(PROFILES[peer.profile], **{name: value for name, value in own.items() if value is not None})
     return replace(profile, frames_per_object=profile.frames_per_object or None)
 
@@ -102,6 +105,15 @@ def forms_of(outputs: Sequence[str], profile: Profile, matrix: tuple[int, int]) 
     """The forms of all segmentations among a plan's outputs, each once, in the order of SEGMENTATIONS."""
     wanted = [output for output in SEGMENTATIONS if output in outputs or (output == "seg" and "sr" in outputs)]
     return list(dict.fromkeys(form_of(output, profile, matrix) for output in wanted))
+
+
+def fallback_form(word: str, kind: str, profile: Profile, matrix: tuple[int, int]) -> Form:
+    """What stands in the place of a refused segmentation of `kind`; word: native, or one of SEGMENTATIONS."""
+    output = kind if word == "native" else word
+    if output == "seg" and KIND[form_of("seg", profile, matrix).encoding] != "seg":
+        profile = replace(profile, encoding="binary")
+    form = form_of(output, profile, matrix)
+    return replace(form, transfer_syntax="native") if word == "native" else form
 
 
 def _usual_syntax(encoding: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -29,8 +29,14 @@ def delivery_inputs(
     ]
 
 
-def send(runtime: Runtime, job: str, result: Result, peer_name: str, attempt: int) -> str:
-    """Try once. Returns "delivered", "retry", "failed", or "cancelled" where the job is not wanted any more."""
+AfterRefusal = Callable[[Runtime, str, Result, str, Outcome], Outcome]
+
+
+def send(runtime: Runtime, job: str, result: Result, peer_name: str, attempt: int, after_refusal: AfterRefusal) -> str:
+    """Try once. Returns "delivered", "retry", "replaced", "failed", or "cancelled" where the job is wanted no more.
+
+    after_refusal: makes what goes in the place of what the peer refuses, and the outcome that says so.
+    """
     if not runtime.jobs.is_going(job):
         return "cancelled"
     began = time.time()
@@ -40,6 +46,7 @@ def send(runtime: Runtime, job: str, result: Result, peer_name: str, attempt: in
     else:
         outcome = deliver(result, peer, name=peer_name, calling_ae=runtime.config.node.ae_title)
     outcome = _give_up(outcome, runtime.config, runtime.jobs.created(job))
+    outcome = after_refusal(runtime, job, result, peer_name, outcome)
     runtime.jobs.record_delivery(job, result.sop_instance_uid, peer_name, attempt, outcome)
     runtime.jobs.record_stage(job, f"deliver {peer_name} {attempt}", began, time.time() - began, outcome.status)
     runtime.jobs.settle(job)

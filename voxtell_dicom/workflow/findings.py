@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from voxtell_dicom.model import Found, Volume
 from voxtell_dicom.series.selfcheck import Finding, midline_of, self_check
+from voxtell_dicom.workflow.masks import masks_path
 
 _findings = TypeAdapter(tuple[Finding, ...])
 SEVERITY = ("deliver", "hold", "drop")
@@ -29,6 +30,13 @@ def check(found: Sequence[Found], volume: Volume, arrays: Sequence[Path]) -> tup
     length = sum(share for _, share in midlines)
     midline = sum(at * share for at, share in midlines) / length if midlines else None
     return self_check(found, volume, midline_mm=midline)
+
+
+def drop_masks(work_dir: Path, job: str) -> None:
+    """Remove the masks of a job, and the findings about them."""
+    masks = masks_path(work_dir, job)
+    masks.unlink(missing_ok=True)
+    beside(masks).unlink(missing_ok=True)
 
 
 def beside(masks: Path) -> Path:

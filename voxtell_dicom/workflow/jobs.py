@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -187,6 +188,7 @@ class JobBook:
     def record_delivery(self, job_id: str, sop_instance_uid: str, peer: str, attempt: int, outcome: Outcome) -> None:
         """Note one attempt; the same attempt again overwrites itself."""
         values = {**dump(outcome), "at": time.time()}
+        del values["refused"]  # the state says it: failed, or replaced
         key = {"job_id": job_id, "sop_instance_uid": sop_instance_uid, "peer": peer, "attempt": attempt}
         self._upsert(delivery_table, key, values)
 
@@ -262,9 +264,9 @@ class JobBook:
             notes = {row["message"] for row in last.values() if row["state"] != "delivered" or row["warning"]}
             state = (
                 "delivered"
-                if states == {"delivered"}
+                if states <= {"delivered", "replaced"}
                 else "failed"
-                if states <= {"delivered", "failed"}
+                if states <= {"delivered", "replaced", "failed"}
                 else "delivering"
             )
             if state == "delivered" and (nothing := nothing_shown(job)):
@@ -276,16 +278,40 @@ class JobBook:
             )
 
     def delivered(self, job_id: str, sop_instance_uid: str, peer: str) -> bool:
-        """Whether that object has reached that peer already."""
+        """Whether that object has reached that peer already, or another in its place is on its way."""
         table = delivery_table
         query = sa.select(table.c.attempt).where(
             table.c.job_id == job_id,
             table.c.sop_instance_uid == sop_instance_uid,
             table.c.peer == peer,
-            table.c.state == "delivered",
+            table.c.state.in_(("delivered", "replaced")),
         )
         with self._engine.connect() as connection:
             return connection.execute(query).first() is not None
+
+    def replaced(self, job_id: str, peer: str) -> set[str]:
+        """SOP Instance UIDs of the objects in whose place that peer was sent others."""
+        table = delivery_table
+        query = sa.select(table.c.sop_instance_uid).where(
+            table.c.job_id == job_id, table.c.peer == peer, table.c.state == "replaced"
+        )
+        with self._engine.connect() as connection:
+            return set(connection.scalars(query))
+
+    def add_results(self, job_id: str, results: Sequence[Result]) -> None:
+        """Note what was encoded beside the results of a job; one that it has already gets the peers of both."""
+        row = sa.select(job_table.c.results).where(job_table.c.id == job_id)
+        with self._settling, self._engine.begin() as connection:
+            known = [load(Result, result) for result in connection.execute(row.with_for_update()).scalar_one() or []]
+            all_of_them = {result.sop_instance_uid: result for result in known}
+            for result in results:
+                before = all_of_them.get(result.sop_instance_uid)
+                peers = (*(before.peers if before else ()), *result.peers)
+                all_of_them[result.sop_instance_uid] = replace(before or result, peers=tuple(dict.fromkeys(peers)))
+            values = [dump(result) for result in all_of_them.values()]
+            connection.execute(
+                sa.update(job_table).where(job_table.c.id == job_id).values(results=values, updated=time.time())
+            )
 
     def delivered_objects(self, job_id: str) -> list[str]:
         """SOP Instance UIDs of a job that have reached any peer."""

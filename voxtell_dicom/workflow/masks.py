@@ -26,6 +26,11 @@ _answers = TypeAdapter(tuple[Answer, ...])
 _found = TypeAdapter(tuple[Found, ...])
 
 
+def masks_path(work_dir: Path, job: str) -> Path:
+    """Where the masks of a job lie from `segment` on."""
+    return work_dir / f"{job}.found.json"
+
+
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -18,10 +18,11 @@ from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 from voxtell_dicom.model import Result, Series, dump, load
 from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.workflow.deliver import retry_delay_s, send
+from voxtell_dicom.workflow.fallback import after_refusal, instead, tidy
 from voxtell_dicom.workflow.patience import PATIENT
 from voxtell_dicom.workflow.planning import job_id, planned_of
 from voxtell_dicom.workflow.process import process_series
-from voxtell_dicom.workflow.publish import publish_plan, tidy
+from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
 from voxtell_dicom.workflow.segment import segment_plans
 from voxtell_dicom.workflow.study import look_at_study, look_input
@@ -184,16 +185,27 @@ def _tidy(data: dict[str, Any]) -> None:
 
 @DBOS.workflow(name="deliver", max_recovery_attempts=None)
 def deliver(data: dict[str, Any]) -> dict[str, Any]:
-    """One attempt to send one object to one peer; enqueues the next where the peer could not take it now."""
+    """One attempt to send one object to one peer; enqueues the next, or what goes in its place where it is refused."""
     DBOS.set_event("phase", "delivering")  # the fence: raises where another process has taken this workflow over
     state = _deliver(data)
     if state == "retry":
         following = {**data, "attempt": data["attempt"] + 1}
         workflow_id = deliver_id(data["result"]["sop_instance_uid"], data["peer"], following["attempt"])
         _enqueue(deliver, workflow_id, following, retry_delay_s(_get().config, data["attempt"]))
+    if state == "replaced":
+        for item in _instead(data):
+            _enqueue(deliver, deliver_id(item["result"]["sop_instance_uid"], item["peer"], item["attempt"]), item)
     return {"v": FORMAT, "state": state}
 
 
 @DBOS.step(name="deliver", **PATIENT)
 def _deliver(data: dict[str, Any]) -> str:
-    return send(_get(), data["job"], load(Result, data["result"]), data["peer"], data["attempt"])
+    state = send(_get(), data["job"], load(Result, data["result"]), data["peer"], data["attempt"], after_refusal)
+    if state == "delivered":
+        tidy(_get(), data["job"])
+    return state
+
+
+@DBOS.step(name="instead", **PATIENT)
+def _instead(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return instead(_get(), data["job"], data["peer"])

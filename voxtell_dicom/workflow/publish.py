@@ -12,7 +12,7 @@ import structlog
 from voxtell_dicom.config import OnWarning
 from voxtell_dicom.encode import encode
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.model import Plan, Result
+from voxtell_dicom.model import Found, Plan, Result, Volume
 from voxtell_dicom.series.selfcheck import Finding
 from voxtell_dicom.workflow import findings, gates
 from voxtell_dicom.workflow.deliver import delivery_inputs
@@ -31,11 +31,7 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
     began = time.time()
     if not runtime.jobs.advance(job, "encoding"):
         return []
-    plan, volume = runtime.jobs.plan(job)
-    found = gates.leave_out(plan, load_found(runtime.masks(job)))
-    against = findings.without(findings.load(runtime.masks(job)), found)
-    action, why = _verdict(runtime, plan, against)
-    volume = findings.noted(volume, against, gates.notes(found) + ([RELEASED] if action == "hold" else []))
+    plan, volume, found, action, why = material(runtime, job)
     try:
         results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir)
     except VoxtellDicomError as error:
@@ -64,10 +60,14 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
     return _send_or_hold(runtime, job, plan, results, action, why, gates.nothing(len(found), empty))
 
 
-def tidy(runtime: Runtime, job: str) -> None:
-    """Drop the masks, once the encoding that needs them is on record."""
-    runtime.masks(job).unlink(missing_ok=True)
-    findings.beside(runtime.masks(job)).unlink(missing_ok=True)
+def material(runtime: Runtime, job: str) -> tuple[Plan, Volume, tuple[Found, ...], str, str]:
+    """What a job is encoded from: plan, volume with its warnings, what was found; and what the rule does with it."""
+    plan, volume = runtime.jobs.plan(job)
+    found = gates.leave_out(plan, load_found(runtime.masks(job)))
+    against = findings.without(findings.load(runtime.masks(job)), found)
+    action, why = _verdict(runtime, plan, against)
+    notes = gates.notes(found) + ([RELEASED] if action == "hold" else [])
+    return plan, findings.noted(volume, against, notes), found, action, why
 
 
 def _verdict(runtime: Runtime, plan: Plan, against: Sequence[Finding]) -> tuple[str, str]:

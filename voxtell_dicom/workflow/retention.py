@@ -17,6 +17,7 @@ from voxtell_dicom.config import Config
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.receive.spool import Spool
+from voxtell_dicom.workflow.findings import drop_masks
 from voxtell_dicom.workflow.jobs import JobBook
 
 PERIOD_S = 600.0
@@ -95,6 +96,7 @@ class Retention:
         for job in self._jobs.find(series_uid=series_uid, limit=1000):
             for result in job["results"] or []:
                 Path(result["path"]).unlink(missing_ok=True)
+            drop_masks(self._config.node.storage / "work", job["id"])
 
     def _forget_finished_workflows(self) -> None:
         """The job book remembers for ever; the durable engine's own records may go."""

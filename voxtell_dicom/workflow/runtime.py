@@ -12,6 +12,7 @@ from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.model import Series
 from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.workflow.masks import masks_path
 from voxtell_dicom.workflow.workers import WorkerPool
 
 FORMAT = 1  # of what travels through the durable engine
@@ -63,8 +64,8 @@ class Runtime:
         return self.config.node.storage / "results"
 
     def masks(self, job: str) -> Path:
-        """Where the masks of a job lie between `segment` and `publish`."""
-        return self.work_dir / f"{job}.found.json"
+        """Where the masks of a job lie from `segment` on, until nothing is encoded from them any more."""
+        return masks_path(self.work_dir, job)
 
     def fail(self, jobs: Sequence[str], reason: str) -> None:
         """End jobs, with the reason in the book and the log."""

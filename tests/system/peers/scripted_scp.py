@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from types import TracebackType
@@ -54,7 +54,8 @@ class ScriptedScp:
 
     `silence` answers nothing until the other side gives up. Objects answered 0000 or Bxxx are in `stored`, all attempts
     in `attempts`. C-FIND is answered from `holds`, a set of SOP Instance UIDs (the stored ones are added to it);
-    `find` = None refuses the C-FIND context, a status is given as the final answer.
+    `find` = None refuses the C-FIND context, a status is given as the final answer. `only`: SOP Class UID → transfer
+    syntaxes in which it is taken; no other is.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class ScriptedScp:
         port: int | None = None,
         find: int | None = 0x0000,
         holds: Sequence[str] = (),
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         unknown = [s for s in steps if isinstance(s, str) and s not in AT_ASSOCIATION | AT_STORE]
         if unknown:
@@ -74,6 +76,7 @@ class ScriptedScp:
         self.port = port or free_port()
         self.find = find
         self.holds = set(holds)
+        self.only = only
         self.attempts: list[Stored] = []
         self.associations = 0
         self.requestors: set[tuple[str, str]] = set()  # Implementation Class UID, Implementation Version Name
@@ -91,10 +94,9 @@ class ScriptedScp:
 
     def __enter__(self) -> ScriptedScp:
         entity = AE(ae_title=self.ae_title)
-        entity.supported_contexts = [
-            build_context(c.abstract_syntax, AllTransferSyntaxes) for c in AllStoragePresentationContexts
-        ]
-        entity.add_supported_context(LABEL_MAP, AllTransferSyntaxes)
+        every = dict.fromkeys([*(str(c.abstract_syntax) for c in AllStoragePresentationContexts), LABEL_MAP])
+        takes = dict.fromkeys(every, AllTransferSyntaxes) if self.only is None else self.only
+        entity.supported_contexts = [build_context(uid, list(syntaxes)) for uid, syntaxes in takes.items()]
         entity.add_supported_context("1.2.840.10008.1.1")
         if self.find is not None:
             entity.add_supported_context(STUDY_ROOT_FIND)
