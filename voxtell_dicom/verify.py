@@ -18,6 +18,7 @@ from voxtell_dicom.encode import ENCODER_REVISION, encode_seg
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Engine, Found, Mask, Plan, Prompt, Request, Result, Series, Volume
 from voxtell_dicom.readback import seg_frames, source_position, source_values
+from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.report import Row, rows_of
 from voxtell_dicom.series.runs import joined, stacks_of
 from voxtell_dicom.series.volume import FloatArray, all_to_frames, load_volume
@@ -54,12 +55,20 @@ class Verified:
         }
 
 
-def verify_series(series: Series, engine: Engine, folder: Path, via: Via | None = None) -> Iterator[Verified]:
+def verify_series(
+    series: Series,
+    engine: Engine,
+    folder: Path,
+    via: Via | None = None,
+    *,
+    max_gap: float = GAP,
+    frames_of_reference: str = "refuse",
+) -> Iterator[Verified]:
     """Verify every volume of a series, the runs of a stack joined in one SEG.
 
-    engine: the threshold engine; folder receives the SEG files.
+    engine: the threshold engine; folder receives the SEG files; max_gap, frames_of_reference: as in a rule.
     """
-    rows = list(rows_of(series))
+    rows = list(rows_of(series, max_gap, frames_of_reference))
     volumes = [(row, volume) for row, volume in rows if volume is not None]
     for positions in stacks_of([volume for _, volume in volumes]):
         yield from _verify([volumes[position] for position in positions], engine, folder, via)
@@ -101,7 +110,12 @@ def _verify(stack: Sequence[tuple[Row, Volume]], engine: Engine, folder: Path, v
         elif lost:
             yield Verified(row, "unproven", threshold, reason=lost, seg=seg.path)
         else:
-            wrong, farthest = compare(copy, volume, threshold, segments[threshold])
+            try:
+                wrong, farthest = compare(copy, volume, threshold, segments[threshold])
+            except Exception as error:  # the other reader raises anything: nothing is proven by it
+                words = f"pydicom alone cannot read it: {type(error).__name__}: {error}"
+                yield Verified(row, "unproven", threshold, reason=words, seg=seg.path)
+                continue
             outcome = "wrong" if wrong else "exact"
             yield Verified(row, outcome, threshold, len(run.frames), farthest, "; ".join(wrong[:3]), seg.path)
 

@@ -9,7 +9,7 @@ import pydicom
 from typer.testing import CliRunner
 
 from tests.json_page import assert_documented
-from tests.series import cases
+from tests.series import cases, slices
 from voxtell_dicom.cli import app
 
 RULES = """
@@ -41,6 +41,21 @@ def test_json(tmp_path: Path) -> None:
     assert (soft["plane"], soft["status"], soft["tilt_degrees"]) == ("axial", "handled", 0.0)
     assert (cut["status"], cut["code"]) == ("refused", "unreadable")
     assert "cut.dcm" in cut["reason"]
+
+
+def test_what_one_rule_allows_is_shown_and_only_its_rules_match(tmp_path: Path) -> None:
+    datasets = slices.stack(slices.noise((9, 24, 20)))
+    del datasets[4]
+    slices.save(datasets, tmp_path / "data")
+    lax = '  - {name: lax, max_gap: 2, when: {Modality: CT}, prompts: ["> 300"]}\n'
+    strict = '  - {name: strict, when: {Modality: CT}, prompts: ["> 300"]}\n'
+    (tmp_path / "node.yaml").write_text(RULES + lax + strict)
+    (row,) = json.loads(inspect(str(tmp_path / "data"), "--json"))
+    assert row["code"] == "missing-slice"
+    (row,) = json.loads(inspect(str(tmp_path / "data"), "--json", "--max-gap", "2"))
+    assert row["status"] == "handled"
+    (row,) = json.loads(inspect(str(tmp_path / "data"), "--json", "-c", str(tmp_path / "node.yaml")))
+    assert (row["status"], row["rules"]) == ("handled", ["lax"])
 
 
 def test_table(tmp_path: Path) -> None:

@@ -132,6 +132,44 @@ def test_command(tmp_path: Path) -> None:
     assert content["volumes"][0]["outcome"] == "exact"
 
 
+def test_a_dated_report_is_always_written(tmp_path: Path) -> None:
+    slices.save(slices.stack(slices.noise((6, 24, 20))), tmp_path / "data")
+    assert CliRunner().invoke(app, ["verify", str(tmp_path / "data")]).exit_code == 0
+    (report,) = Path().glob("verify-*.json")  # where it was run
+    assert json.loads(report.read_text())["volumes"][0]["outcome"] == "exact"
+    (tmp_path / "file").write_text("no folder")
+    result = CliRunner().invoke(app, ["verify", str(tmp_path / "data"), "--report", str(tmp_path / "file")])
+    assert result.exit_code == 0
+    assert "no report" in result.output
+
+
+def test_what_a_rule_may_allow(tmp_path: Path) -> None:
+    datasets = slices.stack(slices.noise((9, 24, 20)), edit=_two_references)
+    del datasets[4]
+    slices.save(datasets, tmp_path / "data")
+    arguments = ["verify", str(tmp_path / "data"), "--json"]
+    options = ["--max-gap", "2", "--frames-of-reference", "accept"]
+    for given, code in (([], "mixed-frames-of-reference"), (options[2:], "missing-slice")):
+        (row,) = json.loads(CliRunner().invoke(app, [*arguments, *given]).stdout)
+        assert (row["outcome"], row["code"]) == ("refused", code)
+    (row,) = json.loads(CliRunner().invoke(app, [*arguments, *options]).stdout)
+    assert (row["outcome"], row["frames_compared"]) == ("exact", 8)
+
+
+def _two_references(ds: Dataset, index: int) -> None:
+    ds.FrameOfReferenceUID = f"{slices.UID}.3.{index // 5}"
+
+
+def test_what_pydicom_cannot_read_is_unproven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, frame: int) -> None:
+        raise AttributeError("no such attribute")
+
+    monkeypatch.setattr("voxtell_dicom.verify.source_values", broken)
+    (found,) = verified(slices.save(slices.stack(slices.noise((6, 24, 20))), tmp_path / "s"), tmp_path)
+    assert found.outcome == "unproven"
+    assert "no such attribute" in found.reason
+
+
 REFUSED = {
     "ct_abdomen_j2k_blank_uids": ["empty-uid"],
     "mr_missing_slice": ["missing-slice"],

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxtell_dicom.cli.policy import FramesOfReference, MaxGap, References
+
 if TYPE_CHECKING:
     from voxtell_dicom.config import Config
     from voxtell_dicom.model import Series, Volume
@@ -20,27 +22,37 @@ app = typer.Typer()
 def inspect(
     path: Annotated[Path, typer.Argument(exists=True, help="A folder of DICOM files, or one file.")],
     config: Annotated[Path | None, typer.Option("--config", "-c", help="node.yaml: say which rules match.")] = None,
+    max_gap: MaxGap = 1.5,
+    frames_of_reference: FramesOfReference = References.refuse,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
 ) -> None:
-    """Show each volume, its geometry and warnings; what is set aside or refused and why; the rules that match."""
+    """Show each volume, its geometry and warnings; what is set aside or refused and why; the rules that match.
+
+    With -c, what one of its rules allows (max_gap, frames_of_reference) counts as allowed here.
+    """
     from voxtell_dicom.rules import load_config
 
     settings = load_config(config) if config else None
-    rows = list(inspected(path, settings))
+    rules = settings.rules if settings else []
+    widest = max([max_gap, *(rule.max_gap for rule in rules)])
+    accept = any(value == "accept" for value in (frames_of_reference, *(rule.frames_of_reference for rule in rules)))
+    rows = list(inspected(path, settings, widest, "accept" if accept else "refuse"))
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
         _show(rows)
 
 
-def inspected(path: Path, settings: Config | None) -> Iterator[dict[str, Any]]:
+def inspected(
+    path: Path, settings: Config | None, max_gap: float = 1.5, frames_of_reference: str = "refuse"
+) -> Iterator[dict[str, Any]]:
     """The rows of ``inspect --json`` for a folder, with progress on standard error where it is large."""
     from voxtell_dicom.cli.scan import scan, unreadable_rows
     from voxtell_dicom.series.report import rows_of
 
     found = scan(path)
     for series in found.series:
-        for row, volume in rows_of(series):
+        for row, volume in rows_of(series, max_gap, frames_of_reference):
             data = row.data()
             data["rules"] = _rules(series, volume, settings) if settings and volume else []
             yield data
@@ -51,10 +63,12 @@ def inspected(path: Path, settings: Config | None) -> Iterator[dict[str, Any]]:
 def _rules(series: Series, volume: Volume, settings: Config) -> list[str]:
     from voxtell_dicom.cli.folder import headers
     from voxtell_dicom.rules import match_volume
+    from voxtell_dicom.workflow.planning import refused_by
 
     facts = {"instances": len(series.instances), "calling_ae": series.calling_ae, "called_ae": series.called_ae}
     paths = list(dict.fromkeys(frame.path for frame in volume.frames))
-    return [match.rule.name for match in match_volume(settings.rules, volume, headers(paths), facts) if match.met]
+    matches = match_volume(settings.rules, volume, headers(paths), facts)
+    return [match.rule.name for match in matches if match.met and refused_by(match.rule, volume) is None]
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

@@ -52,7 +52,8 @@ class Offline:
         """
         with self._timed("assemble"):
             try:
-                assembly = assemble(series)
+                (rule,) = self.config.rules
+                assembly = assemble(series, rule.max_gap, rule.frames_of_reference)
             except Refusal as refusal:
                 return [], [_not_processed(series, refusal.code, str(refusal))]
         aside = [

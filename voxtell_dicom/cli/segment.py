@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxtell_dicom.cli.policy import FramesOfReference, MaxGap, References
 from voxtell_dicom.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def segment(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0 …")] = "auto",
     name: Annotated[str, typer.Option(help="Stands in the results' series description.")] = "segment",
+    max_gap: MaxGap = 1.5,
+    frames_of_reference: FramesOfReference = References.refuse,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
 ) -> None:
     """Segment every volume in a folder and write one DICOM SEG for each.
@@ -54,7 +57,8 @@ def segment(
     from voxtell_dicom.observe.logs import configure_logs
 
     configure_logs(level=logging.WARNING)
-    settings = _settings(model, engine, bank, device, name, prompt)
+    policy = {"max_gap": max_gap, "frames_of_reference": frames_of_reference.value}
+    settings = _settings(model, engine, bank, device, name, prompt, policy)
     series = series_in(dicom_dir)
     _mark_findings(settings)
     results: list[dict[str, Any]] = []
@@ -86,7 +90,13 @@ def segment(
 
 
 def _settings(
-    model: Path | None, engine: TestEngine | None, bank: Path | None, device: str, name: str, prompts: list[str]
+    model: Path | None,
+    engine: TestEngine | None,
+    bank: Path | None,
+    device: str,
+    name: str,
+    prompts: list[str],
+    policy: dict[str, Any],
 ) -> Config:
     """The settings of a node that would do the same: one rule, no peers. Raises ConfigError."""
     from voxtell_dicom.config import Config, PromptSettings
@@ -106,7 +116,7 @@ def _settings(
     kind = engine.value if engine else None
     section = {"directory": model, "engine": kind, "bank": bank, "devices": [device]}
     texts = dict.fromkeys(text.strip() for text in prompts)
-    rule = {"name": name, "when": {}, "prompts": [PromptSettings(text=text) for text in texts]}
+    rule = {"name": name, "when": {}, "prompts": [PromptSettings(text=text) for text in texts], **policy}
     return Config.model_validate({"version": 1, "model": section, "rules": [rule]})
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voxtell_dicom.cli.policy import FramesOfReference, MaxGap, References
+
 if TYPE_CHECKING:
     from voxtell_dicom.model import Result
     from voxtell_dicom.verify import Verified, Via
@@ -24,7 +26,9 @@ def verify(
     keep: Annotated[
         Path | None, typer.Option(help="Keep the SEG files here, with one picture for each volume.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="Folder for the dated report (default: that of --keep).")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for the dated report.  [default: that of --keep, else the current one]")
+    ] = None,
     via: Annotated[
         str | None, typer.Option(metavar="PEER", help="Compare the copy fetched back from this peer.")
     ] = None,
@@ -36,6 +40,8 @@ def verify(
     config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml, for --via and --baseline.")] = Path(
         "config/node.yaml"
     ),
+    max_gap: MaxGap = 1.5,
+    frames_of_reference: FramesOfReference = References.refuse,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
 ) -> None:
     """Send every volume through the whole line and compare each frame. Exit 1 if one is wrong, or did not come back.
@@ -48,13 +54,12 @@ def verify(
     with tempfile.TemporaryDirectory(prefix="voxtell-verify-") as temporary:
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        found = list(_verified(path, folder, _via(via, config) if via else None))
+        peer = _via(via, config) if via else None
+        found = list(_verified(path, folder, peer, max_gap, frames_of_reference.value))
         if keep:
             _pictures(found, path, keep)
     rows = [each.data() for each in found]
-    where = report or keep
-    if where:
-        typer.echo(f"report: {write_report(rows, path, where)}", err=True)
+    _report(rows, path, report or keep or Path())
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -63,7 +68,9 @@ def verify(
         raise typer.Exit(1)
 
 
-def _verified(path: Path, folder: Path, via: Via | None) -> Iterator[Verified]:
+def _verified(
+    path: Path, folder: Path, via: Via | None, max_gap: float, frames_of_reference: str
+) -> Iterator[Verified]:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -74,7 +81,9 @@ def _verified(path: Path, folder: Path, via: Via | None) -> Iterator[Verified]:
     found = scan(path)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         for series in progress.track(found.series, description="verifying"):
-            yield from verify_series(series, ThresholdEngine(), folder, via)
+            yield from verify_series(
+                series, ThresholdEngine(), folder, via, max_gap=max_gap, frames_of_reference=frames_of_reference
+            )
     for row in unreadable_rows(found):
         yield Verified(row, "refused")
 
@@ -126,7 +135,7 @@ def _baseline(
     if stored is None:
         typer.echo(f"baseline stored: {baseline.write(folder, now, engine.identity, versions())}", err=True)
     rows = [asdict(each) for each in compared]
-    typer.echo(f"report: {write_report(rows, path, report)}", err=True)
+    _report(rows, path, report)
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -151,6 +160,13 @@ def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
 
     for seg in dict.fromkeys(each.seg for each in found if each.seg is not None):  # the runs of a stack share one
         picture(seg, source, folder / f"{seg.stem}.png")
+
+
+def _report(rows: list[dict[str, Any]], path: Path, folder: Path) -> None:
+    try:
+        typer.echo(f"report: {write_report(rows, path, folder)}", err=True)
+    except OSError as error:  # what was found is still said
+        typer.echo(f"voxtell-dicom: no report: {error}; name a folder with --report", err=True)
 
 
 def write_report(rows: list[dict[str, Any]], path: Path, folder: Path) -> Path:

@@ -11,6 +11,7 @@ import numpy as np
 
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Series, SetAside, Vector, Volume
+from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.names import plane_of
 
@@ -39,10 +40,15 @@ class Row:
         return asdict(self)
 
 
-def rows_of(series: Series) -> Iterator[tuple[Row, Volume | None]]:
-    """The rows of one series, each with its volume where it is one. Never raises Refusal: that is a row, too."""
+def rows_of(
+    series: Series, max_gap: float = GAP, frames_of_reference: str = "refuse"
+) -> Iterator[tuple[Row, Volume | None]]:
+    """The rows of one series, each with its volume where it is one. Never raises Refusal: that is a row, too.
+
+    max_gap, frames_of_reference: as in `assemble`.
+    """
     try:
-        assembly = assemble(series)
+        assembly = assemble(series, max_gap, frames_of_reference)
     except Refusal as refusal:
         everything = tuple(instance.sop_instance_uid for instance in series.instances)
         assembly = Assembly((), (SetAside(refusal.code, str(refusal), everything, refused=True),))
