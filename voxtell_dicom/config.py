@@ -259,6 +259,7 @@ class Rule(Strict):
     prompts: list[AnyPrompt] = Field(min_length=1)
     experimental: bool = False  # true: it may have prompts that describe a finding, not anatomy ("liver lesion")
     resample: Resample | None = None
+    max_minutes: float = Field(240, gt=0)  # the longest that the model may take for one volume, retries included
     # sr brings seg along
     outputs: list[Literal["seg", "labelmap", "sr", "rtstruct", "secondary"]] = Field(["seg"], min_length=1)
     receipt: Literal["always", "on_problem", "never"] = "never"  # a page that names what was searched and not found

@@ -488,5 +488,9 @@ class Engine(Protocol):
         *,
         progress: Progress,
         cancelled: Cancelled,
+        within_s: float | None = None,
     ) -> Iterator[Segment]:
-        """array_zyx: RAS volume, HU for CT. Yields one Segment per request, in any order. One pass over the windows."""
+        """array_zyx: RAS volume, HU for CT. Yields one Segment per request, in any order. One pass over the windows.
+
+        within_s: how long it may take; an engine that would have to go on more slowly asks whether that can be.
+        """

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.oracles import engine_oracle as oracle
 from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.forward import WindowModel
-from voxtell_dicom.engine.memory import Place, places_for
+from voxtell_dicom.engine.memory import Allowance, Place, places_for
+from voxtell_dicom.engine.network import Sizes, VoxTellNetwork
+from voxtell_dicom.engine.pace import cpu_seconds_per_window, window_macs
 from voxtell_dicom.engine.predictor import Predictor
 from voxtell_dicom.engine.windows import windows_over
 from voxtell_dicom.errors import OutOfMemory
@@ -36,14 +39,24 @@ class _Short(WindowModel):
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 453.00 MiB")
 
 
-def _run(directory: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[int, ...]) -> tuple[list[Segment], Predictor]:
+LADDER = [Place(CPU, CPU), Place(CPU, CPU), Place(CPU, CPU, is_last_resort=True)]  # as many as a GPU has
+
+
+def _run(
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: tuple[int, ...],
+    within_s: float | None = None,
+    estimate_s: float = 1.0,
+) -> tuple[list[Segment], Predictor]:
     predictor = Predictor.load(directory, device="cpu")
     predictor._model = _Short(predictor._network, CPU)
     monkeypatch.setattr(_Short, "answers", 0)
     monkeypatch.setattr(_Short, "fails", fails)
-    monkeypatch.setattr(predictor, "_device_places", lambda: [Place(CPU, CPU)] * 3)  # as many as a GPU has
+    monkeypatch.setattr(predictor, "_device_places", lambda: LADDER)
+    monkeypatch.setattr(predictor, "_cpu_seconds_per_window", lambda _prompts: estimate_s)
     volume = np.random.default_rng(3).normal(0, 100, (40, 40, 36)).astype(np.float32)
-    return list(predictor.segment(volume, (1, 1, 1), REQUESTS)), predictor
+    return list(predictor.segment(volume, (1, 1, 1), REQUESTS, within_s=within_s)), predictor
 
 
 def test_every_step_is_taken_logged_and_changes_no_mask(
@@ -62,6 +75,37 @@ def test_every_step_is_taken_logged_and_changes_no_mask(
     assert "8 windows, encoded 9 times, on cpu, peak " in predictor.last_run.in_words()
     assert predictor.last_run.in_words().count("memory ran out") == 2
     assert sum("memory ran out (CUDA out of memory" in r.getMessage() for r in caplog.records) == 2
+
+
+def test_the_cpu_takes_over_only_where_the_estimate_fits_what_is_left(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, _ = _run(tiny_directory, monkeypatch, ())
+    got, _ = _run(tiny_directory, monkeypatch, (5, 12), within_s=3600, estimate_s=60)  # 5 windows at 60 s
+    assert got == expected
+    words = r"the CPU would take about 100.0 min for 5 of 8 windows, where (9|10)\.\d min are left.*max_minutes"
+    with caplog.at_level(logging.WARNING), pytest.raises(OutOfMemory, match=words):
+        _run(tiny_directory, monkeypatch, (5, 12), within_s=600, estimate_s=1200)
+    logged = [record.getMessage() for record in caplog.records]
+    assert any("now network on cpu, sums on cpu" in line for line in logged)
+    assert any("the CPU would take about 100.0 min" in line for line in logged)
+
+
+def test_a_last_resort_that_is_slower_than_estimated_is_given_up(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Allowance, "left_s", property(lambda self: 1e-6))
+    with pytest.raises(OutOfMemory, match=r"by what was measured \d\.\d min for 4 of 8 windows, where 0\.0 min"):
+        _run(tiny_directory, monkeypatch, (5, 12), within_s=600, estimate_s=0)
+
+
+def test_the_estimate_counts_the_multiplications_of_the_folded_network() -> None:
+    with torch.device("meta"):
+        full = VoxTellNetwork(Sizes(), oracle.FULL_ARCH, (192, 192, 192))
+    # The spec page's figures for the fast way: 6.5 T for 20 prompts; 1.7 T for the encoder alone.
+    assert window_macs(full, 20) == pytest.approx(6.5e12, rel=0.1)
+    assert 1.7e12 < window_macs(full, 0) < 2.1e12
+    assert cpu_seconds_per_window(full, 20) > cpu_seconds_per_window(full, 0) / 2 > 0
 
 
 def test_passes_at_two_spacings_are_reported_together(tiny_directory: Path) -> None:
@@ -94,7 +138,7 @@ def test_another_error_is_not_taken_for_it(tiny_directory: Path, monkeypatch: py
 
 def test_a_gpu_keeps_the_sums_then_the_host_then_all_goes_to_the_cpu() -> None:
     cuda = torch.device("cuda", 0)
-    assert places_for(cuda) == [Place(cuda, cuda), Place(cuda, CPU), Place(CPU, CPU)]
+    assert places_for(cuda) == [Place(cuda, cuda), Place(cuda, CPU), Place(CPU, CPU, is_last_resort=True)]
     assert places_for(CPU) == [Place(CPU, CPU)]
 
 

@@ -16,11 +16,12 @@ from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.runs import stacks_of
 from voxtell_dicom.workflow import findings
+from voxtell_dicom.workflow.limit import Limit
 from voxtell_dicom.workflow.planning import Lacking, Planned, codes_of, load_runs, with_lacking
 from voxtell_dicom.workflow.segment import found_for, segment_volume
 from voxtell_dicom.workflow.workers import Worker
 
-TIMEOUT_S = 24 * 3600.0
+MAX_MINUTES = 24 * 60.0  # against a hung device
 Report = Callable[[str, int, int], None]  # stage, steps done, steps in all
 
 
@@ -83,7 +84,7 @@ class Offline:
                 Planned(volume, (plan,), arrays),
                 self.worker,
                 out=answers,
-                timeout_s=TIMEOUT_S,
+                limit=Limit(self.rule, MAX_MINUTES),
                 progress=lambda done, total: self.report("segment", done, total),
                 cancelled=lambda: False,
             )

@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 import resource
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,7 @@ class Place:
 
     network: torch.device
     sums: torch.device
+    is_last_resort: bool = False  # the network off its GPU: only where there is time for that
 
 
 def places_for(device: torch.device) -> list[Place]:
@@ -39,7 +41,7 @@ def places_for(device: torch.device) -> list[Place]:
     cpu = torch.device("cpu")
     if device.type == "cpu":
         return [Place(cpu, cpu)]
-    return [Place(device, device), Place(device, cpu), Place(cpu, cpu)]
+    return [Place(device, device), Place(device, cpu), Place(cpu, cpu, is_last_resort=True)]
 
 
 def ran_out(error: BaseException) -> bool:
@@ -47,13 +49,43 @@ def ran_out(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in _WORDS)
 
 
-class Places:
-    """The places of one pass, the current one first; each step down is logged."""
+class Allowance:
+    """How long a piece of work may take, from now on; None: as long as it likes."""
 
-    def __init__(self, places: Sequence[Place], windows: Windows, prompts: int) -> None:
+    def __init__(self, seconds: float | None = None) -> None:
+        self._end = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left; infinite where there is no limit."""
+        return float("inf") if self._end is None else self._end - time.monotonic()
+
+
+class Places:
+    """The places of one pass, the current one first; each step down is logged.
+
+    A window's prompts are decoded one at a time, so there is no smaller batch of them to step down to: what grows with
+    their number is the slab of sums, which goes to the host first. Then the network goes to the CPU, where the time
+    that it will take is within what is left: estimated before, measured from the first window on.
+    """
+
+    def __init__(
+        self,
+        places: Sequence[Place],
+        windows: Windows,
+        prompts: int,
+        allowance: Allowance,
+        cpu_seconds_per_window: Callable[[int], float],
+    ) -> None:
+        """cpu_seconds_per_window: an estimate, from the number of prompts."""
         self._places = list(places)
         self._first = places[0].network
         self._windows = windows
+        self._prompts = prompts
+        self._allowance = allowance
+        self._cpu_seconds_per_window = cpu_seconds_per_window
+        self._done = 0  # windows
+        self._measured: tuple[float, int] | None = None  # on the last resort: when it began, and after which window
         self._steps: list[str] = []
         device = self.current.sums
         if device.type == "cuda":
@@ -83,11 +115,35 @@ class Places:
         first = str(error).splitlines()[0]
         if len(self._places) == 1:
             raise OutOfMemory(f"the engine ran out of memory on {self.current.network}: {first}") from error
+        if self._places[1].is_last_resort:
+            try:
+                self._check_time(self._cpu_seconds_per_window(self._prompts), "about")
+            except OutOfMemory as too_long:
+                _log.warning("memory ran out (%s): %s", first, too_long)
+                raise too_long from error
+            self._measured = (time.monotonic(), self._done)
         self._down(first)
         if accumulator is not None and accumulator.device != self.current.sums:
             accumulator.move_to(self.current.sums)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def window_done(self) -> None:
+        """A window is finished. Raises OutOfMemory where the last resort turns out to be too slow."""
+        self._done += 1
+        if self._measured is not None:
+            since, before = self._measured
+            self._check_time((time.monotonic() - since) / (self._done - before), "by what was measured")
+
+    def _check_time(self, seconds_per_window: float, how: str) -> None:
+        left, in_all = len(self._windows) - self._done, len(self._windows)
+        need = left * seconds_per_window
+        if need > self._allowance.left_s:
+            raise OutOfMemory(
+                f"{self._first} ran out of memory, and the CPU would take {how} {_minutes(need)} for {left} of "
+                f"{in_all} windows, where {_minutes(max(self._allowance.left_s, 0))} are left: free the GPU, or allow "
+                "more time (max_minutes of the rule)"
+            )
 
     def report(self, encoded: int) -> RunReport:
         """What the pass took; `encoded`: how often the encoder ran."""
@@ -107,3 +163,7 @@ class Places:
         step = f"network on {self.current.network}, sums on {self.current.sums}"
         self._steps.append(step)
         _log.warning("memory ran out (%s): now %s", why, step)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f} min"

@@ -17,7 +17,8 @@ from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.bank import EMPTY, Bank, find_bank
 from voxtell_dicom.engine.checkpoint import Checkpoint, load_checkpoint
 from voxtell_dicom.engine.forward import WindowModel
-from voxtell_dicom.engine.memory import Place, Places, places_for
+from voxtell_dicom.engine.memory import Allowance, Place, Places, places_for
+from voxtell_dicom.engine.pace import cpu_seconds_per_window
 from voxtell_dicom.engine.postprocess import cleaned_segment
 from voxtell_dicom.engine.preprocess import prepare
 from voxtell_dicom.engine.resample import back_on_source, resample, resampled_shape
@@ -66,6 +67,7 @@ class Predictor:
         self._options = {"exact": exact, "bfloat16": bfloat16}
         self._model = WindowModel(self._network.to(device), device, **self._options)
         self.last_run: RunReport | None = None
+        self._allowance = Allowance()
         self._digest = checkpoint.digest
         self._is_phantom = "phantom" in checkpoint.plans.name.lower()
 
@@ -106,9 +108,11 @@ class Predictor:
         *,
         progress: Progress = _silent,
         cancelled: Cancelled = _never,
+        within_s: float | None = None,
     ) -> Iterator[Segment]:
         """array_zyx: RAS volume (z, y, x), HU for CT. Yields one Segment per request, prompts shared between requests
-        computed once; yields nothing more once `cancelled()` is true (asked before each window).
+        computed once; yields nothing more once `cancelled()` is true (asked before each window). within_s: where a GPU
+        runs out of memory, the CPU takes over only if it can be done in so many seconds from the start.
 
         Requests with a `resampling` that applies to the spacing are run at that spacing, in a pass of their own;
         clean-up comes last. mean_probability is taken over the mask before clean-up; uncertain_share is the share of
@@ -118,6 +122,7 @@ class Predictor:
         if missing := self.unknown([request.prompt for request in requests]):
             raise UnknownPrompt(f"the model cannot run {', '.join(map(repr, missing))}: not in its bank of prompts")
         self.last_run = None
+        self._allowance = Allowance(within_s)
         passes: dict[float, list[Request]] = {}
         for request in requests:
             wanted = request.resampling
@@ -196,7 +201,7 @@ class Predictor:
     ) -> Accumulator | None:
         windows = windows_over(crop.shape, self.patch_size)
         vectors = torch.from_numpy(self.bank.vectors(list(order)))
-        places = Places(self._device_places(), windows, len(order))
+        places = Places(self._device_places(), windows, len(order), self._allowance, self._cpu_seconds_per_window)
         encoded_before = self._model.encoded
         accumulator = places.accumulator(list(order.values()))
         volume = _padded(crop, windows)
@@ -221,12 +226,16 @@ class Predictor:
                 except RuntimeError as error:
                     places.step_down(error, accumulator)
             progress(done + 1, len(windows))
+            places.window_done()
         report = places.report(self._model.encoded - encoded_before)
         self.last_run = self.last_run.and_then(report) if self.last_run else report
         return accumulator
 
     def _device_places(self) -> list[Place]:
         return places_for(self.device)
+
+    def _cpu_seconds_per_window(self, prompts: int) -> float:
+        return cpu_seconds_per_window(self._network, prompts)
 
     def _model_on(self, device: torch.device) -> WindowModel:
         if device.type != self._model.device.type:

@@ -57,6 +57,7 @@ class ThresholdEngine:
         *,
         progress: Progress = lambda _done, _total: None,
         cancelled: Cancelled = lambda: False,
+        within_s: float | None = None,  # noqa: ARG002 - it is never slow
     ) -> Iterator[Segment]:
         """Yields the voxels that meet each comparison, cleaned up as asked. The rest of a request means nothing here.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -10,19 +11,20 @@ from pathlib import Path
 
 import structlog
 
-from voxtell_dicom.errors import Refusal, VoxtellDicomError
+from voxtell_dicom.errors import OutOfMemory, VoxtellDicomError
 from voxtell_dicom.model import Found, Plan, Prompt, Request, RunReport, Volume, dump, load
 from voxtell_dicom.series.volume import all_to_frames
 from voxtell_dicom.workflow import findings
+from voxtell_dicom.workflow.limit import Limit, limit_of
 from voxtell_dicom.workflow.masks import Answer, load_answers, save_found
 from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.planning import Planned, job_id, load_array, values_of
 from voxtell_dicom.workflow.runtime import Runtime
-from voxtell_dicom.workflow.workers import WorkCancelled, Worker, WorkerDied
+from voxtell_dicom.workflow.workers import WorkCancelled, Worker, WorkerDied, WorkerRefused
 
 Answers = Sequence[Sequence[Answer]]  # those of each run of a volume
-WORKER_ATTEMPTS = 3
-SEGMENT_TIMEOUT_S = 4 * 3600.0  # against a hung device, not against slow work
+ATTEMPTS = 3  # where the worker dies, or memory is short
+MEMORY_PAUSE_S = 60.0  # before memory is asked for again: others may share the GPU
 
 log = structlog.get_logger(__name__)
 
@@ -82,19 +84,35 @@ def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Pa
     def cancelled() -> bool:
         return not any(runtime.jobs.is_going(job) for job in jobs)
 
-    attempt = 0
-    while True:
-        attempt += 1
+    limit = limit_of(runtime.config.rules, planned.plans)
+    spent = 0.0
+    for attempt in itertools.count(1):
         began = time.time()
         try:
             with runtime.pool.borrow() as worker:
+                began = time.time()  # waiting for a free worker is not the rule's time
                 return segment_volume(
-                    planned, worker, out=answers, timeout_s=SEGMENT_TIMEOUT_S, progress=progress, cancelled=cancelled
+                    planned, worker, out=answers, limit=limit.less(spent), progress=progress, cancelled=cancelled
                 )
         except WorkerDied as error:
             log.warning("worker died", jobs=jobs, attempt=attempt, reason=str(error))
-            if attempt == WORKER_ATTEMPTS:
+            if attempt == ATTEMPTS:
                 raise
+        except WorkerRefused as error:
+            if error.code != OutOfMemory.code or attempt == ATTEMPTS:
+                raise
+            log.warning("memory ran out: tried again", jobs=jobs, attempt=attempt, reason=str(error))
+            _pause(MEMORY_PAUSE_S * attempt, cancelled)
+        spent += time.time() - began
+    raise AssertionError  # not reached
+
+
+def _pause(seconds: float, cancelled: Callable[[], bool]) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if cancelled():
+            raise WorkCancelled("cancelled while waiting for memory")
+        time.sleep(min(left, 1))
 
 
 def segment_volume(
@@ -102,28 +120,33 @@ def segment_volume(
     worker: Worker,
     *,
     out: Path,
-    timeout_s: float,
+    limit: Limit,
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
 ) -> Segmented:
     """One pass of the engine for all plans of a volume, run after run, where spacing changes along its stack.
 
     out: a file for the worker's answers on their way. Raises WorkerDied, WorkerRefused, WorkCancelled, or Refusal where
-    it took longer than `timeout_s`.
+    it took longer than `limit`.
     """
     runs = planned.volume.runs
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + limit.seconds
     answers: list[Sequence[Answer]] = []
     report: RunReport | None = None
-    before = 0
+    before = done = total = 0
 
-    def count(done: int, total: int) -> None:
-        progress(before + done, before + total)
+    def count(of_run: int, in_run: int) -> None:
+        nonlocal done, total
+        done, total = before + of_run, before + in_run
+        progress(done, total)
 
     for run, array in zip(runs, planned.arrays, strict=True):
         if not array.exists():  # another machine's, or cleaned up: made again, the same
             load_array(run, array.parent, values_of(planned.plans[0]), runs)
-        took = _segment_run(planned, run, array, worker, out, deadline, count, cancelled)
+        try:
+            took = _segment_run(planned, run, array, worker, out, deadline, count, cancelled)
+        except TimeoutError:
+            raise limit.reached(done, total, planned.volume.series_uid) from None
         if took:
             report = report.and_then(took) if report else took
             before = report.windows
@@ -149,6 +172,7 @@ def _segment_run(
         spacing_zyx_mm=run.spacing_zyx_mm,
         requests=[dump(request) for request in requests],
         out=str(out),
+        within_s=max(deadline - time.monotonic(), 0.0),
     )
     while True:
         try:
@@ -156,17 +180,13 @@ def _segment_run(
             return load(RunReport, report) if report else None
         except FutureTimeout:
             if future.done():
-                raise
+                continue
             if cancelled():
                 worker.cancel(task_id)
                 raise WorkCancelled("cancelled while segmenting") from None
             if time.monotonic() > deadline:
                 worker.stop(timeout_s=1)
-                raise Refusal(
-                    "segmentation-timeout",
-                    "the engine did not finish in the time it has for one volume; the worker was stopped",
-                    planned.volume.series_uid,
-                ) from None
+                raise TimeoutError from None
 
 
 def request_for(plan: Plan, prompt: Prompt) -> Request:

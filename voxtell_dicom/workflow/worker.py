@@ -3,7 +3,7 @@
 It speaks JSON lines on standard input and output, arrays go as files. It leaves when its input closes, so that it
 never outlives the node. This is the only module that imports the engine.
 
-Requests: ``{"op": "segment", "id", "array", "spacing_zyx_mm", "requests": [model.Request…], "out"}``,
+Requests: ``{"op": "segment", "id", "array", "spacing_zyx_mm", "requests": [model.Request…], "out", "within_s"}``,
 ``{"op": "unknown", "id", "prompts"}``, ``{"op": "cancel", "id"}``.
 Answers: ``{"ready": identity}`` once, then by id ``{"progress": [done, total]}`` … and one of ``{"done": …}`` (of a
 segmentation: the voxels of each mask, and model.RunReport as ``run``, null where the engine does not count),
@@ -65,6 +65,7 @@ def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[s
             requests,
             progress=lambda done, total: wire.send(id=task["id"], progress=[done, total]),
             cancelled=lambda: task["id"] in cancelled,
+            within_s=task.get("within_s"),
         )
     ]
     if task["id"] in cancelled:

@@ -45,3 +45,13 @@ def stage_shape(arch_kwargs: Mapping[str, Any], patch_size: Sequence[int], stage
             raise ModelError(f"patch size {tuple(patch_size)} cannot be divided by the strides of plans.json")
         z, y, x = z // sz, y // sy, x // sx
     return z, y, x
+
+
+def stage_shapes(encoder: ResidualEncoder, patch_size: Sequence[int]) -> list[tuple[int, int, int]]:
+    """Shape (z, y, x) of every stage's features for a patch that its strides divide."""
+    shapes, current = [], tuple(int(n) for n in patch_size)
+    for stride in encoder.strides:
+        step = (stride,) * 3 if isinstance(stride, int) else tuple(stride)
+        current = tuple(n // s for n, s in zip(current, step, strict=True))
+        shapes.append((current[0], current[1], current[2]))
+    return shapes
