@@ -118,7 +118,7 @@ class Volume:
     series ("" where the series is one volume). `key` is the volume key of contracts § 1.
 
     A stack whose spacing changes is several regular volumes, its runs. Each is segmented for itself; a joined volume
-    (`series.runs.joined`) has them as `parts`, and the frames of all: results are made of it. Its `grid` counts all
+    (`series.joined`) has them as `parts`, and the frames of all: results are made of it. Its `grid` counts all
     frames, with their mean spacing; an array of it there is not.
     """
 

@@ -19,8 +19,8 @@ from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Engine, Found, Mask, Plan, Prompt, Request, Result, Series, Volume
 from voxtell_dicom.readback import seg_frames, source_position, source_values
 from voxtell_dicom.series.geometry import GAP
+from voxtell_dicom.series.joined import joined, stacks_of
 from voxtell_dicom.series.report import Row, rows_of
-from voxtell_dicom.series.runs import joined, stacks_of
 from voxtell_dicom.series.volume import FloatArray, all_to_frames, load_volume
 
 SHARE = 0.05, 0.5  # of the voxels above the threshold: less or more proves little

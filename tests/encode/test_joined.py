@@ -28,7 +28,7 @@ from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import Anatomy, Organ, torso
 from voxtell_dicom.phantom.truth import truth_mask
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.runs import joined
+from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.selfcheck import centre_mm, self_check
 
 ALL = ("seg", "sr", "rtstruct", "labelmap", "secondary")

@@ -20,13 +20,14 @@ from tests.series.cases import CASES, Case
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import deliver
 from voxtell_dicom.encode import encode_seg
-from voxtell_dicom.model import Found, Plan, Prompt, Request, Volume
+from voxtell_dicom.model import Found, Mask, Plan, Prompt, Request, Volume
 from voxtell_dicom.phantom.anatomy import Anatomy, Organ, label_mask
 from voxtell_dicom.phantom.shapes import Ellipsoid, vector
 from voxtell_dicom.phantom.truth import TruthEngine, truth_mask
 from voxtell_dicom.readback import seg_frames
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.volume import load_volume, to_frames
+from voxtell_dicom.series.joined import joined, stacks_of
+from voxtell_dicom.series.volume import all_to_frames, load_volume
 
 WANTED = ("liver", "spleen", "left kidney")
 HANDLED = [case for case in CASES if case.handled]
@@ -85,13 +86,15 @@ def anatomy_in(points: npt.NDArray[np.float64]) -> Anatomy:
 def test_truth(case: Case, tmp_path: Path) -> None:
     volumes = assemble(case.write(tmp_path / "series")).volumes
     assert len(volumes) == len(case.handled)
-    for number, volume in enumerate(volumes):
-        _check(case, volume, tmp_path / str(number))
+    for number, positions in enumerate(stacks_of(volumes)):
+        _check(case, [volumes[position] for position in positions], tmp_path / str(number))
 
 
-def _check(case: Case, volume: Volume, folder: Path) -> None:
+def _check(case: Case, runs: list[Volume], folder: Path) -> None:
+    """One volume, or the runs of a stack as one result."""
     folder.mkdir()
-    array, volume = load_volume(volume)
+    loaded = [load_volume(run) for run in runs]
+    volume = joined([run for _, run in loaded])
     points = centres(volume)
     anatomy = anatomy_in(points)
     truth = [label_mask(anatomy.sample(points), label) for label in WANTED]
@@ -99,9 +102,12 @@ def _check(case: Case, volume: Volume, folder: Path) -> None:
         truth = [truth_mask(anatomy, label, volume) for label in WANTED]
     assert all(0 < mask.sum() < mask.size / 2 for mask in truth)
 
-    engine = TruthEngine(anatomy, volume)
-    answers = engine.segment(array, volume.spacing_zyx_mm, [Request(label) for label in WANTED])
-    found = [Found(Prompt(a.request.prompt, a.request.prompt), to_frames(a.mask, volume)) for a in answers]
+    masks: dict[str, list[Mask]] = {label: [] for label in WANTED}
+    for array, run in sorted(loaded, key=lambda one: volume.runs.index(one[1])):
+        engine = TruthEngine(anatomy, run)
+        for answer in engine.segment(array, run.spacing_zyx_mm, [Request(label) for label in WANTED]):
+            masks[answer.request.prompt].append(answer.mask)
+    found = [Found(Prompt(label, label), all_to_frames(masks[label], volume)) for label in WANTED]
     plan = Plan(volume.key, case.name, 0, tuple(f.prompt for f in found), ("seg",), (), engine.identity, "1")
     result = encode_seg(plan, volume, found, directory=folder)
     assert result is not None

@@ -135,6 +135,36 @@ def two_spacings() -> Sequence[Dataset]:
     return many(stack(noise(SHAPE)), upper)
 
 
+@case(
+    "A slice between two runs that lies in neither: taken to the nearer one, with a warning",
+    handled=(("run 1 of 2, 2.00 mm apart", 6), ("run 2 of 2, 5.00 mm apart", 7)),
+    warnings=("runs", "uneven-spacing"),
+)
+def slice_between_runs() -> Sequence[Dataset]:
+    between = stack(noise((1, 24, 20), 2), origin=(-10, -20, -17))
+    upper = stack(noise(SHAPE, 1), spacing=(5.0, 1.0, 1.0), origin=(-10, -20, -13))
+    return many(stack(noise(SHAPE)), between, upper)
+
+
+@case(
+    "Three runs under a gantry tilt, the lowest last",
+    handled=(
+        ("run 1 of 3, 2.00 mm apart", 6),
+        ("run 2 of 3, 5.00 mm apart", 5),
+        ("run 3 of 3, 3.00 mm apart", 4),
+    ),
+    warnings=("tilt",),
+)
+def three_tilted_runs() -> Sequence[Dataset]:
+    def run(count: int, seed: int, step: float, start: float) -> list[Dataset]:
+        return stack(
+            noise((count, 24, 20), seed), spacing=(step, 0.5, 0.5), step=(0, -step / 3, step),
+            origin=(-10, -start / 3, start), GantryDetectorTilt=18.4,
+        )  # fmt: skip
+
+    return many(run(4, 2, 3.0, 35), run(5, 1, 5.0, 13), run(6, 0, 2.0, 0))
+
+
 @case("A slice is missing", refused=("missing-slice",))
 def missing_slice() -> Sequence[Dataset]:
     slices = stack(noise((7, 24, 20)))

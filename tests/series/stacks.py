@@ -14,7 +14,7 @@ from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import Anatomy
 from voxtell_dicom.phantom.writer import write_series
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.runs import joined
+from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.volume import load_volume
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -16,8 +17,9 @@ from scipy.spatial.transform import Rotation
 from tests.series import cases, slices
 from voxtell_dicom.errors import GridMismatch
 from voxtell_dicom.model import Mask, Volume, dump, load
+from voxtell_dicom.readback import source_values
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.runs import joined, stacks_of
+from voxtell_dicom.series.joined import joined, stacks_of
 from voxtell_dicom.series.volume import all_to_frames, load_volume
 
 
@@ -162,3 +164,90 @@ def test_runs_with_several_frames_of_reference_where_they_are_accepted(tmp_path:
     assert volume.frame_of_reference_uid == f"{slices.UID}.8"
     (_, said) = volume.warnings
     assert "as 8 of 14 slices" in said
+
+
+def found(folder: Path, *gaps: float, thickness: float | None = None) -> tuple[list[int], list[str], list[str]]:
+    """Slices of each volume, its warnings' codes, and the codes of what was refused, of slices at these distances."""
+    depths = np.cumsum([0.0, *gaps])
+    series = write(folder, depths.tolist(), slices.noise((len(depths), 6, 5)), spacing=(1.0, 1.0, 1.0))
+    if thickness:
+        for instance in series.instances:
+            ds = pydicom.dcmread(instance.path)
+            ds.SliceThickness = thickness
+            ds.save_as(instance.path)
+    assembly = assemble(series)
+    assert len({volume.stack for volume in assembly.volumes}) <= 1
+    said = [warning.split(":")[0] for volume in assembly.volumes for warning in volume.warnings]
+    return [len(volume.frames) for volume in assembly.volumes], said, [item.code for item in assembly.set_aside]
+
+
+TWO, FIVE = (2.0,) * 5, (5.0,) * 4
+
+
+@pytest.mark.parametrize(
+    ("gaps", "expected"),
+    [
+        ((*TWO, 3, *FIVE), [6, 5]),
+        ((*TWO, *FIVE), [6, 4]),  # 5 mm from run to run
+        ((*FIVE, *TWO), [5, 5]),
+        ((2, 2, 2, 5, 5), [3, 3]),  # the frame between is the one's or the other's: each run needs three
+        ((*TWO, 7.5, *FIVE), [6, 5]),
+        ((*TWO, 7.6, *FIVE), "missing-slice"),
+        ((*TWO, 0.5, *FIVE), [6, 5]),
+        ((*TWO, 3, *FIVE, 1.7, 1.0, 1.0, 1.0), [6, 5, 4]),
+        ((2, 2.06, 1.95, 2.03, 2, 3, 5, 5.1, 4.9, 5), [6, 5]),  # rounded positions
+        ((*TWO, *((2.1,) * 5)), [11]),  # hardly another spacing
+        ((*TWO, *((4.0,) * 4)), [6, 4]),
+        ((*TWO, 3, 4), "missing-slice"),
+        ((2, 7, 2, 7, 2, 7), "missing-slice"),
+    ],
+)  # fmt: skip
+def test_where_runs_begin_and_end(gaps: tuple[float, ...], expected: list[int] | str, tmp_path: Path) -> None:
+    frames, _, refused = found(tmp_path, *gaps)
+    assert frames == expected if isinstance(expected, list) else (frames, refused) == ([], [expected])
+
+
+def test_slices_left_out_are_no_run(tmp_path: Path) -> None:
+    """Every second slice of one thickness: missing, not another spacing."""
+    assert found(tmp_path, *TWO, *((4.0,) * 4), thickness=2.0)[0::2] == ([], ["missing-slice"])
+    assert found(tmp_path / "other", *TWO, 3.0, *FIVE, thickness=2.0)[0] == [6, 5]
+
+
+@pytest.mark.parametrize(
+    ("gaps", "frames"),
+    [
+        ((*TWO, 3, 4, *FIVE), [6, 6]),  # one slice; nearer to the grid of 5 mm
+        ((*TWO, 2.2, 3.4, *FIVE), [7, 5]),  # nearer to that of 2 mm
+        ((*TWO, 3, 3.6, 4, *FIVE), [6, 7]),  # two
+        ((2.9, *TWO, 3, *FIVE), [7, 5]),  # before the first run
+        ((*TWO, 3, *FIVE, 4), [6, 6]),  # after the last
+    ],
+)
+def test_a_slice_in_no_run_is_taken_to_a_neighbour_by_name(
+    gaps: tuple[float, ...], frames: list[int], tmp_path: Path
+) -> None:
+    lengths, said, refused = found(tmp_path, *gaps)
+    assert (lengths, refused) == (frames, [])
+    assert set(said) == {"runs", "uneven-spacing"}
+    volumes = assemble(slices.series_in(tmp_path)).volumes
+    (warning,) = (one for volume in volumes for one in volume.warnings if one.startswith("runs:"))
+    assert "in no run of constant spacing; taken to that of" in warning
+    assert any(frame.sop_instance_uid in warning for volume in volumes for frame in volume.frames)
+    volume = joined([load_volume(volume)[1] for volume in volumes])
+    assert sum(volume.frame_mm) == pytest.approx(
+        sum(gaps) + (volumes[0].grid.spacing_mm[0] + volumes[-1].grid.spacing_mm[0]) / 2, rel=0.05
+    )
+    values = [source_values(frame.path, 1) for frame in volume.frames]
+    masks = [Mask.from_array(load_volume(run)[0] > 1500.5) for run in volume.runs]
+    np.testing.assert_array_equal(all_to_frames(masks, volume).to_array(volume.grid.shape), np.array(values) > 1500.5)
+
+
+def test_a_slice_that_fits_no_run_is_refused_with_the_stack(tmp_path: Path) -> None:
+    frames, _, refused = found(tmp_path, *TWO, 3.5, 8.0, *FIVE)
+    assert (frames, refused) == ([], ["missing-slice"])
+
+
+def test_the_first_slice_may_be_the_odd_one(tmp_path: Path) -> None:
+    """All but the first slice are regular: they lie on planes, and the first on the nearest."""
+    frames, said, refused = found(tmp_path, 2.9, *TWO, *TWO)
+    assert (frames, said, refused) == ([12], ["uneven-spacing"], [])

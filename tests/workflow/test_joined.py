@@ -14,7 +14,7 @@ from tests.series import cases, slices
 from voxtell_dicom.config import Rule
 from voxtell_dicom.model import Found, Mask, Plan, Prompt, Series, Volume, dump
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.runs import joined
+from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.volume import to_ras
 from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.masks import Answer

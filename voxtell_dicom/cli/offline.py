@@ -14,7 +14,7 @@ from voxtell_dicom.encode import ENCODER_REVISION, encode
 from voxtell_dicom.errors import Refusal, UnknownPrompt
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.runs import stacks_of
+from voxtell_dicom.series.joined import stacks_of
 from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.limit import Limit
 from voxtell_dicom.workflow.planning import Lacking, Planned, codes_of, load_runs, with_lacking

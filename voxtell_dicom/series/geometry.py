@@ -170,7 +170,15 @@ def on_planes(stack: Stack, max_gap: float) -> Stack | None:
     if len(stack.frames) < MIN_UNEVEN or stack.coincident or straying(stack) > STRAY_PX:
         return None
     usual = float(np.median(stack.gaps))
-    planes = np.rint((stack.depth - stack.depth[0]) / usual).astype(int)
+    grids = []
+    for anchor in (
+        0,
+        len(stack.frames) // 2,
+        -1,
+    ):  # the one whose neighbours are regular has the rest nearest to planes
+        away = (stack.depth - stack.depth[anchor]) / usual
+        grids.append((float(np.abs(away - np.rint(away)).max()), np.rint(away - np.rint(away[0])).astype(int)))
+    planes = min(grids, key=lambda grid: ((np.diff(grid[1]) < 1).any(), round(grid[0], 6)))[1]
     if (
         stack.gaps.max() > max_gap * usual * (1 + 1e-6)
         or (np.diff(planes) < 1).any()

@@ -1,4 +1,4 @@
-"""A stack whose spacing changes along the way: runs of constant spacing, each a regular volume; and these joined."""
+"""A stack whose spacing changes along the way: runs of constant spacing, each a regular volume."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from voxtell_dicom.errors import GridMismatch
-from voxtell_dicom.model import Volume, canonical_digest
-from voxtell_dicom.series.geometry import GAP, Stack, is_regular, stack_of
-from voxtell_dicom.series.names import describe
+from voxtell_dicom.series.geometry import GAP, Stack, is_regular, on_planes, stack_of
 
 MIN_RUN = 3  # frames that make a run of constant spacing
-SAME_MM, SAME = 0.02, 0.02  # gaps are equal within this many mm, or this part of the gap
+SAME_MM, SAME = 0.02, 0.04  # gaps are equal within this many mm, or this part of the gap
 CHANGED = 0.1  # how much the spacing changes from run to run
 MULTIPLE = 0.05  # how near a ratio of spacings is to 2, 3 … to look like slices left out
 
@@ -22,23 +19,15 @@ MULTIPLE = 0.05  # how near a ratio of spacings is to 2, 3 … to look like slic
 def runs_of(stack: Stack) -> list[Stack]:
     """The runs of constant spacing in order; none where the stack does not fall into runs or slices seem to be missing.
 
+    Slices between two runs that lie in neither are taken to the one on whose grid they fit better, with a warning.
     Slices seem to be missing where the gap between two runs exceeds 1.5 times the larger spacing, or where the spacing
     of a run is a whole multiple of another's at the same Slice Thickness (0018,0050).
     """
-    gaps = stack.gaps
-    starts = [0]
-    ends: list[int] = []
-    for index in range(1, len(gaps)):
-        start = starts[-1]
-        if index > start and abs(gaps[index] - gaps[start]) > max(SAME_MM, SAME * gaps[start]):
-            ends.append(index)
-            starts.append(index + 1)
-    ends.append(len(gaps))
-    runs = [stack_of(stack.frames[start : end + 1]) for start, end in zip(starts, ends, strict=True)]
-    if len(runs) < 2 or any(len(run.frames) < MIN_RUN or not is_regular(run) for run in runs):
+    runs = _taken_to_neighbours(_pieces(stack))
+    if len(runs) < 2 or not all(_is_run(run) for run in runs):
         return []
     for before, after in pairwise(runs):
-        spacings = float(before.gaps.mean()), float(after.gaps.mean())
+        spacings = spacing_of(before), spacing_of(after)
         if after.depth[0] - before.depth[-1] > GAP * max(spacings):
             return []
         ratio = max(spacings) / min(spacings)
@@ -50,72 +39,75 @@ def runs_of(stack: Stack) -> list[Stack]:
     return [replace(run, run_of=stack.frames) for run in runs]
 
 
-def stacks_of(volumes: Sequence[Volume]) -> list[list[int]]:
-    """Which of the volumes of a series make one result: their positions, the runs of one stack together."""
-    stacks: dict[str, list[int]] = {}
-    for position, volume in enumerate(volumes):
-        stacks.setdefault(volume.stack or f"volume {position}", []).append(position)
-    return list(stacks.values())
+def spacing_of(run: Stack) -> float:
+    """The usual distance of neighbouring frames, mm."""
+    return float(np.median(run.gaps))
 
 
-def joined(runs: Sequence[Volume]) -> Volume:
-    """Runs of one stack as one volume, whose parts they are; a single volume is given back.
+def _is_run(piece: Stack) -> bool:
+    return bool(piece.planes) or (len(piece.frames) >= MIN_RUN and is_regular(piece))
 
-    Its key is the SHA-256 of the sorted keys of the runs. Where runs of the stack are left out, a warning says so.
-    Raises GridMismatch where they are no runs of one stack.
+
+def _pieces(stack: Stack) -> list[Stack]:
+    """The stack cut where the distance of neighbours changes: runs, and between them the frames that lie in none.
+
+    A frame where two runs meet is the first one's, unless only the other needs it to be a run.
     """
-    first, *others = sorted(runs, key=lambda run: _depths(run, runs[0])[0])
-    if not others:
-        return replace(first, warnings=(_said([first]), *first.warnings)) if first.stack else first
-    parts = (first, *others)
-    for part in others:
-        _check_same(first, part)
-    for before, after in pairwise(parts):
-        if _depths(after, first)[0] <= _depths(before, first)[-1]:
-            raise GridMismatch(f"series {first.series_uid}: {before.name!r} and {after.name!r} overlap")
-    frames = tuple(frame for part in parts for frame in part.frames)
-    usual = sum(len(part.frames) * part.grid.spacing_mm[0] for part in parts) / len(frames)
-    spacing_mm = (usual, *first.grid.spacing_mm[1:])
-    keys = _keys(parts)
-    return replace(
-        first,
-        name=describe(keys) + first.name.removeprefix(describe(first.keys)),
-        frames=frames,
-        grid=replace(first.grid, shape=(len(frames), *first.grid.shape[1:]), spacing_mm=spacing_mm),
-        key=canonical_digest(sorted(part.key for part in parts)) if all(part.key for part in parts) else "",
-        warnings=tuple(dict.fromkeys((_said(parts), *(said for part in parts for said in part.warnings)))),
-        keys=keys,
-        parts=parts,
+    gaps = stack.gaps
+    groups = [[0, 1]]  # of equal gaps
+    for index in range(1, len(gaps)):
+        start = groups[-1][0]
+        if _equal(gaps[index], float(np.mean(gaps[start:index]))):
+            groups[-1][1] = index + 1
+        else:
+            groups.append([index, index + 1])
+    cuts = {0, len(stack.frames)}
+    taken = 0  # frames before this one are in a run
+    for (start, end), following in zip(groups, [*groups[1:], None], strict=True):
+        first, last = max(start, taken), end + 1
+        if following and following[1] - following[0] == MIN_RUN - 1 and last - first > MIN_RUN:
+            last = end
+        if last - first >= MIN_RUN:
+            cuts |= {first, last}
+            taken = last
+    return [stack_of(stack.frames[start:end]) for start, end in pairwise(sorted(cuts))]
+
+
+def _equal(gap: float, usual: float) -> bool:
+    return abs(gap - usual) <= max(SAME_MM, SAME * usual)
+
+
+def _taken_to_neighbours(pieces: Sequence[Stack]) -> list[Stack]:
+    """Pieces too short to be runs laid on the planes of a neighbouring run, as uneven slices are; else as they are."""
+    found = list(pieces)
+    while len(found) > 2:
+        fits = []
+        for index, piece in enumerate(found):
+            if not _is_run(piece):
+                fits += [(*fit, at) for at in (index - 1, index) if (fit := _laid(found, at, piece))]
+        if not fits:
+            break
+        _, merged, at = min(fits, key=lambda fit: fit[0])
+        found[at : at + 2] = [merged]
+    return found
+
+
+def _laid(pieces: Sequence[Stack], at: int, short: Stack) -> tuple[float, Stack] | None:
+    """Two neighbours on one grid, and how far the short one lies off it, in parts of its spacing.
+
+    at: the position of the first of the two. None where they do not fit.
+    """
+    if not 0 <= at < len(pieces) - 1 or not any(_is_run(piece) for piece in pieces[at : at + 2]):
+        return None
+    both = on_planes(stack_of((*pieces[at].frames, *pieces[at + 1].frames)), GAP)
+    if both is None:
+        return None
+    run = pieces[at + 1] if pieces[at] is short else pieces[at]
+    spacing = spacing_of(run)
+    away = (short.depth - run.depth[0]) / spacing
+    off = float(np.abs(away - np.rint(away)).max())
+    names = ", ".join(frame.name for frame in short.frames)
+    said = (
+        f"runs: {names}: in no run of constant spacing; taken to that of {spacing:.2f} mm, {off * spacing:.2f} mm off"
     )
-
-
-def _depths(run: Volume, first: Volume) -> list[float]:
-    return [float(np.dot(frame.position_mm, first.grid.normal)) for frame in run.frames]
-
-
-def _check_same(one: Volume, other: Volume) -> None:
-    for name, mine, its in (
-        ("stack", one.stack or "none", other.stack),
-        ("Series Instance UID (0020,000E)", one.series_uid, other.series_uid),
-        ("Frame of Reference UID (0020,0052)", one.frame_of_reference_uid, other.frame_of_reference_uid),
-        ("Rows, Columns", one.grid.shape[1:], other.grid.shape[1:]),
-    ):
-        if mine != its:
-            words = f"{name} is {mine} in {one.name!r} and {its or 'none'} in {other.name!r}"
-            raise GridMismatch(f"series {one.series_uid}: {words}: they cannot be joined")
-
-
-def _keys(parts: Sequence[Volume]) -> dict[str, str]:
-    """What distinguishes the joined volume: of a part of its stack, which runs it has."""
-    keys = {name: value for name, value in parts[0].keys.items() if name not in ("run", "spacing")}
-    numbers, counts = zip(*(part.keys["run"].split(" of ") for part in parts), strict=True)
-    return keys if len(parts) == int(counts[0]) else {**keys, "run": f"{', '.join(numbers)} of {counts[0]}"}
-
-
-def _said(parts: Sequence[Volume]) -> str:
-    pieces = ", ".join(f"{len(part.frames)} slices {part.grid.spacing_mm[0]:.2f} mm apart" for part in parts)
-    number, count = parts[0].keys["run"].split(" of ")
-    if len(parts) == int(count):
-        return f"runs: the spacing changes along the stack ({pieces}); each run was segmented for itself"
-    numbers = _keys(parts)["run"] if len(parts) > 1 else f"{number} of {count}"
-    return f"runs: the spacing changes along the stack; only run {numbers} is in this result ({pieces})"
+    return off, replace(both, warnings=(*pieces[at].warnings, *pieces[at + 1].warnings, said))

@@ -30,7 +30,7 @@ from voxtell_dicom.series.geometry import (
 from voxtell_dicom.series.header import FrameHeader, uids
 from voxtell_dicom.series.keys import PRINCIPAL, RESOLVING, TIMES
 from voxtell_dicom.series.names import describe, plane_of
-from voxtell_dicom.series.runs import runs_of
+from voxtell_dicom.series.runs import runs_of, spacing_of
 
 Keys = dict[str, str]
 Found = tuple[Stack | SetAside, Keys]
@@ -153,7 +153,7 @@ def _resolve_coincident(stack: Stack, max_gap: float) -> Iterator[Found]:
 def _resolve_irregular(stack: Stack, max_gap: float) -> Iterator[Found]:
     runs = runs_of(stack)
     for number, run in enumerate(runs, 1):
-        yield run, {"run": f"{number} of {len(runs)}", "spacing": f"{float(np.mean(run.gaps)):.2f}"}
+        yield run, {"run": f"{number} of {len(runs)}", "spacing": f"{spacing_of(run):.2f}"}
     if runs:
         return
     for name in (*PRINCIPAL, "offset"):

@@ -17,7 +17,7 @@ from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canoni
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.geometry import GAP, widest_gap
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.runs import joined, stacks_of
+from voxtell_dicom.series.joined import joined, stacks_of
 from voxtell_dicom.series.split import SEVERAL_REFERENCES
 from voxtell_dicom.series.volume import load_volume
 from voxtell_dicom.suv import suv_factor
