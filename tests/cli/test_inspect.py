@@ -97,5 +97,24 @@ def test_the_runs_of_a_stack_are_said_to_be_joined(tmp_path: Path) -> None:
     assert "joined in one result with run 2 of 2, 5.00 mm apart" in inspect(str(tmp_path))
 
 
+def test_files_that_only_begin_like_dicom_are_named(tmp_path: Path) -> None:
+    slices.save(slices.stack(slices.noise((3, 24, 20))), tmp_path)
+    whole = (tmp_path / "00000.dcm").read_bytes()
+    (tmp_path / "bare").write_bytes(whole[132:])  # no preamble, no prefix
+    (tmp_path / "dataset").write_bytes(whole[whole.index(b"\x08\x00\x08\x00CS") :])  # as ACR-NEMA files were
+    (tmp_path / "cut.dcm").write_bytes(whole[:300])
+    (tmp_path / "empty.dcm").write_bytes(b"")
+    (tmp_path / "x.zip").write_bytes(b"PK\x03\x04" + bytes(200))
+    (tmp_path / "DICOMDIR").write_bytes(
+        whole.replace(b"1.2.840.10008.5.1.4.1.1.2\0", b"1.2.840.10008.1.3.10\0\0\0\0\0\0")
+    )
+    rows = json.loads(inspect(str(tmp_path), "--json"))
+    refused = {row["reason"].partition(":")[0]: row["reason"] for row in rows if row["status"] == "refused"}
+    assert set(refused) == {"bare", "dataset", "cut.dcm"}
+    assert "without the preamble" in refused["bare"]
+    assert "without the preamble" in refused["dataset"]
+    assert {row["code"] for row in rows if row["status"] == "refused"} == {"unreadable"}
+
+
 def test_folder_without_dicom(tmp_path: Path) -> None:
     assert "no DICOM file" in inspect(str(tmp_path), code=2)

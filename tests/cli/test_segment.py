@@ -100,6 +100,19 @@ def test_wrong_input_is_two(small_ct: Path, tmp_path: Path, arguments: list[str]
     assert not done.stdout
 
 
+def test_a_damaged_file_is_named_and_the_rest_is_segmented(small_ct: Path, tmp_path: Path) -> None:
+    (tmp_path / "ct").mkdir()
+    for path in small_ct.iterdir():
+        (tmp_path / "ct" / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "ct" / "cut.dcm").write_bytes(next(small_ct.iterdir()).read_bytes()[:300])
+    done = segment(tmp_path / "ct", tmp_path / "out", "--engine", "threshold", "-p", "> 300", "--json")
+    assert done.returncode == 1, done.stderr
+    report = assert_documented("voxtell-dicom segment", done.stdout)
+    assert len(report["results"]) == 1
+    assert [item["code"] for item in report["not_processed"]] == ["unreadable"]
+    assert "cut.dcm: begins like a DICOM file" in done.stderr
+
+
 def test_a_folder_without_images_is_two(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = segment(tmp_path / "empty", tmp_path / "out", "--engine", "threshold", "-p", "> 1")

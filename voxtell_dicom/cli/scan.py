@@ -19,7 +19,7 @@ class Scan:
     """What lies in a folder."""
 
     series: tuple[Series, ...]
-    unreadable: tuple[Path, ...]  # begin like DICOM files, but cannot be read as such
+    unreadable: tuple[str, ...]  # why a file that begins like a DICOM file is not read
 
 
 def scan(path: Path) -> Scan:
@@ -33,14 +33,14 @@ def scan(path: Path) -> Scan:
 
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     groups: dict[tuple[str, str], list[Instance]] = {}
-    unreadable: list[Path] = []
+    unreadable: list[str] = []
     with Progress(console=Console(stderr=True), transient=True, disable=len(files) < LARGE) as progress:
         for file in progress.track(files, description="reading headers"):
             instance = read_instance(file)
             if instance is not None:
                 groups.setdefault((instance.study_uid, instance.series_uid), []).append(instance)
-            elif _looks_like_dicom(file) and not _is_directory(file):
-                unreadable.append(file)
+            elif why := _unreadable(file):
+                unreadable.append(f"{file.name}: {why}")
     if not groups and not unreadable:
         raise Refusal("no-dicom", f"{path}: no DICOM file in it")
     series = [Series(study, uid, version_of(group), tuple(group)) for (study, uid), group in sorted(groups.items())]
@@ -52,14 +52,24 @@ def unreadable_rows(found: Scan) -> Iterator[Row]:
     from voxtell_dicom.model import Series, SetAside
     from voxtell_dicom.series.report import aside_row
 
-    for file in found.unreadable:
-        reason = f"{file.name}: begins like a DICOM file, but cannot be read: damaged, cut short, or without any UID"
+    for reason in found.unreadable:
         yield aside_row(Series("", "", "", ()), SetAside("unreadable", reason, refused=True))
 
 
-def _looks_like_dicom(file: Path) -> bool:
-    with file.open("rb") as content:
-        return content.read(132)[128:] == b"DICM"
+def _unreadable(file: Path) -> str:
+    """Why a file that begins like a DICOM file is not read; "" for all other files, and for a DICOMDIR."""
+    try:
+        with file.open("rb") as content:
+            start = content.read(132)
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    if start[128:] == b"DICM":
+        words = "begins like a DICOM file, but cannot be read: damaged, cut short, or without any UID"
+        return "" if _is_directory(file) else words
+    group, element = start[:2], start[2:4]
+    if group in (b"\x02\x00", b"\x08\x00") and element in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00"):
+        return "a dataset without the preamble and prefix of a DICOM file (PS3.10 7.1): convert it, dcmconv +f"
+    return ""
 
 
 def _is_directory(file: Path) -> bool:

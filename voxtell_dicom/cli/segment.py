@@ -53,18 +53,19 @@ def segment(
 
     Exit code 0 also where nothing was found (the output says so), 1 where a series was refused, 2 where all were.
     """
-    from voxtell_dicom.cli.folder import series_in
+    from voxtell_dicom.cli.scan import scan
     from voxtell_dicom.observe.logs import configure_logs
 
     configure_logs(level=logging.WARNING)
     policy = {"max_gap": max_gap, "frames_of_reference": frames_of_reference.value}
     settings = _settings(model, engine, bank, device, name, prompt, policy)
-    series = series_in(dicom_dir)
+    found = scan(dicom_dir)
     _mark_findings(settings)
     results: list[dict[str, Any]] = []
-    aside: list[dict[str, Any]] = []
+    damaged = {"series_uid": "", "code": "unreadable", "refused": True}
+    aside: list[dict[str, Any]] = [{**damaged, "reason": reason} for reason in found.unreadable]
     with _progress() as report, _line(settings, out, report) as line:
-        for each in series:
+        for each in found.series:
             made, left = line.segment(each)
             results += made
             aside += left
