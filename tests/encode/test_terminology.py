@@ -6,11 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
+from pydicom.sr._concepts_dict import concepts
 
-from voxtell_dicom.encode.terminology import PRIVATE_SCHEME, private_code, term_of, write_term
+from voxtell_dicom.encode.spelling import key_of, spelled
+from voxtell_dicom.encode.terminology import (
+    CATEGORIES,
+    PRIVATE_SCHEME,
+    _rows,
+    _table,
+    private_code,
+    term_of,
+    write_term,
+)
 
 LIVER, KIDNEY, LUNG, BRAIN = "10200004", "64033007", "39607008", "12738006"
-STRUCTURE, ABNORMAL = "91723000", "49755003"
+STRUCTURE, ABNORMAL, OBJECT, TISSUE = "91723000", "49755003", "260787004", "85756007"
 LEFT, RIGHT, BOTH = "7771000", "24028007", "51440002"
 LESION, NEOPLASM, NODULE = "52988006", "108369006", "27925004"
 
@@ -45,6 +55,65 @@ LESION, NEOPLASM, NODULE = "52988006", "108369006", "27925004"
         ("pleural effusion", ABNORMAL, "60046008", None, None),
         ("lesion", ABNORMAL, LESION, None, None),
         ("metastases", ABNORMAL, "14799000", None, None),
+        # plurals, sides and spellings
+        ("Livers", STRUCTURE, LIVER, None, None),
+        ("adrenal glands", STRUCTURE, "23451007", BOTH, None),
+        ("bilateral adrenal glands", STRUCTURE, "23451007", BOTH, None),
+        ("left adrenal", STRUCTURE, "23451007", LEFT, None),
+        ("oesophagus", STRUCTURE, "32849002", None, None),
+        ("grey matter", STRUCTURE, "389081007", None, None),
+        ("haematoma", ABNORMAL, "35566002", None, None),
+        ("oedema", ABNORMAL, "79654002", None, None),
+        # lobes, vertebrae, ribs
+        ("right upper lobe of the lung", STRUCTURE, "45653009", RIGHT, None),
+        ("upper lobe of left lung", STRUCTURE, "45653009", LEFT, None),
+        ("left lower lobe", STRUCTURE, "90572001", LEFT, None),
+        ("middle lobe of right lung", STRUCTURE, "72481006", None, None),
+        ("right middle lobe", STRUCTURE, "72481006", None, None),
+        ("third lumbar vertebra", STRUCTURE, "36470004", None, None),
+        ("vertebra L3", STRUCTURE, "36470004", None, None),
+        ("C7", STRUCTURE, "87391001", None, None),
+        ("T12 vertebral body", STRUCTURE, "3572006", None, "23215003"),
+        ("left rib 5", STRUCTURE, "15339008", LEFT, None),
+        ("5th right rib", STRUCTURE, "15339008", RIGHT, None),
+        ("twelfth rib", STRUCTURE, "43993008", None, None),
+        # muscles, vessels, nodes, brain
+        ("right gluteus maximus", STRUCTURE, "181674001", RIGHT, None),
+        ("iliopsoas muscles", STRUCTURE, "68455001", BOTH, None),
+        ("erector spinae", STRUCTURE, "44947003", None, None),
+        ("autochthonous back muscles", STRUCTURE, "244849004", None, None),
+        ("skeletal muscle", STRUCTURE, "127954009", None, None),
+        ("inferior vena cava", STRUCTURE, "64131007", None, None),
+        ("IVC", STRUCTURE, "64131007", None, None),
+        ("superior mesenteric artery", STRUCTURE, "42258001", None, None),
+        ("left common iliac artery", STRUCTURE, "73634005", LEFT, None),
+        ("pulmonary arteries", STRUCTURE, "81040000", None, None),
+        ("portal vein and splenic vein", STRUCTURE, "110765007", None, None),
+        ("mediastinal lymph nodes", STRUCTURE, "62683002", None, None),
+        ("lymph nodes", TISSUE, "59441001", None, None),
+        ("left hippocampus", STRUCTURE, "5366008", LEFT, None),
+        ("brainstem", STRUCTURE, "119238007", None, None),
+        ("right lateral ventricle", STRUCTURE, "66720007", RIGHT, None),
+        ("left ventricle", STRUCTURE, "87878005", None, None),
+        ("myocardium", STRUCTURE, "74281007", None, None),
+        ("left optic nerve", STRUCTURE, "18234004", LEFT, None),
+        ("femoral head", STRUCTURE, "2812003", None, None),
+        ("subcutaneous fat", TISSUE, "67769002", None, None),
+        # findings in places
+        ("renal cysts", ABNORMAL, "367643001", None, KIDNEY),
+        ("cyst in the left kidney", ABNORMAL, "367643001", LEFT, KIDNEY),
+        ("bilateral lung nodules", ABNORMAL, NODULE, BOTH, LUNG),
+        ("liver metastases", ABNORMAL, "14799000", None, LIVER),
+        ("pancreatic carcinoma", ABNORMAL, NEOPLASM, None, "15776009"),
+        ("pulmonary embolism", ABNORMAL, "55584005", None, LUNG),
+        ("right pleural effusion", ABNORMAL, "60046008", RIGHT, None),
+        ("pericardial effusion", ABNORMAL, "373945007", None, None),
+        ("intracranial haemorrhage", ABNORMAL, "50960005", None, "1101003"),
+        ("pneumothorax", ABNORMAL, "36118008", None, None),
+        # what was put in
+        ("stent", OBJECT, "65818007", None, None),
+        ("pacemaker", OBJECT, "14106009", None, None),
+        ("left hip prosthesis", OBJECT, "53350007", LEFT, "29836001"),
     ],
 )
 def test_what_is_known(prompt: str, category: str, kind: str, side: str | None, region: str | None) -> None:
@@ -62,6 +131,47 @@ def test_what_is_not_wholly_understood_is_private(prompt: str) -> None:
     term = term_of(prompt)
     assert term.type.scheme == PRIVATE_SCHEME
     assert term.type.meaning == prompt
+
+
+@pytest.mark.parametrize(
+    ("prompt", "category"),
+    [
+        ("left psoas muscle", STRUCTURE),
+        ("rib fracture", ABNORMAL),
+        ("fracture of the left femur", ABNORMAL),
+        ("glioma", ABNORMAL),
+        ("hepatocellular carcinoma", ABNORMAL),
+        ("kidney stones", ABNORMAL),
+        ("enlarged axillary lymph nodes", ABNORMAL),
+        ("spleen infarct", ABNORMAL),
+        ("screws in the sacrum", OBJECT),
+    ],
+)
+def test_a_private_code_has_its_category(prompt: str, category: str) -> None:
+    term = term_of(prompt)
+    assert (term.type.scheme, term.category.value) == (PRIVATE_SCHEME, category)
+
+
+def test_each_code_is_what_pydicom_says_it_is() -> None:
+    """Value and meaning together, but for the few of `codes.csv`, which cites where they are from."""
+    every: dict[tuple[str, str], set[str]] = {}
+    for scheme, table in concepts.items():
+        for named in table.values():
+            for value, (meaning, _) in named.items():
+                every.setdefault((value, scheme), set()).add(meaning.casefold())
+    own = {row["value"] for row in _rows("codes.csv")}
+    assert len(own) == 22
+    for term in _table().values():
+        if term.type.value not in own:
+            assert term.type.meaning.casefold() in every[term.type.value, term.type.scheme], term.type
+    for category in CATEGORIES.values():
+        assert category.meaning.casefold() in every[category.value, category.scheme]
+
+
+def test_each_synonym_stands_for_something_known() -> None:
+    for row in _rows("synonyms.csv"):
+        assert key_of(spelled(row["meaning"])) in _table(), row
+        assert not term_of(row["word"]).private, row
 
 
 def test_private_codes_are_stable() -> None:

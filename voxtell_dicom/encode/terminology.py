@@ -1,8 +1,9 @@
 """What a prompt means in codes: category, type, laterality and anatomic region, or a stable private code.
 
-The words come from DICOM's own context groups, as pydicom carries them (PS3.16 CID 7151 Segmentation Property Type,
-CID 7159 Lesion Segmentation Type, CID 244 Laterality), and from `synonyms.csv` beside this file. Nothing is guessed:
-a prompt that is not wholly understood gets a code of the private scheme 99VOXTELL, made from its text.
+The words come from DICOM's own context groups, as pydicom carries them (PS3.16 CID 7191 to 7197, the segmentation
+property types by category; CID 7159 lesions; CID 8134, 7600, 7603 and 4, anatomy; CID 244 laterality), from `codes.csv`
+(what these lack) and `synonyms.csv` beside this file. Nothing is guessed: a prompt that is not wholly understood gets a
+code of the private scheme 99VOXTELL, made from its text.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -20,6 +22,7 @@ from pydicom.sequence import Sequence
 from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
+from voxtell_dicom.encode.spelling import key_of, side_and_rest, spelled, without_order
 from voxtell_dicom.encode.words import clipped
 
 PRIVATE_SCHEME = "99VOXTELL"
@@ -57,67 +60,76 @@ class Term:
 
 
 STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
+TISSUE = Code("85756007", "SCT", "Tissue")
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+OBJECT = Code("260787004", "SCT", "Physical object")
 SPATIAL = Code("309825002", "SCT", "Spatial and Relational Concept")
 SUBSTANCE = Code("91720002", "SCT", "Body Substance")
-LEFT = Code("7771000", "SCT", "Left")
-RIGHT = Code("24028007", "SCT", "Right")
-BOTH = Code("51440002", "SCT", "Right and left")
-PAIRED = frozenset(("lung", "kidney", "adrenal gland", "femur", "breast", "ovary", "testis", "eye"))
-
-_NEOPLASM = Code("108369006", "SCT", "Neoplasm")
-_LESION = Code("52988006", "SCT", "Lesion")
-ABNORMALITIES = {
-    "lesion": _LESION,
-    "abnormality": _LESION,
-    "tumor": _NEOPLASM,
-    "neoplasm": _NEOPLASM,
-    "cancer": _NEOPLASM,
-    "carcinoma": _NEOPLASM,
+CATEGORIES = {code.meaning: code for code in (STRUCTURE, TISSUE, ABNORMAL, OBJECT, SPATIAL, SUBSTANCE)}
+GROUPS = (  # context group, category; the first that knows a word has it
+    (7191, TISSUE),
+    (7192, STRUCTURE),
+    (7193, OBJECT),
+    (7194, ABNORMAL),
+    (7197, SUBSTANCE),
+    (7159, ABNORMAL),
+    (7151, STRUCTURE),
+    (7603, STRUCTURE),
+    (8134, STRUCTURE),
+    (7600, STRUCTURE),
+    (4, STRUCTURE),
+)
+SIDES = {
+    "left": Code("7771000", "SCT", "Left"),
+    "right": Code("24028007", "SCT", "Right"),
+    "both": Code("51440002", "SCT", "Right and left"),
+}
+# Normal, Background; and "Cardiac Pacemaker", a second one
+_NOT_MEANT = frozenset(("17621005", "125040", "118378005"))
+_PAIRED = (  # what two are meant by, where several are named without a side
+    "lung, kidney, adrenal gland, femur, tibia, fibula, humerus, radius, ulna, clavicle, scapula, patella,"
+    "femoral head, breast, ovary, testis, eye, ear, optic nerve, parotid gland, submandibular gland, ureter,"
+    "common iliac artery, common carotid artery, hippocampus, thalamus, lateral ventricle, iliopsoas muscle,"
+    "gluteus maximus muscle, gluteus medius muscle, gluteus minimus muscle"
+)
+PAIRED = frozenset(name.strip() for name in _PAIRED.split(","))
+# Words of findings that no context group of segmentation types has; the rest is what CID 7194 and 7159 hold.
+MORE_FINDINGS = {
+    "hematoma": Code("35566002", "SCT", "Hematoma"),  # CID 6031
+    "cancer": Code("108369006", "SCT", "Neoplasm"),
+    "carcinoma": Code("108369006", "SCT", "Neoplasm"),
+    "tumor": Code("108369006", "SCT", "Neoplasm"),
     "metastasis": Code("14799000", "SCT", "Neoplasm, Secondary"),
-    "mass": Code("4147007", "SCT", "Mass"),
-    "nodule": Code("27925004", "SCT", "Nodule"),
-    "cyst": Code("367643001", "SCT", "Cyst"),
-    "abscess": Code("44132006", "SCT", "Abscess"),
-    "edema": Code("79654002", "SCT", "Edema"),
-    "hemorrhage": Code("50960005", "SCT", "Hemorrhage"),
-    "effusion": Code("41699000", "SCT", "Effusion"),
-    "necrosis": Code("6574001", "SCT", "Necrosis"),
+    "abnormality": Code("52988006", "SCT", "Lesion"),
+    "embolism": Code("55584005", "SCT", "Embolus"),
+    "effusion": Code("41699000", "SCT", "Effusion"),  # CID 12280
+    "infiltrate": Code("47351003", "SCT", "Infiltrate"),
+    "thrombus": Code("75753009", "SCT", "Blood clot"),
+    "pneumothorax": Code("36118008", "SCT", "Pneumothorax"),  # CID 6102
+    "pleural effusion": Code("60046008", "SCT", "Pleural effusion"),  # CID 645
+    "pericardial effusion": Code("373945007", "SCT", "Pericardial effusion"),  # CID 12236
 }
-WHOLE = {"pleural effusion": Term(ABNORMAL, Code("60046008", "SCT", "Pleural effusion"))}
-SPELLINGS = {
-    "tumour": "tumor",
-    "tumours": "tumor",
-    "oedema": "edema",
-    "haemorrhage": "hemorrhage",
-    "bleeding": "hemorrhage",
-    "metastases": "metastasis",
-    "metastatic": "metastasis",
-    "masses": "mass",
-    "abnormalities": "abnormality",
-    "abscesses": "abscess",
-    "kidneys": "kidney",
-    "lungs": "lung",
-    "femora": "femur",
-    "ovaries": "ovary",
-    "testes": "testis",
-    "arteries": "artery",
-    "vertebrae": "vertebra",
-}
-_FILLERS = frozenset(("the", "a", "an", "of", "in", "within", "on", "all", "any", "visible", "entire", "whole"))
+# Of private codes: words that tell something abnormal, or something that was put in.
+_ABNORMAL = re.compile(
+    r"\b(fracture|infarct|infarction|ischemia|stroke|stone|calculus|gallstone|calcification|plaque|ascites|fluid"
+    r"|aneurysm|stenosis|dissection|occlusion|consolidation|opacity|atelectasis|emphysema|pneumonia|fibrosis|polyp"
+    r"|hernia|ulcer|collection|enlarged|abnormal|malignant|metastatic|suspicious|(?!stroma\b|coma\b|soma\b)\w+oma)\b"
+)
+_OBJECT = re.compile(
+    r"\b(prosthesis|implant|pacemaker|stent|catheter|screw|plate|wire|tube|drain|clip|electrode|lead)\b"
+)
 
 
 def term_of(prompt: str) -> Term:
     """The codes of a prompt. Always an answer: private and stable where the words are not all known."""
-    text = _normal(prompt)
-    if text in WHOLE:
-        return WHOLE[text]
+    text = spelled(prompt)
     if (known := _anatomy(text)) is not None:
-        return known if known.laterality or not _plural_of_pair(prompt) else _with(known, BOTH)
-    side, rest = _side(text)
+        return replace(known, laterality=_both(prompt, known))
+    side, rest = side_and_rest(text)
+    laterality = SIDES[side] if side else None
     if (known := _anatomy(rest)) is not None:
-        return _with(known, side or (BOTH if _plural_of_pair(prompt) else None))
-    return _abnormality(rest, side) or _private(prompt, rest)
+        return replace(known, laterality=laterality or _both(prompt, known))
+    return _within(rest, laterality) or _private(prompt, text)
 
 
 def private_code(prompt: str) -> Code:
@@ -151,88 +163,78 @@ def write_term(segment: Dataset, term: Term) -> None:
         segment.AnatomicRegionSequence = Sequence([region])
 
 
-def _with(term: Term, side: Code | None) -> Term:
-    return Term(term.category, term.type, side, term.region)
-
-
-def _normal(prompt: str) -> str:
-    words = re.findall(r"[a-z0-9']+", prompt.casefold())
-    return " ".join(SPELLINGS.get(word, word) for word in words)
-
-
-def _side(text: str) -> tuple[Code | None, str]:
-    words = text.split()
-    sides = {"left": LEFT, "right": RIGHT, "bilateral": BOTH, "both": BOTH}
-    found = {word for word in words if word in sides}
-    rest = " ".join(word for word in words if word not in sides and word not in _FILLERS)
-    if found == {"left", "right"}:
-        return BOTH, rest.replace(" and ", " ").removeprefix("and ")
-    return (sides[next(iter(found))], rest) if len(found) == 1 else (None, rest if not found else text)
-
-
-def _plural_of_pair(prompt: str) -> bool:
-    words = prompt.casefold().split()
-    return any(word in ("lungs", "kidneys", "femora", "ovaries", "testes", "breasts", "eyes") for word in words) or (
-        words[-2:] == ["adrenal", "glands"]
-    )
+def _both(prompt: str, known: Term) -> Code | None:
+    """Right and left, where several are named of what everybody has two of."""
+    paired = known.type.meaning.casefold() in PAIRED
+    return SIDES["both"] if paired and spelled(prompt, plurals=True) != spelled(prompt) else None
 
 
 def _anatomy(text: str) -> Term | None:
-    table = _table()
-    for candidate in (text, _strip(text), _singular(_strip(text))):
-        code = table.get(candidate)
-        if code is not None:
-            category = ABNORMAL if code in ABNORMALITIES.values() else STRUCTURE
-            return Term(category, code)
-    return None
+    table, key = _table(), key_of(text)
+    return table.get(key) or table.get(without_order(key))
 
 
-def _strip(text: str) -> str:
-    return " ".join(word for word in text.split() if word not in _FILLERS)
-
-
-def _singular(text: str) -> str:
-    if text.endswith("ies"):
-        return text[:-3] + "y"
-    return text[:-1] if text.endswith("s") and not text.endswith("ss") else text
-
-
-def _abnormality(text: str, side: Code | None) -> Term | None:
-    """ "liver lesion", "tumour of the left kidney", "cysts": what it is, and where."""
-    words = text.split()
-    found = [word for word in words if _singular(word) in ABNORMALITIES or word in ABNORMALITIES]
-    if len(found) != 1:
+def _within(text: str, side: Code | None) -> Term | None:
+    """ "liver lesion", "tumor of kidney", "hip prosthesis", "vertebral body of L3": what it is, and where."""
+    words = key_of(text).split()
+    if words[:2] == ["vertebral", "body"] or words[-2:] == ["vertebral", "body"]:
+        what, place = _anatomy("vertebral body"), [word for word in words if word not in ("vertebral", "body")]
+    else:
+        found = [word for word in words if word in _table() and _table()[word].category in (ABNORMAL, OBJECT)]
+        if len(found) != 1:
+            return None
+        what, place = _table()[found[0]], [word for word in words if word != found[0]]
+    if what is None or not place:
+        return replace(what, laterality=side) if what else None
+    where = _anatomy(" ".join(place))
+    if where is None or where.category not in (STRUCTURE, TISSUE):
         return None
-    what = ABNORMALITIES.get(found[0]) or ABNORMALITIES[_singular(found[0])]
-    place = " ".join(word for word in words if word != found[0])
-    if not place:
-        return Term(ABNORMAL, what, side)
-    where = _anatomy(place)
-    return Term(ABNORMAL, what, side, where.type) if where else None
+    return replace(what, laterality=side, region=where.type)
 
 
-def _private(prompt: str, rest: str) -> Term:
+def _private(prompt: str, text: str) -> Term:
     if re.fullmatch(r"\s*[<>]=?\s*-?[\d.]+\s*", prompt):
         return Term(SPATIAL, private_code(prompt))
-    abnormal = any(_singular(word) in ABNORMALITIES or word in ABNORMALITIES for word in rest.split())
-    return Term(ABNORMAL if abnormal else STRUCTURE, private_code(prompt))
+    words = key_of(text)
+    abnormal = _ABNORMAL.search(words) or any(
+        word in _table() and _table()[word].category == ABNORMAL for word in words.split()
+    )
+    category = ABNORMAL if abnormal else OBJECT if _OBJECT.search(words) else STRUCTURE
+    return Term(category, private_code(prompt))
 
 
 @cache
-def _table() -> dict[str, Code]:
-    """Normalised words → code."""
-    table: dict[str, Code] = {}
-    for cid in (7159, 7151):
-        for scheme, names in cid_concepts[cid].items():
-            table_of: Any = concepts[scheme]
-            for name in names:
-                value, (meaning, _) = next(iter(table_of[name].items()))
-                if len(meaning) <= 64:
-                    table.setdefault(_normal(meaning), Code(value, scheme, meaning))
-    with files(__package__).joinpath("synonyms.csv").open(encoding="utf-8") as file:
-        lines = [line for line in file if not line.startswith("#")]
-    for row in csv.DictReader(lines):
-        target = table.get(_normal(row["meaning"]))
-        if target is not None:
-            table.setdefault(_normal(row["word"]), target)
+def _table() -> dict[str, Term]:
+    """Words as `key_of` gives them, and in the order of the alphabet → what they are."""
+    table: dict[str, Term] = {}
+
+    def know(words: str, term: Term) -> None:
+        key = key_of(spelled(words))
+        table.setdefault(key, term)
+        table.setdefault(without_order(key), term)
+
+    for word, code in MORE_FINDINGS.items():
+        know(word, Term(ABNORMAL, code))
+    for cid, category in GROUPS:
+        for code in _members(cid):
+            know(code.meaning, Term(category, code))
+    for row in _rows("codes.csv"):
+        know(row["meaning"], Term(CATEGORIES[row["category"]], Code(row["value"], "SCT", row["meaning"])))
+    for row in _rows("synonyms.csv"):
+        if (meant := table.get(key_of(spelled(row["meaning"])))) is not None:
+            know(row["word"], meant)
     return table
+
+
+def _members(cid: int) -> Iterator[Code]:
+    for scheme, names in cid_concepts[cid].items():
+        table_of: Any = concepts[scheme]
+        for name in names:
+            value, (meaning, _) = next(iter(table_of[name].items()))
+            if len(meaning) <= 64 and value not in _NOT_MEANT:
+                yield Code(value, scheme, meaning)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    with files(__package__).joinpath(name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(line for line in file if not line.startswith("#")))
