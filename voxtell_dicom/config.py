@@ -262,7 +262,8 @@ class Rule(Strict):
     max_minutes: float = Field(240, gt=0)  # the longest that the model may take for one volume, retries included
     # sr brings seg along
     outputs: list[Literal["seg", "labelmap", "sr", "rtstruct", "secondary"]] = Field(["seg"], min_length=1)
-    receipt: Literal["always", "on_problem", "never"] = "never"  # a page that names what was searched and not found
+    receipt: Literal["always", "on_problem", "never"] = "on_problem"  # a page that names what was searched, and why not
+    holes: Literal["keyhole", "xor", "inner"] = "keyhole"  # how a structure set writes them
     send_to: list[str] = []
     minimum_confidence: float = Field(0, ge=0, lt=1)  # a segment of lower mean probability is left out, and named
     empty: Literal["omit", "report", "hold"] = "omit"  # a prompt found nothing: leave it out, make a receipt, or hold

@@ -59,6 +59,7 @@ class Node:
                 application_version=pipeline.APPLICATION_VERSION,
                 storage=config.node.storage,
                 min_free_percent=config.receive.min_free_percent,
+                given_up=pipeline.notify_of,
             )
             self._retention = Retention(config, self.jobs, spool)
             self._scp = StorageScp(config, spool, self._completion)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import encode
+from voxtell_dicom.encode import encode, fonts
 from voxtell_dicom.encode.colors import colors_of
+from voxtell_dicom.encode.drawing import LACKING, figure_of
+from voxtell_dicom.encode.fonts import fonts_for
 from voxtell_dicom.encode.provenance import maker_of
-from voxtell_dicom.encode.receipt import receipt_lines
-from voxtell_dicom.encode.secondary import encode_receipt, encode_secondary
+from voxtell_dicom.encode.receipt import encode_receipt, receipt_figure, receipt_lines
+from voxtell_dicom.encode.scene import scene_of
+from voxtell_dicom.encode.secondary import encode_secondary
+from voxtell_dicom.model import Prompt
 
 TEXTS = ("liver", "left kidney", "spleen", "nothing", "right kidney")
 
@@ -66,13 +71,99 @@ def test_nothing_found_has_no_page(tmp_path: Path) -> None:
     )
 
 
+LONG = [f"structure {number} with a name of sixty-four letters, {'x' * 40}"[:64] for number in range(40)]
+
+
+@pytest.mark.parametrize("labels", [LONG, ["$liver_{2", "a\\b"], ["肝臓", "печень", "כבד"], ["liver"]])
+def test_every_name_stands_whole_in_the_legend(tmp_path: Path, labels: list[str]) -> None:
+    """Within the picture, below the cuts; no letter is taken for a formula, none is missing without a word."""
+    volume = made.volume(tmp_path / "s", shape=(12, 20, 24))
+    plan = made.plan([], prompts=[Prompt(label, label) for label in labels])
+    found = made.found(plan, made.masks(volume.grid.shape, len(labels)))
+    scene = scene_of(volume, found, "AI RESEARCH abdomen")
+    for page in ([0, 1, 2][: len(labels)], [len(labels) - 1]):
+        figure = figure_of(scene, page, footer="AI result, not for diagnosis")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            figure.canvas.draw()
+        (legend,) = figure.legends
+        picture, low = figure.bbox, min(axis.get_window_extent().y0 for axis in figure.axes)
+        extent = legend.get_window_extent()
+        assert 0 <= extent.x0 < extent.x1 <= picture.width
+        assert 0 <= extent.y0 < extent.y1 <= low + 1
+        shown = [text.get_text() for text in legend.get_texts()]
+        known = fonts_for(labels)
+        assert shown == [known.drawable(label) for label in labels]
+        assert bool(known.lacking) == any(LACKING in text.get_text() for text in figure.texts)
+        for axis in figure.axes:
+            title = axis.title.get_window_extent()
+            assert 0 <= title.x0 < title.x1 <= picture.width
+
+
+def test_a_letter_is_looked_for_in_every_font(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fonts_for(["liver", "Müller"]).families == ("DejaVu Sans",)
+    other = min(fonts._letters_of("STIXGeneral") - fonts._letters_of("DejaVu Sans"))
+    found = fonts_for(["liver", other])
+    assert (len(found.families), found.lacking) == (2, frozenset())
+    only = {name: file for name, file in fonts._files().items() if name == "DejaVu Sans"}
+    monkeypatch.setattr(fonts, "_files", lambda: only)
+    fonts._fonts.cache_clear()
+    found = fonts_for(["肝", "liver"])
+    fonts._fonts.cache_clear()
+    assert (found.families, found.lacking, found.drawable("肝 liver")) == (("DejaVu Sans",), {"肝"}, "□ liver")
+
+
+def test_all_words_stand_on_the_receipt() -> None:
+    """Long lines are folded, not cut."""
+    lines = ["Rule        abdomen", "! " + "word " * 60, "  " + "x" * 64 + "  NOT FOUND"]
+    figure = receipt_figure(lines, "AI result, not for diagnosis")
+    figure.canvas.draw()
+    assert all(text.get_window_extent().x1 <= figure.bbox.width for text in figure.texts)
+    assert "".join(text.get_text() for text in figure.texts).count("word") == 60
+
+
+@pytest.mark.parametrize(
+    ("charset", "name", "description"),
+    [
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう", "腹部"),
+        (["", "ISO 2022 IR 149"], "Hong^Gildong=洪^吉洞=홍^길동", "복부"),
+        ("GB18030", "Wang^XiaoDong=王^小东", "腹部"),
+        ("ISO_IR 144", "Люкceмбypг", "живот"),
+    ],
+)
+@pytest.mark.parametrize("text", ["liver", "肝臓"])
+def test_names_come_through_in_every_object(
+    tmp_path: Path, charset: object, name: str, description: str, text: str
+) -> None:
+    words = {"PatientName": name, "StudyDescription": description, "InstitutionName": description}
+    volume = made.volume(tmp_path / "s", SpecificCharacterSet=charset, **words)
+    plan = made.plan([text], outputs=("seg", "sr", "rtstruct", "secondary", "labelmap"))
+    rule = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": [text], "receipt": "always"}
+    config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [rule]})
+    found = made.found(plan, made.masks(volume.grid.shape, 1))
+    before = [frame.path.read_bytes() for frame in volume.frames]
+    results = encode(plan, volume, found, config=config, directory=tmp_path / "out")
+    assert len(results) == 6
+    for result in results:
+        ds = pydicom.dcmread(result.path)
+        assert str(ds.PatientName) == name
+        assert (ds.StudyDescription, ds.PatientID, ds.AccessionNumber) == (description, "P1", "A1")
+        assert len(ds.ContributingEquipmentSequence) == 2
+        if result.kind != "labelmap":
+            assert made.dciodvfy(result.path) == []
+    assert [frame.path.read_bytes() for frame in volume.frames] == before
+
+
 def test_the_receipt_says_what_was_found_and_what_not(tmp_path: Path) -> None:
     volume = replace(made.volume(tmp_path / "s"), warnings=("2 slices are missing",))
     plan = made.plan(["liver", "spleen"], options={"incomplete": "lost link"})
     arrays = made.masks(volume.grid.shape, 2)
     arrays[1][:] = False
     found = made.found(plan, arrays)
-    lines = receipt_lines(plan, maker_of(plan), volume, found)
+    header = pydicom.dcmread(volume.frames[0].path)
+    header.SeriesDescription = "ABD  PORTAL"
+    lines = receipt_lines(plan, maker_of(plan), volume, found, header)
+    assert lines[1:3] == ["Series      4, ABD PORTAL", "Series UID  2.25.12"]
     assert "Found       1 of 2" in lines
     assert f"  Liver   found, {arrays[0].sum() * 2.5 * 0.75 * 0.8 / 1000:.1f} mL" in lines
     assert "  Spleen  NOT FOUND" in lines

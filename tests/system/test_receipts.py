@@ -5,6 +5,8 @@ docs/receipts.md states the table that is tested here, for each `receipt` settin
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -42,7 +44,10 @@ CASES: dict[str, dict[str, Any]] = {
     "partly-report": {"prompts": [BRIGHT, BRIGHTER], "empty": "report"},
     "held": {"prompts": [BRIGHT, BRIGHTER], "empty": "hold"},
     "held-empty": {"prompts": [BRIGHTER], "empty": "hold"},
-    "refused": {"prompts": [BRIGHT]},
+    "dropped": {"prompts": [BRIGHT, BRIGHTER], "on_warning": {"empty": "drop"}},
+    "failed": {"prompts": [BRIGHT]},
+    "refused": {"prompts": [BRIGHT, BRIGHTER]},
+    "mixed": {"prompts": [BRIGHT]},
 }
 
 
@@ -65,15 +70,24 @@ def node(orthanc: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for case in CASES:
         files += with_a_bright_block(write_ct(folder / case, patient_id=case, slices=6, rows=24, columns=24))
         STUDIES[case], SERIES[case] = (pydicom.dcmread(files[-1])[keyword].value for keyword in UIDS)
-    twin = pydicom.dcmread(files[-1])  # of the last case: another slice at the place of one that is there
+    change(folder / "failed" / "003.dcm", AccessionNumber="ACC-2")  # nobody knows which is right
+    change(folder / "mixed" / "003.dcm", IssuerOfPatientID="another hospital")
+    twin = pydicom.dcmread(folder / "refused" / "003.dcm")  # another slice at the place of one that is there
     twin.SOPInstanceUID = twin.file_meta.MediaStorageSOPInstanceUID = generate_uid()
     twin.PixelData = b"\x01\x00" * (len(twin.PixelData) // 2)
     twin.save_as(folder / "twin.dcm")
     with NodeProcess(folder, peers={"pacs": orthanc.dimse_settings}, rules=rules) as running:
         storescu([*files, folder / "twin.dcm"], running.port)
-        held = [state for case in CASES for state in ["held"] * 3 if case.startswith("held")]
-        running.wait_for_jobs(*["delivered"] * 14, "empty", *held, "refused", timeout_s=90)
+        others = [state for state in ("held", "held", "dropped", "failed") for _ in WISHES]
+        running.wait_for_jobs(*["delivered"] * 14, "empty", *others, "refused", "refused", timeout_s=120)
         yield running
+
+
+def change(path: Path, **values: str) -> None:
+    ds = pydicom.dcmread(path)
+    for keyword, value in values.items():
+        setattr(ds, keyword, value)
+    ds.save_as(path)
 
 
 def with_a_bright_block(files: list[Path]) -> list[Path]:
@@ -102,14 +116,16 @@ def jobs_of(node: NodeProcess, case: str) -> dict[str, dict[str, Any]]:
 
 
 def arrived(orthanc: Orthanc, study_uid: str) -> dict[str, dict[str, Dataset]]:
-    """What lies in the study: by `receipt` setting, then by modality (SEG, OT for a receipt)."""
+    """What lies in the study: by `receipt` setting, then by modality (SEG, OT for a receipt; OT held, OT refused …)."""
     found: dict[str, dict[str, Dataset]] = {wish: {} for wish in WISHES}
     for instance in orthanc.instances(study_uid):
         ds = pydicom.dcmread(BytesIO(orthanc.download(instance)))
         (wish,) = [wish for wish in WISHES if f" {wish} [" in ds.SeriesDescription]
-        assert ds.Modality not in found[wish]
+        outcome = str(ds.SeriesDescription).partition("[")[2].partition("]")[0]
+        name = str(ds.Modality) if outcome.endswith("found") else f"{ds.Modality} {outcome}"
+        assert name not in found[wish]
         assert str(ds.SeriesDescription).endswith(TEST)
-        found[wish][str(ds.Modality)] = ds
+        found[wish][name] = ds
     return found
 
 
@@ -181,13 +197,19 @@ def test_held_sends_nothing_until_it_is_released(node: NodeProcess, orthanc: Ort
     study, jobs = STUDIES["held"], jobs_of(node, "held")
     assert states(jobs) == dict.fromkeys(WISHES, "held")
     assert all("Brighter: nothing was found" in job["reason"] for job in jobs.values())
-    assert orthanc.instances(study) == []
+    there = arrived(orthanc, study)
+    assert kinds(there) == {"always": ["OT held"], "on_problem": ["OT held"], "never": []}
+    lines = words(there["on_problem"]["OT held"])
+    assert {"Outcome HELD: not sent before a person has looked at it", "Bright found, held"} <= set(lines)
+    assert f"! {jobs['on_problem']['reason']}" in lines
     release(node, jobs)
     orthanc.wait_for(3, study_uid=study, modality="SEG")
-    orthanc.wait_for(2, study_uid=study, modality="OT")
+    orthanc.wait_for(4, study_uid=study, modality="OT")
     there = arrived(orthanc, study)
-    assert kinds(there) == {"always": ["OT", "SEG"], "on_problem": ["OT", "SEG"], "never": ["SEG"]}
-    assert all("[1/2 found] [!]" in ds.SeriesDescription for objects in there.values() for ds in objects.values())
+    with_receipt = ["OT", "OT held", "SEG"]
+    assert kinds(there) == {"always": with_receipt, "on_problem": with_receipt, "never": ["SEG"]}
+    results = [ds for objects in there.values() for name, ds in objects.items() if name != "OT held"]
+    assert all("[1/2 found] [!]" in ds.SeriesDescription for ds in results)
     lines = words(there["on_problem"]["OT"])
     assert "Brighter NOT FOUND" in lines
     assert "! held for a person to look at before it was sent" in lines
@@ -196,10 +218,11 @@ def test_held_sends_nothing_until_it_is_released(node: NodeProcess, orthanc: Ort
 def test_held_and_empty(node: NodeProcess, orthanc: Orthanc) -> None:
     study, jobs = STUDIES["held-empty"], jobs_of(node, "held-empty")
     assert states(jobs) == dict.fromkeys(WISHES, "held")
-    assert orthanc.instances(study) == []
+    assert kinds(arrived(orthanc, study)) == {"always": ["OT held"], "on_problem": ["OT held"], "never": []}
     release(node, jobs)
-    orthanc.wait_for(2, study_uid=study, modality="OT")
-    assert kinds(arrived(orthanc, study)) == {"always": ["OT"], "on_problem": ["OT"], "never": []}
+    orthanc.wait_for(4, study_uid=study, modality="OT")
+    with_receipt = ["OT", "OT held"]
+    assert kinds(arrived(orthanc, study)) == {"always": with_receipt, "on_problem": with_receipt, "never": []}
     mine = {job["id"] for job in jobs.values()}
 
     def settled() -> dict[str, str]:
@@ -209,9 +232,78 @@ def test_held_and_empty(node: NodeProcess, orthanc: Orthanc) -> None:
     assert node.wait(settled, what="released") == {"always": "delivered", "on_problem": "delivered", "never": "empty"}
 
 
-def test_a_refused_series_gets_no_object_and_a_job_that_says_why(node: NodeProcess, orthanc: Orthanc) -> None:
-    study, jobs = STUDIES["refused"], jobs_of(node, "refused")
-    ((rule, job),) = jobs.items()
+def test_dropped_by_the_rule(node: NodeProcess, orthanc: Orthanc) -> None:
+    jobs = jobs_of(node, "dropped")
+    assert states(jobs) == dict.fromkeys(WISHES, "dropped")
+    there = arrived(orthanc, STUDIES["dropped"])
+    assert kinds(there) == {"always": ["OT dropped"], "on_problem": ["OT dropped"], "never": []}
+    lines = words(there["on_problem"]["OT dropped"])
+    assert {"Bright found, dropped", "Brighter NOT FOUND"} <= set(lines)
+
+
+def test_failed(node: NodeProcess, orthanc: Orthanc, tmp_path: Path) -> None:
+    """Here two accession numbers in one series: the receipt has none, and all else that its instances agree on."""
+    jobs = jobs_of(node, "failed")
+    assert states(jobs) == dict.fromkeys(WISHES, "failed")
+    there = arrived(orthanc, STUDIES["failed"])
+    assert kinds(there) == {"always": ["OT failed"], "on_problem": ["OT failed"], "never": []}
+    receipt = there["on_problem"]["OT failed"]
+    lines = words(receipt)
+    assert {"Outcome FAILED: there is no result", "Bright no result"} <= set(lines)
+    assert any(line.startswith("! mixed-studies: ") for line in lines)
+    assert (receipt.AccessionNumber, receipt.PatientID, receipt.StudyID) == ("", "failed", "1")
+    receipt.save_as(tmp_path / "receipt.dcm")
+    assert dciodvfy_errors(tmp_path / "receipt.dcm") == []
+
+
+def test_refused(node: NodeProcess, orthanc: Orthanc, tmp_path: Path) -> None:
+    ((rule, job),) = jobs_of(node, "refused").items()
     assert (rule, job["state"]) == ("", "refused")
     assert job["reason"].startswith("coincident-slices: ")
-    assert orthanc.instances(study) == []
+    there = arrived(orthanc, STUDIES["refused"])
+    assert kinds(there) == {"always": ["OT refused"], "on_problem": ["OT refused"], "never": []}
+    receipt = there["on_problem"]["OT refused"]
+    lines = words(receipt)
+    assert {"Images 7 CT", "Bright not searched", "Brighter not searched", f"! {job['reason']}"} <= set(lines)
+    assert any(line.startswith("Outcome REFUSED") for line in lines)
+    assert receipt.ReferencedSeriesSequence[0].SeriesInstanceUID == SERIES["refused"]
+    receipt.save_as(tmp_path / "receipt.dcm")
+    assert dciodvfy_errors(tmp_path / "receipt.dcm") == []
+    (shown,) = [json.loads(node.cli("jobs", "show", job["id"], "--json").stdout)]
+    assert len(shown["notices"]) == len(shown["deliveries"]) == 2
+    assert {row["state"] for row in shown["deliveries"]} == {"delivered"}
+
+
+def test_two_patients_get_no_object_only_a_job_that_says_why(node: NodeProcess, orthanc: Orthanc) -> None:
+    ((rule, job),) = jobs_of(node, "mixed").items()
+    assert (rule, job["state"]) == ("", "refused")
+    assert job["reason"].startswith("mixed-patients: ")
+    assert orthanc.instances(STUDIES["mixed"]) == []
+    assert "nobody knows whose it would be" in node.log()
+
+
+def test_receipts_that_come_back_start_nothing(node: NodeProcess, orthanc: Orthanc, tmp_path: Path) -> None:
+    before, files = node.jobs(), []
+    for number, instance in enumerate(orthanc.instances(STUDIES["refused"], "OT")):
+        files.append(tmp_path / f"{number}.dcm")
+        files[-1].write_bytes(orthanc.download(instance))
+    assert len(files) == 2
+    storescu(files, node.port)
+    time.sleep(2.5)  # more than `receive.quiet_s`
+    assert node.wait_until_idle(10)
+    assert node.jobs() == before
+
+
+def test_a_study_of_which_all_is_refused(orthanc: Orthanc, tmp_path: Path) -> None:
+    """A rule of scope study chooses nothing: its receipt says so."""
+    files = with_a_bright_block(write_ct(tmp_path / "s", patient_id="study", slices=6, rows=24, columns=24))
+    study = str(pydicom.dcmread(files[0]).StudyInstanceUID)
+    files.remove(files[3])  # a gap
+    rule = {"name": "organs", "scope": "study", "when": {"Modality": "CT"}, "prompts": [BRIGHT], "send_to": ["pacs"]}
+    settings = {"quiet_s": 0.5, "incomplete_s": 1}
+    with NodeProcess(tmp_path, peers={"pacs": orthanc.dimse_settings}, rules=[rule], receive=settings) as running:
+        storescu(files, running.port)
+        (instance,) = orthanc.wait_for(1, study_uid=study, modality="OT", settle_s=3)
+        page = pydicom.dcmread(BytesIO(orthanc.download(instance)))
+        assert "AI RESEARCH organs [refused]" in page.SeriesDescription
+        assert any(line.startswith("! missing-slice: ") for line in words(page))

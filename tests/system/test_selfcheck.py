@@ -22,7 +22,7 @@ def test_wrong_side_is_held_and_released(tmp_path: Path) -> None:
     prompts = [{"text": "> 500", "label": "Left kidney"}]
     with ScriptedScp([0x0000], ae_title="PACS") as pacs:
         peers = {"pacs": {"ae_title": "PACS", "host": "127.0.0.1", "port": pacs.port, "timeout_s": 5}}
-        rule = {**CT_RULE, "prompts": prompts, "send_to": ["pacs"]}
+        rule = {**CT_RULE, "prompts": prompts, "send_to": ["pacs"], "receipt": "never"}
         with NodeProcess(tmp_path / "node", peers=peers, rules=[rule]) as node:
             storescu([instance.path for instance in series.instances], node.port)
             (job,) = node.wait_for_jobs("held")

@@ -63,6 +63,8 @@ def test_model_gets_suv_where_the_rule_asks(tmp_path: Path) -> None:
             lambda: (
                 [job for job in node.jobs() if job["state"] in ("delivered", "refused")][:4]
                 if sum(job["state"] in ("delivered", "refused") for job in node.jobs()) >= 4
+                and len(list((tmp_path / "out").rglob("*.dcm"))) >= 4
+                and not node.busy()
                 else []
             ),
             what="four jobs",
@@ -76,6 +78,11 @@ def test_model_gets_suv_where_the_rule_asks(tmp_path: Path) -> None:
     seen = []
     for path in (tmp_path / "out").rglob("*.dcm"):
         seg = pydicom.dcmread(path)
+        if seg.Modality == "OT":  # the receipt of what was refused, of the rule that asks for SUV alone
+            assert "uptake [refused]" in seg.SeriesDescription
+            assert f"! {refused['reason']}" in seg.ImageComments.splitlines()
+            seen.append((str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID), "receipt"))
+            continue
         source = str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID)
         rule = next(name for name in masks if name in str(seg.SeriesDescription))
         found = seg_frames(seg)
@@ -83,4 +90,9 @@ def test_model_gets_suv_where_the_rule_asks(tmp_path: Path) -> None:
             got = found.get((f"{source}.{index + 1}", 1), np.zeros_like(plane))
             assert np.array_equal(got, plane), (rule, index)
         seen.append((source, rule))
-    assert sorted(seen) == [(whole, "activity"), (whole, "uptake"), (weightless, "activity")]
+    assert sorted(seen) == [
+        (whole, "activity"),
+        (whole, "uptake"),
+        (weightless, "activity"),
+        (weightless, "receipt"),
+    ]

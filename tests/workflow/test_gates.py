@@ -14,15 +14,18 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.config import Config, Receive, Rule
-from voxtell_dicom.model import Found, Outcome, Plan, Volume
+from voxtell_dicom.model import Found, Outcome, Plan, Result, Volume, load
 from voxtell_dicom.receive.arrival import Sender, read_arrival
 from voxtell_dicom.receive.spool import Spool
 from voxtell_dicom.rules import match_volume
 from voxtell_dicom.series.selfcheck import Finding, self_check
 from voxtell_dicom.workflow import findings, gates
 from voxtell_dicom.workflow.database import open_database
+from voxtell_dicom.workflow.deliver import send
+from voxtell_dicom.workflow.fallback import after_refusal
 from voxtell_dicom.workflow.jobs import JobBook
 from voxtell_dicom.workflow.masks import save_found
+from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.planning import headers_of, plan_for
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.retention import Retention
@@ -215,16 +218,21 @@ def test_a_delivered_receipt_says_in_the_job_that_nothing_was_found(tmp_path: Pa
     job = site.arrive()
     assert (job["state"], job["reason"]) == ("delivered", reason)
     if reason:
-        silent = site_of(tmp_path / "silent", minimum_confidence=0.5).publish(given)
+        silent = site_of(tmp_path / "silent", receipt="never", minimum_confidence=0.5).publish(given)
         assert (silent["state"], silent["reason"]) == ("empty", f"{reason}: there is no object to send")
 
 
-@pytest.mark.parametrize(("mean", "state"), [(0.9, "held"), (None, "empty")])
-def test_an_incomplete_series_is_held_where_there_is_something_to_send(
-    tmp_path: Path, mean: float | None, state: str
+@pytest.mark.parametrize(
+    ("mean", "receipt", "state"),
+    [(0.9, "never", "held"), (0.9, "on_problem", "held"), (None, "never", "empty"), (None, "on_problem", "delivering")],
+)
+def test_an_incomplete_series_is_held_where_there_is_a_segment_to_send(
+    tmp_path: Path, mean: float | None, receipt: str, state: str
 ) -> None:
-    job = site_of(tmp_path, incomplete="lost link").publish([mean] * 3)
+    job = site_of(tmp_path, incomplete="lost link", receipt=receipt).publish([mean] * 3)
     assert job["state"] == state
+    if receipt == "on_problem":
+        assert "! the series is incomplete: lost link" in comments(job)
     assert any("held" in warning for warning in job["warnings"]) == (state == "held")
     assert ("lost link" in job["reason"]) == (state == "held")
 
@@ -233,6 +241,99 @@ def test_an_incomplete_series_is_held_where_there_is_something_to_send(
 def test_what_becomes_of_an_incomplete_series_is_the_rules_word(tmp_path: Path, action: str, state: str) -> None:
     site = site_of(tmp_path, incomplete="lost link", on_warning={"incomplete": action})
     assert site.publish([0.9] * 3)["state"] == state
+
+
+NOTICES = [
+    # state, reason, the words of the page
+    ({"on_warning": {"laterality": "hold"}}, "held", "HELD: not sent before a person has looked at it"),
+    ({"on_warning": {"laterality": "drop"}}, "dropped", "DROPPED: the rule does not send such a result"),
+]
+
+
+@pytest.mark.parametrize("receipt", ["always", "on_problem", "never"])
+@pytest.mark.parametrize(("rule", "state", "words"), NOTICES)
+def test_what_is_held_or_dropped_gets_its_receipt(
+    tmp_path: Path, rule: dict[str, Any], state: str, words: str, receipt: str
+) -> None:
+    site = site_of(tmp_path, receipt=receipt, minimum_confidence=0.5, **rule)
+    job = site.publish([0.9, 0.41, None], Finding("laterality", "Cyst", "Cyst: on the wrong side"))
+    assert job["state"] == state
+    items = notices_due(site.runtime, {"jobs": ["j"]})
+    assert len(items) == (0 if receipt == "never" else 1)
+    for item in items:
+        assert (item["notice"], item["peer"]) == (True, "pacs")
+        assert item["result"]["sop_instance_uid"] in site.own
+        page = pydicom.dcmread(item["result"]["path"])
+        assert page.SeriesDescription == f"AI RESEARCH abdomen [{state}] TEST - NOT FOR PATIENTS"
+        assert page.PatientID == "P1"
+        lines = [" ".join(line.split()) for line in page.ImageComments.splitlines()]
+        assert {f"Outcome {words}", f"Cyst found, {state}", "Nodule LEFT OUT", "Lesion NOT FOUND"} <= set(lines)
+        assert any(line.startswith("!") and "Cyst: on the wrong side" in line for line in lines)
+        assert sum("Nodule: left out, low confidence" in line for line in lines) == 1
+        assert made.dciodvfy(Path(item["result"]["path"])) == []
+        assert item["result"]["sop_instance_uid"] not in {each["sop_instance_uid"] for each in job["results"]}
+        # the state of the job stays what it is, and nothing is told twice
+        assert (
+            send(site.runtime, "j", load(Result, item["result"]), "pacs", 1, after_refusal, notice=True) == "delivered"
+        )
+    assert site.runtime.jobs.state("j") == state
+    assert notices_due(site.runtime, {"jobs": ["j"]}) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "kinds"), [("edge", ["seg"]), ("volume", ["seg", "receipt"]), ("laterality", ["seg", "receipt"])]
+)
+def test_what_most_scans_have_is_no_problem(tmp_path: Path, kind: str, kinds: list[str]) -> None:
+    site = site_of(tmp_path, on_warning={"laterality": "deliver"})
+    job = site.publish([0.9, 0.9, 0.9], Finding(kind, "Cyst", "Cyst: there is something about it"))
+    assert [result["kind"] for result in job["results"]] == kinds
+    assert "[!]" in description(job)
+
+
+def test_a_job_that_failed_gets_its_receipt(tmp_path: Path) -> None:
+    site = site_of(tmp_path)
+    site.publish([0.9, 0.9, 0.9])
+    site.runtime.fail(["j"], "unexpected KeyError: 'Doe^Jane'")
+    (item,) = notices_due(site.runtime, {"jobs": ["j"]})
+    page = pydicom.dcmread(item["result"]["path"])
+    lines = [" ".join(line.split()) for line in page.ImageComments.splitlines()]
+    assert {"Outcome FAILED: there is no result", "Cyst no result", "! unexpected KeyError: see job j"} <= set(lines)
+    assert "Doe" not in page.ImageComments
+    site.runtime.jobs.reopen("j", "queued")  # `jobs retry`
+    assert notices_due(site.runtime, {"jobs": ["j"]}) == []
+    site.runtime.fail(["j"], "unexpected KeyError: 'Doe^Jane'")  # the same again: the same page
+    (again,) = notices_due(site.runtime, {"jobs": ["j"]})
+    assert again["result"] == item["result"]
+
+
+def test_nobodys_receipt_is_not_made(tmp_path: Path) -> None:
+    """Two names in one series: nobody knows whose page it would be. Two accession numbers: it has none."""
+    for keyword, count in (("PatientName", 0), ("AccessionNumber", 1)):
+        site = site_of(tmp_path / keyword)
+        path = site.volume.frames[3].path
+        ds = pydicom.dcmread(path)
+        setattr(ds, keyword, "Other")
+        ds.save_as(path)
+        assert site.publish([0.9, 0.9, 0.9])["state"] == "failed"
+        items = notices_due(site.runtime, {"jobs": ["j"]})
+        assert len(items) == count
+        for item in items:
+            page = pydicom.dcmread(item["result"]["path"])
+            assert (page.AccessionNumber, page.PatientID, str(page.PatientName)) == ("", "P1", "Doe^Jane")
+            assert made.dciodvfy(Path(item["result"]["path"])) == []
+
+
+def test_retention_waits_for_the_receipt(tmp_path: Path) -> None:
+    site = site_of(tmp_path)
+    site.publish([0.9, 0.9, 0.9])
+    site.runtime.fail(["j"], "broken")
+    (item,) = notices_due(site.runtime, {"jobs": ["j"]})
+    site.runtime.jobs.reopen("j", "refused", "of age")
+    assert [peer for _, peer in site.runtime.jobs.untold("j")] == ["pacs"]
+    outcome = Outcome("delivered", "0000")
+    site.runtime.jobs.record_delivery("j", item["result"]["sop_instance_uid"], "pacs", 1, outcome)
+    assert site.runtime.jobs.untold("j") == []
+    assert [each["path"] for each in site.runtime.jobs.notices("j")] == [item["result"]["path"]]
 
 
 def test_retention_keeps_what_is_held(tmp_path: Path) -> None:

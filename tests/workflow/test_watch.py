@@ -41,7 +41,9 @@ DBOS.listen_queues(["work"])
 DBOS.launch()
 DBOS.register_queue("work", worker_concurrency=4, polling_interval_sec=0.1)
 def watch(min_free_percent=0):
-    return Watch(jobs, "me", application_version="1", storage=folder, min_free_percent=min_free_percent)
+    return Watch(jobs, "me", application_version="1", storage=folder, min_free_percent=min_free_percent,
+                 given_up=told.append)
+told = []
 
 def begin(workflow, name, **data):
     with SetWorkflowID(name):
@@ -80,6 +82,7 @@ time.sleep(1.5)
 jobs.reopen("retried", "queued")
 look()
 assert (jobs.state("lost"), jobs.state("retried")) == ("failed", "queued")
+assert told == ["lost"]
 DBOS.destroy()
 print("all as it should be")
 """

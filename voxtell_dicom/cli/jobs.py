@@ -67,6 +67,9 @@ def show(job_id: JobId, config: ConfigPath = DEFAULT, as_json: AsJson = False) -
             console.print(f"[bold]{name}[/bold]: {job[name]}", highlight=False)
     for result in job["results"] or []:
         console.print(f"[bold]{result['kind']}[/bold]: {result['sop_instance_uid']} {result['path']}", highlight=False)
+    for notice in job["notices"]:
+        result = notice["result"]
+        console.print(f"[bold]receipt[/bold]: {result['sop_instance_uid']} {result['path']}", highlight=False)
     timeline = Table("Stage", "Began", "Seconds", "Detail", title="Timeline")
     for row in job["timeline"]:
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.2f}"
@@ -144,6 +147,7 @@ def _full(job: dict[str, Any]) -> dict[str, Any]:
     return {
         **_summary(job),
         "results": job["results"] or [],
+        "notices": [notice["result"] for notice in job["notices"]],
         "deliveries": job["deliveries"],
         "timeline": job["timeline"],
         "plan": job["plan"],

@@ -8,16 +8,27 @@ from pathlib import Path
 from typing import TypedDict
 
 from voxtell_dicom.config import Config
+from voxtell_dicom.encode.notice import Notice, encode_notice
 from voxtell_dicom.encode.profiles import SEGMENTATIONS, Form, fallback_form, form_of, forms_of, profile_of, takers
+from voxtell_dicom.encode.receipt import encode_receipt
 from voxtell_dicom.encode.rtstruct import encode_rtstruct
-from voxtell_dicom.encode.secondary import encode_receipt, encode_secondary
+from voxtell_dicom.encode.secondary import encode_secondary
 from voxtell_dicom.encode.seg import encode_seg, encode_segmentation, settled
 from voxtell_dicom.encode.sr import encode_sr
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 ENCODER_REVISION = "2"
 
-__all__ = ["ENCODER_REVISION", "SEGMENTATIONS", "encode", "encode_instead", "encode_seg", "profile_of"]
+__all__ = [
+    "ENCODER_REVISION",
+    "SEGMENTATIONS",
+    "Notice",
+    "encode",
+    "encode_instead",
+    "encode_notice",
+    "encode_seg",
+    "profile_of",
+]
 
 
 class _Settings(TypedDict):
@@ -26,12 +37,20 @@ class _Settings(TypedDict):
     engine: str | None
 
 
-def encode(plan: Plan, volume: Volume, found: Sequence[Found], *, config: Config, directory: Path) -> list[Result]:
+def encode(
+    plan: Plan,
+    volume: Volume,
+    found: Sequence[Found],
+    *,
+    config: Config,
+    directory: Path,
+    minor: Collection[str] = (),
+) -> list[Result]:
     """Every result object that `plan.outputs` asks for, written into `directory` once; none where nothing was found.
 
     Segmentations are made in the form that each peer takes; peers of the same form share one object (`Result.peers`).
-    The report refers to the segmentation's segments, so "sr" brings "seg" along. Raises Refusal, GridMismatch or
-    EncodingError.
+    The report refers to the segmentation's segments, so "sr" brings "seg" along. minor: those of the volume's warnings
+    that alone are no reason for a receipt. Raises Refusal, GridMismatch or EncodingError.
     """
     settings = _settings(config, directory)
     matrix = volume.grid.shape[1:]
@@ -47,7 +66,7 @@ def encode(plan: Plan, volume: Volume, found: Sequence[Found], *, config: Config
         shared.append(encode_rtstruct(plan, volume, found, **settings))
     if "secondary" in plan.outputs:
         shared += encode_secondary(plan, volume, found, **settings)
-    if _wants_receipt(plan, volume, found, config):
+    if _wants_receipt(plan, set(volume.warnings) - set(minor), found, config):
         shared.append(encode_receipt(plan, volume, found, **settings))
     to_all = [replace(result, peers=plan.send_to) for result in shared if result is not None]
     return [*results.values(), *to_all]
@@ -105,7 +124,7 @@ def _segmented(
     return made
 
 
-def _wants_receipt(plan: Plan, volume: Volume, found: Sequence[Found], config: Config) -> bool:
+def _wants_receipt(plan: Plan, warnings: Collection[str], found: Sequence[Found], config: Config) -> bool:
     """The rule's `receipt`: always, on_problem (something was not found, or there are warnings) or never.
 
     `empty: report` asks for one where a prompt found nothing, whatever `receipt` says.
@@ -114,6 +133,6 @@ def _wants_receipt(plan: Plan, volume: Volume, found: Sequence[Found], config: C
     if rule is None:
         return False
     missed = any(not item.mask.voxels for item in found)
-    problem = missed or bool(volume.warnings) or bool({"incomplete", "warnings"} & plan.options.keys())
+    problem = missed or bool(warnings) or bool({"incomplete", "warnings"} & plan.options.keys())
     reported = rule.empty == "report" and any(not item.mask.voxels and not item.left_out for item in found)
     return rule.receipt == "always" or (rule.receipt == "on_problem" and problem) or reported

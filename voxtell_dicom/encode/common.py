@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import pydicom
 from pydicom.dataset import Dataset
@@ -39,14 +40,23 @@ PATIENT_AND_STUDY = (
 )
 
 
+class Source(Protocol):
+    """Where a result comes from: a volume, or a series that made none."""
+
+    @property
+    def study_uid(self) -> str: ...
+    @property
+    def series_uid(self) -> str: ...
+
+
 def identify(
     ds: Dataset,
     plan: Plan,
     maker: provenance.Maker,
-    volume: Volume,
+    source: Source,
     header: Dataset,
     kind: str,
-    found: Sequence[Found],
+    description: str,
     *,
     series_number_base: int,
     extra_texts: Sequence[str] = (),
@@ -57,7 +67,6 @@ def identify(
 
     `header` is recoded into the character set that the result needs.
     """
-    description = describe(plan, maker, volume, found)
     charset = words.character_set(header.get("SpecificCharacterSet"), [description, plan.rule, *extra_texts])
     words.recode(header, charset)
     if charset:
@@ -70,8 +79,8 @@ def identify(
     for keyword in ("BodyPartExamined", "Laterality"):
         if header.get(keyword):
             ds[keyword] = header[keyword]
-    ds.StudyInstanceUID = volume.study_uid
-    ds.SeriesInstanceUID = provenance.result_series_uid(plan, volume.series_uid, kind, profile)
+    ds.StudyInstanceUID = source.study_uid
+    ds.SeriesInstanceUID = provenance.result_series_uid(plan, source.series_uid, kind, profile)
     ds.SOPInstanceUID = provenance.result_uid(plan, kind, profile, ordinal)
     ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, series_number_base)
     ds.SeriesDescription = description
@@ -102,10 +111,11 @@ def publish(
     found: Sequence[Found],
     volume: Volume,
     *,
+    tail: Iterable[bytes] = (),
     transfer_syntax: UID = ExplicitVRLittleEndian,
 ) -> Result:
-    """Write the object once; its Result."""
-    return result_of(ds, kind, path, write_once(path, ds, transfer_syntax=transfer_syntax), found, volume)
+    """Write the object once, `tail` (encoded elements whose tags come after all of `ds`) at its end; its Result."""
+    return result_of(ds, kind, path, write_once(path, ds, tail, transfer_syntax=transfer_syntax), found, volume)
 
 
 def already(kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Result | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from itertools import permutations
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from voxtell_dicom.encode.fonts import BOX, fonts_for
 from voxtell_dicom.encode.scene import Scene
 from voxtell_dicom.model import Mask
 
@@ -16,6 +18,8 @@ PLANES = ("axial", "coronal", "sagittal")
 # Patient axes (L, P, S = 0, 1, 2) of each plane: across the picture, down it, through it.
 _VIEWS = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 _ENDS = (("R", "L"), ("A", "P"), ("S", "I"))
+_TITLE, _LEGEND = 46, 150  # letters over a picture, and beside one another in the legend
+LACKING = f"{BOX}: no font here has this letter"
 _Ints = npt.NDArray[np.intp]
 
 
@@ -27,28 +31,43 @@ def figure_of(scene: Scene, through: Sequence[int], *, footer: str = "") -> Any:
 
     rows = [(scene.labels[index], _heart(scene.masks[index])) for index in through]
     rows = rows or [("the middle", np.array(scene.values.shape) // 2)]
-    figure = Figure(figsize=(12, 4.1 * len(rows) + 1.1), facecolor="black", dpi=90)
+    fonts = fonts_for([*scene.labels, scene.title])
+    family, labels = list(fonts.families), [fonts.drawable(label) for label in scene.labels]
+    widest = max((_width(label) for label in labels), default=0) + 8
+    columns = max(1, min(4, len(labels), _LEGEND // widest))
+    legend_in = 0.35 + 0.22 * -(-len(labels) // columns)
+    figure = Figure(figsize=(12, 4.1 * len(rows) + 0.75 + legend_in), facecolor="black", dpi=90)
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), 3, squeeze=False)
     for line, (name, centre) in enumerate(rows):
         for axis, plane in zip(axes[line], PLANES, strict=True):
             _plane(axis, scene, plane, centre)
-            axis.set_title(f"{plane}, through {name}"[:60], color="white", fontsize=9)
+            words = fonts.drawable(f"{plane}, through {name}")
+            words = words if len(words) <= _TITLE else words[: _TITLE - 3] + "..."
+            axis.set_title(words, color="white", fontsize=9, family=family, parse_math=False)
     handles = [
         Line2D([], [], color=np.array(color) / 255, lw=3, label=label)
-        for label, color in zip(scene.labels, scene.colors, strict=True)
+        for label, color in zip(labels, scene.colors, strict=True)
     ]
-    columns = min(4, max(1, len(handles)))
-    figure.legend(
+    legend = figure.legend(
         handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0.02), ncols=columns, frameon=False,
-        labelcolor="white", fontsize=8,
+        labelcolor="white", prop={"family": family, "size": 8},
     )  # fmt: skip
-    figure.suptitle(scene.title, color="white", fontsize=11)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+    figure.suptitle(fonts.drawable(scene.title), color="white", fontsize=11, family=family, parse_math=False)
+    if fonts.lacking:
+        footer = f"{footer}   {LACKING}".strip()
     if footer:
         figure.text(0.5, 0.005, footer, color="yellow", ha="center", va="bottom", fontsize=11)
-    lines = -(-len(handles) // columns) if handles else 0
-    figure.tight_layout(rect=(0, (0.35 + 0.22 * lines) / figure.get_figheight(), 1, 0.98))
+    height = figure.get_figheight()
+    figure.subplots_adjust(0.03, legend_in / height, 0.97, 1 - 0.75 / height, wspace=0.08, hspace=0.12)
     return figure
+
+
+def _width(text: str) -> int:
+    """Of a text in letters; Chinese, Japanese and Korean ones are twice as wide."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def representative(scene: Scene, most: int = 3) -> list[int]:

@@ -63,7 +63,7 @@ def read_sources(volume: Volume) -> Sources:
     _check_same(list(headers.values()), volume.series_uid)
     newest_path = max(paths, key=lambda path: path.stat().st_mtime_ns)
     newest = pydicom.dcmread(newest_path, stop_before_pixels=True)
-    _mend(newest)
+    mend(newest)
     if str(newest.StudyInstanceUID) != volume.study_uid:
         raise Refusal(
             "mixed-studies",
@@ -102,7 +102,7 @@ def _thickness(header: Dataset) -> float:
         return 0.0
 
 
-def _mend(header: Dataset) -> None:
+def mend(header: Dataset) -> None:
     """What a source leaves out must not spoil results that carry its header.
 
     Sequences without items go (none of those that are carried may be empty), as does an empty character set. Where

@@ -94,9 +94,9 @@ def encode_sr(
     )
     ds = _document(plan, volume, segs, report, profile)
     texts = [text for _, item in kept for text in (item.prompt.text, item.prompt.label)]
-    base = series_number_base
+    base, said = series_number_base, common.describe(plan, maker, volume, found)
     common.identify(
-        ds, plan, maker, volume, header, "sr", found, series_number_base=base, extra_texts=texts, profile=profile
+        ds, plan, maker, volume, header, "sr", said, series_number_base=base, extra_texts=texts, profile=profile
     )
     ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
     return common.publish(ds, "sr", path, found, volume)

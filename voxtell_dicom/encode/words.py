@@ -62,7 +62,12 @@ def series_description(plan: Plan, maker: Maker, found: int, asked: int, warning
 
     part: what an object holds of a result that is several; shortened, so that the rest has room.
     """
-    text, counts, ending = f"AI RESEARCH {plan.rule}", f" [{found}/{asked} found]", ""
+    return description(plan, maker, f"{found}/{asked} found", warnings, part)
+
+
+def description(plan: Plan, maker: Maker, outcome: str, warnings: bool = False, part: str = "") -> str:
+    """As `series_description`, of any outcome: "refused", "held" …"""
+    text, counts, ending = f"AI RESEARCH {plan.rule}", f" [{outcome}]", ""
     if int(plan.options.get("version", 1)) > 1:
         ending += f" v{plan.options['version']}"
     if warnings:

@@ -12,6 +12,7 @@ import structlog
 from voxtell_dicom.config import Config
 from voxtell_dicom.deliver import deliver
 from voxtell_dicom.model import Outcome, Result, dump
+from voxtell_dicom.workflow.jobs import STOPPED
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
 
 log = structlog.get_logger(__name__)
@@ -32,12 +33,31 @@ def delivery_inputs(
 AfterRefusal = Callable[[Runtime, str, Result, str, Outcome], Outcome]
 
 
-def send(runtime: Runtime, job: str, result: Result, peer_name: str, attempt: int, after_refusal: AfterRefusal) -> str:
+def notice_inputs(runtime: Runtime, job: str) -> list[dict[str, Any]]:
+    """The same of the receipts of a job without a result, where they have not arrived."""
+    inputs = []
+    for result, peer in runtime.jobs.untold(job):
+        attempt = runtime.jobs.last_attempt(job, result.sop_instance_uid, peer) + 1
+        inputs += [{**item, "notice": True} for item in delivery_inputs(job, [result], [peer], attempt)]
+    return inputs
+
+
+def send(
+    runtime: Runtime,
+    job: str,
+    result: Result,
+    peer_name: str,
+    attempt: int,
+    after_refusal: AfterRefusal,
+    *,
+    notice: bool = False,
+) -> str:
     """Try once. Returns "delivered", "retry", "replaced", "failed", or "cancelled" where the job is wanted no more.
 
-    after_refusal: makes what goes in the place of what the peer refuses, and the outcome that says so.
+    after_refusal: makes what goes in the place of what the peer refuses, and the outcome that says so. notice: it is
+    the receipt of a job without a result, whose state it leaves as it is.
     """
-    if not runtime.jobs.is_going(job):
+    if runtime.jobs.state(job) in (("", "cancelled") if notice else ("", *STOPPED)):
         return "cancelled"
     began = time.time()
     peer = runtime.config.peers.get(peer_name)
@@ -49,7 +69,8 @@ def send(runtime: Runtime, job: str, result: Result, peer_name: str, attempt: in
     outcome = after_refusal(runtime, job, result, peer_name, outcome)
     runtime.jobs.record_delivery(job, result.sop_instance_uid, peer_name, attempt, outcome)
     runtime.jobs.record_stage(job, f"deliver {peer_name} {attempt}", began, time.time() - began, outcome.status)
-    runtime.jobs.settle(job)
+    if not notice:
+        runtime.jobs.settle(job)
     report = log.info if outcome.state == "delivered" else log.warning
     report(
         "delivery " + outcome.state,

@@ -69,6 +69,16 @@ stage_table = sa.Table(
     sa.Column("seconds", sa.Float),
     sa.Column("detail", sa.Text, nullable=False, default=""),
 )
+# Receipts of what gave no result (refused, failed, held, dropped): apart from `results`, which they are none of.
+notice_table = sa.Table(
+    "voxtell_notice",
+    _metadata,
+    sa.Column("job_id", sa.String(16), primary_key=True),
+    sa.Column("sop_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("result", _JSON, nullable=False),
+    sa.Column("send_to", _JSON, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
 
 
 class JobBook:
@@ -192,6 +202,11 @@ class JobBook:
         key = {"job_id": job_id, "sop_instance_uid": sop_instance_uid, "peer": peer, "attempt": attempt}
         self._upsert(delivery_table, key, values)
 
+    def record_notice(self, job_id: str, result: Result, send_to: Sequence[str]) -> None:
+        """Note a receipt that a job without a result gets, and who is to have it."""
+        key = {"job_id": job_id, "sop_instance_uid": result.sop_instance_uid}
+        self._upsert(notice_table, key, {"result": dump(result), "send_to": list(send_to), "at": time.time()})
+
     def record_stage(self, job_id: str, stage: str, started: float, seconds: float | None, detail: str = "") -> None:
         """Note when a stage began (seconds since 1970) and how long it took."""
         key = {"job_id": job_id, "stage": stage}
@@ -216,7 +231,11 @@ class JobBook:
         if len(found) != 1:
             return None
         job = found[0]
-        for name, table, order in (("deliveries", delivery_table, "at"), ("timeline", stage_table, "started")):
+        for name, table, order in (
+            ("deliveries", delivery_table, "at"),
+            ("timeline", stage_table, "started"),
+            ("notices", notice_table, "at"),
+        ):
             query = sa.select(table).where(table.c.job_id == job["id"]).order_by(table.c[order])
             job[name] = [
                 {key: value for key, value in row.items() if key != "job_id"}
@@ -261,7 +280,8 @@ class JobBook:
             }
             last = {(row["sop_instance_uid"], row["peer"]): row for row in job["deliveries"]}  # in order of time
             states = {last[key]["state"] if key in last else "waiting" for key in wanted}
-            notes = {row["message"] for row in last.values() if row["state"] != "delivered" or row["warning"]}
+            mine = [row for key, row in last.items() if key in wanted]
+            notes = {row["message"] for row in mine if row["state"] != "delivered" or row["warning"]}
             state = (
                 "delivered"
                 if states <= {"delivered", "replaced"}
@@ -312,6 +332,20 @@ class JobBook:
             connection.execute(
                 sa.update(job_table).where(job_table.c.id == job_id).values(results=values, updated=time.time())
             )
+
+    def notices(self, job_id: str) -> list[dict[str, Any]]:
+        """The receipts of a job without a result: as `dump` gives a Result."""
+        query = sa.select(notice_table.c.result).where(notice_table.c.job_id == job_id)
+        with self._engine.connect() as connection:
+            return [dict(result) for result in connection.scalars(query)]
+
+    def untold(self, job_id: str) -> list[tuple[Result, str]]:
+        """The receipts of a job without a result that have not reached a peer of theirs, each with the peer."""
+        query = sa.select(notice_table).where(notice_table.c.job_id == job_id).order_by(notice_table.c.at)
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        pairs = [(load(Result, row["result"]), peer) for row in rows for peer in row["send_to"]]
+        return [(result, peer) for result, peer in pairs if not self.delivered(job_id, result.sop_instance_uid, peer)]
 
     def delivered_objects(self, job_id: str) -> list[str]:
         """SOP Instance UIDs of a job that have reached any peer."""

@@ -9,6 +9,7 @@ same work is never started twice, however often a series, a crash or a PACS repe
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from voxtell_dicom.model import Result, Series, dump, load
 from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.workflow.deliver import retry_delay_s, send
 from voxtell_dicom.workflow.fallback import after_refusal, instead, tidy
+from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.patience import PATIENT
 from voxtell_dicom.workflow.planning import job_id, planned_of
 from voxtell_dicom.workflow.process import process_series
@@ -29,7 +31,7 @@ from voxtell_dicom.workflow.study import look_at_study, look_input
 
 APPLICATION = "voxtell-dicom"
 APPLICATION_VERSION = "1"  # a constant: a changed one would strand pending work
-QUEUES = {"process": 2, "study": 1, "segment": 1, "publish": 2, "deliver": 8}
+QUEUES = {"process": 2, "study": 1, "segment": 1, "publish": 2, "notify": 1, "deliver": 8}
 PRIORITY = 10  # always set: an unset priority would overtake every set one
 
 _runtime: Runtime | None = None
@@ -106,6 +108,7 @@ def process(data: dict[str, Any]) -> dict[str, Any]:
     if study_rules(_get().config):
         look = _look_input(data)
         _enqueue(study, study_id(look), look, _get().config.receive.quiet_s)
+    _tell({"v": FORMAT, "series": data["series"]})
     return {"v": FORMAT, "segment": [item["id"] for item in items]}
 
 
@@ -129,6 +132,8 @@ def study(data: dict[str, Any]) -> dict[str, Any]:
         _enqueue(segment, item["id"], item)
     if look["next"]:
         _enqueue(study, study_id(look["next"]), look["next"], look["delay_s"])
+    else:
+        _tell({"v": FORMAT, "study": data["study_uid"]})
     return {"v": FORMAT, "segment": [item["id"] for item in look["segment"]]}
 
 
@@ -155,6 +160,8 @@ def segment(data: dict[str, Any]) -> dict[str, Any]:
     if state == "segmented":
         for job in data["jobs"]:
             _enqueue(publish, publish_id(job, data["id"]), {"v": FORMAT, "job": job})
+    else:
+        _tell({"v": FORMAT, "jobs": data["jobs"]})
     return {"v": FORMAT, "state": state}
 
 
@@ -169,7 +176,9 @@ def publish(data: dict[str, Any]) -> dict[str, Any]:
     items = _publish(data)
     _tidy(data)
     for item in items:
-        _enqueue(deliver, deliver_id(item["result"]["sop_instance_uid"], item["peer"], item["attempt"]), item)
+        _enqueue_delivery(item)
+    if not items:
+        _tell({"v": FORMAT, "jobs": [data["job"]]})
     return {"v": FORMAT, "objects": len(items)}
 
 
@@ -189,19 +198,18 @@ def deliver(data: dict[str, Any]) -> dict[str, Any]:
     DBOS.set_event("phase", "delivering")  # the fence: raises where another process has taken this workflow over
     state = _deliver(data)
     if state == "retry":
-        following = {**data, "attempt": data["attempt"] + 1}
-        workflow_id = deliver_id(data["result"]["sop_instance_uid"], data["peer"], following["attempt"])
-        _enqueue(deliver, workflow_id, following, retry_delay_s(_get().config, data["attempt"]))
+        _enqueue_delivery({**data, "attempt": data["attempt"] + 1}, retry_delay_s(_get().config, data["attempt"]))
     if state == "replaced":
         for item in _instead(data):
-            _enqueue(deliver, deliver_id(item["result"]["sop_instance_uid"], item["peer"], item["attempt"]), item)
+            _enqueue_delivery(item)
     return {"v": FORMAT, "state": state}
 
 
 @DBOS.step(name="deliver", **PATIENT)
 def _deliver(data: dict[str, Any]) -> str:
-    state = send(_get(), data["job"], load(Result, data["result"]), data["peer"], data["attempt"], after_refusal)
-    if state == "delivered":
+    result, notice = load(Result, data["result"]), bool(data.get("notice"))
+    state = send(_get(), data["job"], result, data["peer"], data["attempt"], after_refusal, notice=notice)
+    if state == "delivered" and not notice:
         tidy(_get(), data["job"])
     return state
 
@@ -209,3 +217,32 @@ def _deliver(data: dict[str, Any]) -> str:
 @DBOS.step(name="instead", **PATIENT)
 def _instead(data: dict[str, Any]) -> list[dict[str, Any]]:
     return instead(_get(), data["job"], data["peer"])
+
+
+def _enqueue_delivery(item: dict[str, Any], delay_s: float | None = None) -> None:
+    workflow_id = deliver_id(item["result"]["sop_instance_uid"], item["peer"], item["attempt"])
+    _enqueue(deliver, workflow_id, item, delay_s)
+
+
+@DBOS.workflow(name="notify", max_recovery_attempts=5)
+def notify(data: dict[str, Any]) -> dict[str, Any]:
+    """Send the receipts of jobs that ended outside of a workflow of theirs."""
+    return {"v": FORMAT, "objects": _tell(data)}
+
+
+def notify_of(job: str) -> None:
+    """Have the receipt of a job made that was given up."""
+    _enqueue(notify, f"notify:{job}:{time.time_ns()}", {"v": FORMAT, "jobs": [job]})
+
+
+def _tell(data: dict[str, Any]) -> int:
+    """Within a workflow: one `deliver` for each receipt and peer of what gave no result."""
+    items = _notices(data)
+    for item in items:
+        _enqueue_delivery(item)
+    return len(items)
+
+
+@DBOS.step(name="notices", **PATIENT)
+def _notices(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return notices_due(_get(), data)

@@ -208,6 +208,8 @@ def plan_for(
         options = {**options, "minimum_confidence": found.rule.minimum_confidence}
     if found.rule.values != "stored":  # so does what the model is given
         options = {**options, "values": found.rule.values}
+    if found.rule.holes != "keyhole":
+        options = {**options, "holes": found.rule.holes}
     return Plan(
         volume_key=volume.key,
         rule=found.rule.name,

@@ -21,6 +21,7 @@ from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.runtime import Runtime
 
 INCOMPLETE = "the series is incomplete"
+DROPPED = "the rule drops a result with this finding"
 RELEASED = "held for a person to look at before it was sent"  # in what is sent only then
 
 log = structlog.get_logger(__name__)
@@ -32,8 +33,9 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
     if not runtime.jobs.advance(job, "encoding"):
         return []
     plan, volume, found, action, why = material(runtime, job)
+    minor = _minor(volume, findings.load(runtime.masks(job)))
     try:
-        results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir)
+        results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir, minor=minor)
     except VoxtellDicomError as error:
         runtime.fail([job], f"{error.code}: {error}")
         return []
@@ -66,8 +68,16 @@ def material(runtime: Runtime, job: str) -> tuple[Plan, Volume, tuple[Found, ...
     found = gates.leave_out(plan, load_found(runtime.masks(job)))
     against = findings.without(findings.load(runtime.masks(job)), found)
     action, why = _verdict(runtime, plan, against)
+    if action == "hold" and why.startswith(INCOMPLETE) and not any(item.mask.voxels for item in found):
+        action, why = "deliver", ""  # there is no segment that a slice too few has spoilt
     notes = gates.notes(found) + ([RELEASED] if action == "hold" else [])
     return plan, findings.noted(volume, against, notes), found, action, why
+
+
+def _minor(volume: Volume, against: Sequence[Finding]) -> list[str]:
+    """Warnings that alone are no problem: most scans cut an aorta, and some archives compress all that they keep."""
+    cut = [str(finding) for finding in against if finding.kind == "edge"]
+    return [*cut, *(said for said in volume.warnings if said.startswith("lossy:"))]
 
 
 def _verdict(runtime: Runtime, plan: Plan, against: Sequence[Finding]) -> tuple[str, str]:
@@ -88,8 +98,8 @@ def _send_or_hold(
 ) -> list[dict[str, Any]]:
     """why: the reason to hold or drop. nothing: that of a result without an object."""
     if action == "drop":
-        runtime.jobs.advance(job, "dropped", f"the rule drops a result with this finding: {why}")
-    elif action == "hold" and (results or not why.startswith(INCOMPLETE)):
+        runtime.jobs.advance(job, "dropped", f"{DROPPED}: {why}")
+    elif action == "hold":
         runtime.jobs.advance(job, "held", f"{why}: look at it, then `jobs release` or `jobs drop`")
     elif not results:
         runtime.jobs.advance(job, "empty", f"{nothing}: there is no object to send")

@@ -90,11 +90,15 @@ class Retention:
         # A state that is not here (queued, delivering, held, failed …) is work that is not done.
         if any(state not in limits for state in (job["state"] for job in jobs)):
             return None
+        given_up = ("cancelled", "dropped")
+        if any(job["state"] not in given_up and self._jobs.untold(job["id"]) for job in jobs):
+            return None  # a receipt is still on its way
         return max(limits[state] for state in current)
 
     def _drop_results(self, series_uid: str) -> None:
         for job in self._jobs.find(series_uid=series_uid, limit=1000):
-            for result in job["results"] or []:
+            results = [*(job["results"] or []), *self._jobs.notices(job["id"])]
+            for result in results:
                 Path(result["path"]).unlink(missing_ok=True)
             drop_masks(self._config.node.storage / "work", job["id"])
 

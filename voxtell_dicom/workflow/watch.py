@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -25,7 +26,7 @@ class Watch:
     """Looks every `period_s` seconds, from a thread.
 
     What is stuck waits while less than `min_free_percent` of the storage folder's disk is free: it would fail again,
-    and the engine counts how often a workflow was begun.
+    and the engine counts how often a workflow was begun. `given_up` is told of every job that failed so.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Watch:
         application_version: str,
         storage: Path,
         min_free_percent: float,
+        given_up: Callable[[str], None],
         period_s: float = 5,
     ) -> None:
         self._jobs = jobs
@@ -43,6 +45,7 @@ class Watch:
         self._application_version = application_version
         self._storage = storage
         self._min_free_percent = min_free_percent
+        self._given_up = given_up
         self._period_s = period_s
         self._suspects: set[str] = set()
         self._stop = threading.Event()
@@ -73,6 +76,7 @@ class Watch:
         """
         for job in settle_given_up(self._jobs):
             log.error("job failed: its work was given up", job=job)
+            self._given_up(job)
         dbos = _get_dbos_instance()
         running = set(dbos._active_workflows_set.activeList())
         pending = dbos._sys_db.get_pending_workflows(self._executor, self._application_version)

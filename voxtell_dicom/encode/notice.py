@@ -1,0 +1,123 @@
+"""The receipt of work that gave no result: a series that was refused, a job that failed, is held, or was dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.uid import SecondaryCaptureImageStorage
+
+from voxtell_dicom.encode import common, provenance, words
+from voxtell_dicom.encode.part10 import file_digest, write_once
+from voxtell_dicom.encode.receipt import maker_lines, receipt_page, series_lines
+from voxtell_dicom.encode.sources import mend
+from voxtell_dicom.errors import Refusal
+from voxtell_dicom.model import Plan, Result
+
+MEANINGS = {
+    "refused": "REFUSED: the series cannot be segmented without guessing; nothing was searched in what is named below",
+    "failed": "FAILED: there is no result",
+    "held": "HELD: not sent before a person has looked at it",
+    "dropped": "DROPPED: the rule does not send such a result",
+}
+WHOSE = ("PatientID", "IssuerOfPatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What became of work (a key of MEANINGS), why, and what is said of each prompt (label, words).
+
+    `paths`: the files of the series that it is about.
+    """
+
+    outcome: str
+    reasons: tuple[str, ...]
+    prompts: tuple[tuple[str, str], ...]
+    study_uid: str
+    series_uid: str
+    paths: tuple[Path, ...]
+
+
+def encode_notice(
+    plan: Plan, notice: Notice, *, directory: Path, series_number_base: int = 100, engine: str | None = None
+) -> Result:
+    """Write the page, or give back the one already there. plan: its key must hold all that the page says.
+
+    Raises Refusal where the files do not agree on whose they are: then nobody's page is made.
+    """
+    path = common.path_of(plan, "receipt", directory)
+    if not path.exists():
+        headers = _headers(notice.paths)
+        header = _agreed(headers, notice)
+        maker = provenance.maker_of(plan, engine)
+        said = words.description(plan, maker, notice.outcome)
+        instances = [(str(each.SOPClassUID), str(each.SOPInstanceUID)) for each in headers]
+        lines = notice_lines(plan, maker, notice, header, len(headers))
+        ds = receipt_page(plan, maker, notice, header, said, lines, instances, series_number_base)
+        write_once(path, ds)
+    ds = pydicom.dcmread(path, stop_before_pixels=True)
+    return Result(
+        kind="receipt",
+        sop_instance_uid=str(ds.SOPInstanceUID),
+        sop_class_uid=str(SecondaryCaptureImageStorage),
+        series_uid=str(ds.SeriesInstanceUID),
+        study_uid=str(ds.StudyInstanceUID),
+        path=path,
+        digest=file_digest(path),
+        labels=(),
+    )
+
+
+def notice_lines(plan: Plan, maker: provenance.Maker, notice: Notice, header: Dataset, images: int) -> list[str]:
+    """The words of the page, without patient data."""
+    width = max((len(label) for label, _ in notice.prompts), default=0)
+    return [
+        f"Rule        {plan.rule}",
+        *series_lines(notice, header),
+        f"Images      {images} {header.get('Modality', '')}".rstrip(),
+        f"Outcome     {MEANINGS[notice.outcome]}",
+        "",
+        *(f"  {label:<{width}}  {said}" for label, said in notice.prompts),
+        "",
+        *(f"! {reason}" for reason in notice.reasons),
+        *maker_lines(maker),
+    ]
+
+
+def _headers(paths: Sequence[Path]) -> list[Dataset]:
+    """What can be read of the files, oldest first; each instance once."""
+    headers: dict[str, Dataset] = {}
+    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
+        try:
+            ds = pydicom.dcmread(path, stop_before_pixels=True)
+        except Exception:  # whatever a broken file raises inside the parser; the notice says that it is broken
+            continue
+        if ds.get("SOPInstanceUID") and ds.get("SOPClassUID"):
+            headers[str(ds.SOPInstanceUID)] = ds
+    return list(headers.values())
+
+
+def _agreed(headers: Sequence[Dataset], notice: Notice) -> Dataset:
+    """The newest header, without what the others contradict."""
+    for keyword in WHOSE:
+        values = {_plain(header, keyword) for header in headers}
+        if len(values) != 1:
+            what = "no file can be read" if not headers else f"{len(values)} different values of {keyword}"
+            raise Refusal("mixed-identity", f"series {notice.series_uid}: {what}: nobody's receipt", notice.series_uid)
+    header = headers[-1]
+    if str(header.StudyInstanceUID) != notice.study_uid:
+        raise Refusal("mixed-studies", f"series {notice.series_uid}: of another study by now", notice.series_uid)
+    for keyword in (*common.PATIENT_AND_STUDY, "BodyPartExamined", "Laterality", "SeriesNumber", "SeriesDescription"):
+        if keyword in header and len({_plain(each, keyword) for each in headers}) > 1:
+            del header[keyword]
+    mend(header)
+    return header
+
+
+def _plain(header: Dataset, keyword: str) -> Any:
+    value = header.get(keyword)
+    return "" if value is None else str(value).strip(" ^\0")

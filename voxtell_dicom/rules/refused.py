@@ -1,0 +1,46 @@
+"""Which rules a series meets that made no volume: by its headers, as far as these tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydicom.dataset import Dataset
+
+from voxtell_dicom.config import Rule
+from voxtell_dicom.rules.facts import contrast, kernel_family, plane
+from voxtell_dicom.rules.match import Facts, Match, match
+
+
+def would_match(rules: Sequence[Rule], headers: Sequence[Dataset], facts: Facts) -> list[Match]:
+    """The rules that the headers of a refused series meet. facts: of the series.
+
+    Conditions on a volume hold where the headers do not contradict them: nobody can tell the coverage of a stack that
+    is none.
+    """
+    known = {name: values.pop() for name, values in _known(headers).items() if len(values) == 1}
+    matches = match(rules, headers, {**facts, "volume": known})
+    return [found for found in matches if all(_may_hold(item.subject, item.met, known) for item in found.conditions)]
+
+
+def _may_hold(subject: str, met: bool, known: dict[str, Any]) -> bool:
+    whole, _, fact = subject.partition(".")
+    return met or (whole == "volume" and fact not in known)
+
+
+def _known(headers: Sequence[Dataset]) -> dict[str, set[Any]]:
+    found: dict[str, set[Any]] = {}
+    for header in headers:
+        cosines = [float(value) for value in header.get("ImageOrientationPatient") or []]
+        values: dict[str, Any] = {
+            "modality": str(header.get("Modality") or ""),
+            "rows": header.get("Rows"),
+            "columns": header.get("Columns"),
+            "contrast": contrast(header),
+            "kernel": kernel_family(header),
+        }
+        if len(cosines) == 6:
+            values["plane"] = plane((cosines[0], cosines[1], cosines[2]), (cosines[3], cosines[4], cosines[5]))
+        for name, value in values.items():
+            found.setdefault(name, set()).add(value)
+    return found

@@ -1,0 +1,178 @@
+"""Receipts of what gave no result: series that a rule wants and that were refused; jobs that failed, are held, dropped.
+
+What became of the work is read from the job book, so that a receipt is made once for each state, whatever repeats it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import structlog
+from pydicom.dataset import Dataset
+
+from voxtell_dicom.config import Rule
+from voxtell_dicom.encode import ENCODER_REVISION, Notice, encode_notice
+from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.model import Plan, Series, load
+from voxtell_dicom.rules import prompts
+from voxtell_dicom.rules.refused import would_match
+from voxtell_dicom.workflow.deliver import notice_inputs
+from voxtell_dicom.workflow.patience import let_pass
+from voxtell_dicom.workflow.planning import facts_of
+from voxtell_dicom.workflow.publish import DROPPED, RELEASED
+from voxtell_dicom.workflow.runtime import Runtime, study_rules
+
+Job = dict[str, Any]
+NOBODYS = ("mixed-patients", "mixed-studies", "mixed-series")  # refusals of series of which nobody knows whose they are
+
+log = structlog.get_logger(__name__)
+
+
+def notices_due(runtime: Runtime, data: dict[str, Any]) -> list[dict[str, Any]]:
+    """Make the receipts that are due; the inputs of `deliver` for those that have not arrived.
+
+    data: ``jobs`` (ids), a ``series``, or the UID of a ``study`` that was looked at. Never fails the work it is about.
+    """
+    told: list[str] = []
+    for job, plan, notice in _due(runtime, data):
+        try:
+            result = encode_notice(
+                plan,
+                notice,
+                directory=runtime.results_dir,
+                series_number_base=runtime.config.node.series_number_base,
+                engine=runtime.config.model.engine,
+            )
+        except VoxtellDicomError as error:
+            log.warning("no receipt", job=job, rule=plan.rule, outcome=notice.outcome, reason=f"{error.code}: {error}")
+            continue
+        except Exception as error:
+            let_pass(error)
+            log.exception("no receipt", job=job, rule=plan.rule, outcome=notice.outcome)
+            continue
+        runtime.remember_own([result.sop_instance_uid, result.series_uid])
+        runtime.jobs.record_notice(job, result, plan.send_to)
+        log.info("receipt", job=job, rule=plan.rule, outcome=notice.outcome, sop_instance_uid=result.sop_instance_uid)
+        told.append(job)
+    return [item for job in dict.fromkeys(told) for item in notice_inputs(runtime, job)]
+
+
+def _due(runtime: Runtime, data: dict[str, Any]) -> Iterator[tuple[str, Plan, Notice]]:
+    """The id of the job that each receipt belongs to, the plan that it is of, and what it says."""
+    if "jobs" in data:
+        jobs = [job for each in data["jobs"] if (job := runtime.jobs.get(each))]
+        yield from (due for job in jobs if (due := _of_job(runtime, job)))
+    elif "series" in data:
+        rules = [pair for pair in enumerate(runtime.config.rules) if pair[1].scope == "series"]
+        yield from _of_series(runtime, load(Series, data["series"]), rules)
+    else:
+        yield from _of_study(runtime, data["study"])
+
+
+def _of_job(runtime: Runtime, job: Job) -> tuple[str, Plan, Notice] | None:
+    """Of a job with a plan, by its state."""
+    state, reason = job["state"], job["reason"]
+    if not job["plan"] or state not in ("held", "failed", "dropped"):
+        return None
+    if state == "dropped" and not reason.startswith(DROPPED):
+        return None  # by hand
+    plan = load(Plan, job["plan"])
+    rule = next((rule for rule in runtime.config.rules if rule.name == plan.rule), None)
+    if rule is None or rule.receipt == "never":
+        return None
+    more = [said for said in job["warnings"] or [] if state != "failed" and said not in reason and said != RELEASED]
+    reasons = (_in_words(reason, job["id"]), *more)
+    said = [(prompt.label, _became(job, prompt.label)) for prompt in plan.prompts]
+    plan = replace(plan, outputs=("receipt",), options={**plan.options, "outcome": state, "reasons": list(reasons)})
+    paths = tuple(dict.fromkeys(Path(frame["path"]) for frame in job["volume"]["frames"]))
+    notice = Notice(state, reasons, tuple(said), job["study_uid"], job["series_uid"], paths)
+    return job["id"], plan, notice
+
+
+def _became(job: Job, label: str) -> str:
+    if job["state"] == "failed":
+        return "no result"
+    if any(label in result["labels"] for result in job["results"] or []):
+        return f"found, {job['state']}"
+    return "NOT FOUND" if label in (job["empty"] or []) else "LEFT OUT"
+
+
+def _of_series(
+    runtime: Runtime, series: Series, rules: Sequence[tuple[int, Rule]]
+) -> Iterator[tuple[str, Plan, Notice]]:
+    """Of a series of which something was refused, for each rule that wants it."""
+    every = runtime.jobs.find(series_uid=series.series_uid, limit=1000)
+    without = [
+        job
+        for job in sorted(every, key=lambda job: str(job["id"]))
+        if job["series_version"] == series.version and not job["plan"] and job["state"] in ("refused", "failed")
+    ]
+    wanting = [(index, rule) for index, rule in rules if rule.receipt != "never"]
+    if not without or not wanting:
+        return
+    if any(job["reason"].startswith(NOBODYS) for job in without):
+        log.warning("no receipt: nobody knows whose it would be", series_uid=series.series_uid, job=without[0]["id"])
+        return
+    paths = tuple(instance.path for instance in series.instances)
+    met = {found.index for found in would_match([rule for _, rule in wanting], _headers(paths), facts_of(series))}
+    older = {job["series_version"] for job in every} - {series.version}
+    for position, (index, rule) in enumerate(wanting):
+        about = [job for job in without if _concerns(job["reason"], rule, runtime.config.rules)]
+        if position not in met or not about:
+            continue
+        outcome = "refused" if any(job["state"] == "refused" for job in about) else "failed"
+        reasons = tuple(_in_words(job["reason"], job["id"]) for job in about)
+        plan = Plan(
+            volume_key=f"series {series.series_uid} {series.version}",
+            rule=rule.name,
+            rule_index=index,
+            prompts=prompts(rule),
+            outputs=("receipt",),
+            send_to=tuple(rule.send_to),
+            engine_identity=runtime.pool.identity(),
+            encoder_revision=ENCODER_REVISION,
+            options={"outcome": outcome, "reasons": list(reasons), **({"version": len(older) + 1} if older else {})},
+        )
+        said = tuple((prompt.label, "not searched") for prompt in plan.prompts)
+        yield about[0]["id"], plan, Notice(outcome, reasons, said, series.study_uid, series.series_uid, paths)
+
+
+def _of_study(runtime: Runtime, study_uid: str) -> Iterator[tuple[str, Plan, Notice]]:
+    """Of a study in which a rule of scope study found nothing to choose, and something was refused that it wants."""
+    every = runtime.jobs.find(study_uid=study_uid, limit=1000)
+    served = {job["plan"]["rule"] for job in every if job["plan"] and job["state"] != "cancelled"}
+    rules = [(index, rule) for index, rule in study_rules(runtime.config) if rule.name not in served]
+    if not rules:
+        return
+    for kept in sorted(runtime.spooled.overview(), key=lambda each: each.series_uid):
+        series = runtime.spooled.series(kept.series_uid) if kept.study_uid == study_uid else None
+        if series is not None:
+            yield from _of_series(runtime, series, rules)
+
+
+def _headers(paths: Sequence[Path]) -> list[Dataset]:
+    headers: list[Dataset] = []
+    for path in paths:
+        try:
+            headers.append(pydicom.dcmread(path, stop_before_pixels=True))
+        except Exception as error:  # whatever a broken file raises inside the parser: the job says so already
+            log.info("not a readable header", path=str(path), error=type(error).__name__)
+    return headers
+
+
+def _concerns(reason: str, rule: Rule, rules: Sequence[Rule]) -> bool:
+    """Whether a refusal is not only another rule's (of its max_gap, of its SUV)."""
+    if reason.startswith("suv: ") and rule.values != "suv":
+        return False
+    return not any(f"rule {other.name!r} " in reason for other in rules if other is not rule)
+
+
+def _in_words(reason: str, job: str) -> str:
+    """A reason as it may stand on a page: of an unexpected error only the kind, as nobody knows what its words hold."""
+    unexpected = re.match(r"unexpected \w+", reason)
+    return f"{unexpected.group(0)}: see job {job}" if unexpected else reason
