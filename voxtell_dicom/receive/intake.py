@@ -43,6 +43,10 @@ class Intake:
         except SpoolUnavailable:
             self._completion.failed(arrival.series_uid, arrival.sop_instance_uid)
             raise
+        except Refusal as refusal:
+            if refusal.code == "series-conflict":  # of another patient or study: what is left is not the series
+                self._completion.failed(arrival.series_uid, arrival.sop_instance_uid)
+            raise
         self._completion.stored(arrival.series_uid, arrival.sop_instance_uid)
         return verdict
 
