@@ -238,6 +238,8 @@ def _expected(item: Found, values: Measured) -> dict[tuple[str, str], float]:
         ("103339001", ""): values.long_axis_mm,
         ("103340004", ""): values.short_axis_mm,
         ("STACK_EXTENT", ""): values.extent_mm,
+        ("SLICES", ""): values.frames,
+        ("SURFACE_AREA", ""): values.surface_mm2 or 0,
         (name, "373098007"): inside.mean,
         (name, "386136009"): inside.sd,
         (name, "255605001"): inside.minimum,

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from tests.encode import made
 from voxtell_dicom.encode.measure import diameters, measure
+from voxtell_dicom.encode.peak import RADIUS_MM, peak_value
 from voxtell_dicom.encode.values import quantity_of, suv_factor
 from voxtell_dicom.model import Mask
 
@@ -89,17 +90,65 @@ def test_suv() -> None:
         assert suv_factor(pet(**wrong)) is None
 
 
-def test_suv_peak_is_the_mean_of_one_millilitre_at_the_hottest_voxel(tmp_path: Path) -> None:
-    values = np.zeros((13, 15, 15), np.int16)
-    values[6, 7, 7] = 1000
+def test_the_short_axis_is_a_chord_across() -> None:
+    """A parallelogram is as wide as its chord, not as its shadow; both are the same of what is even about the axis."""
+    rows, columns = np.mgrid[0:121, 0:200].astype(float)
+    along = columns - 30 - rows * 0.6  # sides that lean
+    frame = (along >= 0) & (along <= 60) & (rows >= 10) & (rows <= 110)
+    long_axis, short_axis = diameters(frame[None], (1.0, 1.0))
+    assert long_axis == pytest.approx(np.hypot(100 + 1, 120 + 1), abs=2)
+    axis = np.array([100.0, 120.0]) / np.hypot(100, 120)
+    corners = np.array([[10, 36], [10, 96], [110, 96], [110, 156.0]])
+    shadow = np.ptp(corners @ np.array([-axis[1], axis[0]]))
+    assert short_axis < shadow - 5
+    assert short_axis == pytest.approx(longest_chord(frame, axis), abs=2)
+
+
+def longest_chord(frame: np.ndarray, axis: np.ndarray) -> float:
+    """By brute force: the voxels in strips across the axis."""
+    points = np.argwhere(frame).astype(float)
+    along, across = points @ axis, points @ np.array([-axis[1], axis[0]])
+    strips = np.rint(along).astype(int)
+    return max(float(np.ptp(across[strips == strip])) for strip in np.unique(strips))
+
+
+def brute_peak(values: np.ndarray, mask: np.ndarray, places: list[np.ndarray]) -> float:
+    best = -np.inf
+    for centre in np.argwhere(mask):
+        away = [(place - place[at]) ** 2 for place, at in zip(places, centre, strict=True)]
+        ball = away[0][:, None, None] + away[1][None, :, None] + away[2][None, None, :] <= RADIUS_MM**2
+        best = max(best, float(values[ball].mean()))
+    return best
+
+
+@pytest.mark.parametrize("spacing", [(2.0, 2.0, 2.0), (3.27, 4.07, 2.73), (9.0, 7.0, 7.0), (1.5, 5.0, 0.9)])
+def test_the_peak_is_the_best_mean_of_one_millilitre(spacing: tuple[float, float, float]) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.random((9, 14, 17)) * 20
+    mask = np.zeros(values.shape, bool)
+    mask[0:4, 2:9, 0:11] = rng.random((4, 7, 11)) < 0.4  # at the edge of the image, too
+    mask[8, 13, 16] = True
+    places = [step * np.arange(size) for step, size in zip(spacing, values.shape, strict=True)]
+    got = peak_value(Mask.from_array(mask), lambda index: values[index], places[0], spacing[1:])
+    assert got == pytest.approx(brute_peak(values, mask, places), rel=1e-9)
+    assert 4 / 3 * np.pi * RADIUS_MM**3 == pytest.approx(1000)
+    uneven = np.array([0, 2, 4, 6, 9, 12, 15, 18, 21.0])
+    got = peak_value(Mask.from_array(mask), lambda index: values[index], uneven, spacing[1:])
+    assert got == pytest.approx(brute_peak(values, mask, [uneven, *places[1:]]), rel=1e-9)
+
+
+def test_suv_peak_need_not_lie_at_the_hottest_voxel(tmp_path: Path) -> None:
+    """A lone hot voxel, and a warm ball elsewhere in the region: the ball has the peak. What is outside has none."""
+    values = np.zeros((24, 30, 40), np.int16)
+    grid = np.indices(values.shape)
+    warm = sum((grid[axis] - at) ** 2 for axis, at in enumerate((11, 14, 27))) * 4 <= 9**2
+    values[warm] = 400
+    values[11, 14, 8] = 1000
     values[0, 0, 0] = 5000  # hotter, outside of the mask
     volume = made.volume(tmp_path, shape=values.shape, spacing_mm=(2.0, 2.0, 2.0), values=values)
     mask = np.zeros(values.shape, bool)
-    mask[5:8, 6:9, 6:9] = True
+    mask[6:17, 9:20, 5:33] = True
     (got,) = measure([Mask.from_array(mask)], volume, quantity_of("PT", pet(Units="GML")))
-    grid = np.indices((7, 7, 7)) - 3
-    ball = np.count_nonzero((grid**2).sum(axis=0) * 4 <= 6.2**2)
     assert got.intensity is not None
     assert got.intensity.maximum == 1000
-    assert got.intensity.peak == pytest.approx(1000 / ball)
-    assert ball * 8 == pytest.approx(1000, rel=0.05)
+    assert got.intensity.peak == pytest.approx(400)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
 
+from voxtell_dicom.encode.peak import peak_value
 from voxtell_dicom.encode.values import Floats, Quantity, frame_values
 from voxtell_dicom.model import BoolArray, Mask, Volume
 
-PEAK_RADIUS_MM = 6.2  # a sphere of 1 mL
 Points = npt.NDArray[np.float64]
+Doubles = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Intensity:
-    """Statistics of the values inside a mask, in the unit of `quantity`. `peak`: mean of 1 mL at the hottest voxel."""
+    """Statistics of the values inside a mask, in the unit of `quantity`. `peak`: see `peak.py`."""
 
     quantity: Quantity
     mean: float
@@ -34,7 +34,10 @@ class Intensity:
 
 @dataclass(frozen=True)
 class Measured:
-    """`long_axis_mm` is the longest diameter within one source frame, `short_axis_mm` the width across it there."""
+    """`long_axis_mm` is the longest diameter within one source frame, `short_axis_mm` the longest one across it there.
+
+    `surface_mm2` is None where the frames do not make one straight grid (a tilt, changing spacing).
+    """
 
     voxels: int
     frames: int
@@ -42,6 +45,7 @@ class Measured:
     extent_mm: float  # along the stack, from the first to the last frame with voxels, both counted whole
     long_axis_mm: float
     short_axis_mm: float
+    surface_mm2: float | None
     intensity: Intensity | None
 
 
@@ -62,15 +66,17 @@ def _one(mask: Mask, volume: Volume, intensity: Intensity | None) -> Measured:
         extent_mm=sum(volume.frame_mm[slice(*mask.box[0])]),
         long_axis_mm=long_axis,
         short_axis_mm=short_axis,
+        surface_mm2=_surface_mm2(crop, volume),
         intensity=intensity,
     )
 
 
 def diameters(crop: BoolArray, spacing_mm: Sequence[float]) -> tuple[float, float]:
-    """Longest diameter within one frame, and the extent across it in that frame: mm, between contours.
+    """Longest diameter within one frame, and the longest one at right angles to it in that frame (RECIST): mm.
 
-    crop: (frame, row, column); spacing_mm: (between rows, between columns). The contour runs half-way between the
-    centres of mask and background voxels, as viewers draw and measure it.
+    crop: (frame, row, column); spacing_mm: (between rows, between columns). Both are taken between the points of the
+    convex hull of the contour, which runs half-way between the centres of mask and background voxels, as viewers
+    draw and measure it.
     """
     best = (0.0, 0.0)
     rows_mm, columns_mm = spacing_mm
@@ -88,9 +94,39 @@ def diameters(crop: BoolArray, spacing_mm: Sequence[float]) -> tuple[float, floa
         one, other = np.unravel_index(int(np.argmax(squared)), squared.shape)
         longest = float(np.sqrt(squared[one, other]))
         if longest > best[0]:
-            across = np.array([-gaps[one, other][1], gaps[one, other][0]]) / longest
-            best = (longest, float(np.ptp(hull @ across)))
+            along = gaps[one, other] / longest
+            best = (longest, _widest(hull @ along, hull @ np.array([-along[1], along[0]])))
     return best
+
+
+def _widest(along: Doubles, across: Doubles) -> float:
+    """The longest chord across a convex polygon whose corners have these coordinates: it begins at a corner."""
+    widest = 0.0
+    ends = [(along, across), (np.roll(along, -1), np.roll(across, -1))]
+    for at in along:
+        (a0, c0), (a1, c1) = ends
+        crossed = (np.minimum(a0, a1) <= at) & (at <= np.maximum(a0, a1))
+        length = np.where(a1 == a0, 1.0, a1 - a0)
+        met = np.concatenate([(c0 + (c1 - c0) * (at - a0) / length)[crossed & (a1 != a0)], across[along == at]])
+        widest = max(widest, float(np.ptp(met)))
+    return widest
+
+
+def _surface_mm2(crop: BoolArray, volume: Volume) -> float | None:
+    """By the counts of crossings of lines in 13 directions (Crofton's formula), as ITK computes it.
+
+    Within 1 % of smooth bodies at even spacing, within 15 % where slices lie seven times as far apart as pixels.
+    """
+    if volume.parts or any(frame.shift_px != (0, 0) or frame.plane is not None for frame in volume.frames):
+        return None
+    import SimpleITK as sitk
+
+    image = sitk.GetImageFromArray(np.pad(crop, 1).astype(np.uint8))
+    image.SetSpacing([float(step) for step in reversed(volume.grid.spacing_mm)])
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.ComputePerimeterOn()
+    shape.Execute(image)
+    return float(shape.GetPerimeter(1))
 
 
 def _hull(frame: BoolArray, rows: npt.NDArray[np.intp], rows_mm: float, columns_mm: float) -> Points:
@@ -122,8 +158,8 @@ def _values_inside(masks: Sequence[Mask], volume: Volume, quantity: Quantity) ->
             first, stop = mask.box[0]
             if first <= index < stop:
                 part.append(scaled[mask.slices[1:]][crop[index - first]])
-    for mask, crop, part in zip(masks, crops, parts, strict=True):
-        yield _statistics(np.concatenate(part).astype(np.float64), quantity, _peak(mask, crop, stack, volume))
+    for mask, part in zip(masks, parts, strict=True):
+        yield _statistics(np.concatenate(part).astype(np.float64), quantity, _peak(mask, stack, volume))
 
 
 def _statistics(values: npt.NDArray[np.float64], quantity: Quantity, peak: float | None) -> Intensity:
@@ -132,30 +168,10 @@ def _statistics(values: npt.NDArray[np.float64], quantity: Quantity, peak: float
     return Intensity(quantity, float(values.mean()), sd, low, high, median, p10, p90, peak)
 
 
-def _peak(mask: Mask, crop: BoolArray, stack: dict[int, Floats], volume: Volume) -> float | None:
-    """Mean value in a sphere of 1 mL around the hottest voxel of the mask; voxels count whose centre is inside."""
+def _peak(mask: Mask, stack: dict[int, Floats], volume: Volume) -> float | None:
     if not stack:
         return None
-    values = np.stack([stack[index] for index in sorted(stack)])
-    inside = np.where(crop, values[mask.slices], -np.inf)
-    hottest = np.unravel_index(int(np.argmax(inside)), inside.shape)
-    centre = [int(at) + start for at, (start, _) in zip(hottest, mask.box, strict=True)]
-    near, distances = [], []
-    for axis, at in enumerate(_coordinates_mm(volume)):
-        away = at - at[centre[axis]]
-        (inside,) = np.nonzero(np.abs(away) <= PEAK_RADIUS_MM)
-        near.append(slice(inside[0], inside[-1] + 1))
-        distances.append(away[near[-1]])
-    z, y, x = (distance**2 for distance in distances)
-    ball = z[:, None, None] + y[None, :, None] + x[None, None, :] <= PEAK_RADIUS_MM**2
-    return float(values[tuple(near)][ball].mean())
-
-
-def _coordinates_mm(volume: Volume) -> list[npt.NDArray[Any]]:
-    """Of the frames along the normal, of rows and columns within a frame."""
-    between, rows_mm, columns_mm = volume.grid.spacing_mm
-    count, rows, columns = volume.grid.shape
-    along = between * np.arange(count)
+    along: Doubles = volume.grid.spacing_mm[0] * np.arange(volume.grid.shape[0], dtype=np.float64)
     if volume.parts:
         along = np.array([frame.position_mm for frame in volume.frames], float) @ np.array(volume.grid.normal, float)
-    return [along, rows_mm * np.arange(rows), columns_mm * np.arange(columns)]
+    return peak_value(mask, stack.__getitem__, along, volume.grid.spacing_mm[1:])

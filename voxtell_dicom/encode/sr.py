@@ -38,6 +38,8 @@ _ONE = Code("1", "UCUM", "no units")
 VOLUME = Code("118565006", "SCT", "Volume")
 LONG_AXIS, SHORT_AXIS = Code("103339001", "SCT", "Long axis"), Code("103340004", "SCT", "Short axis")
 EXTENT = Code("STACK_EXTENT", PRIVATE_SCHEME, "Extent across the slices")
+SLICES = Code("SLICES", PRIVATE_SCHEME, "Slices with voxels")
+SURFACE = Code("SURFACE_AREA", PRIVATE_SCHEME, "Surface area")
 MEAN_PROBABILITY = Code("MEAN_PROBABILITY", PRIVATE_SCHEME, "Mean foreground probability")
 UNCERTAIN = Code("UNCERTAIN_SHARE", PRIVATE_SCHEME, "Share of voxels of probability 0.3 to 0.7")
 DERIVATIONS = {
@@ -183,7 +185,10 @@ def _measurements(item: Found, values: Measured) -> list[Measurement]:
         _measurement(LONG_AXIS, values.long_axis_mm, _MM),
         _measurement(SHORT_AXIS, values.short_axis_mm, _MM),
         _measurement(EXTENT, values.extent_mm, _MM),
+        _measurement(SLICES, values.frames, Code("{slices}", "UCUM", "slices")),
     ]
+    if values.surface_mm2 is not None:
+        made.append(_measurement(SURFACE, values.surface_mm2, Code("mm2", "UCUM", "square millimeter")))
     intensity = values.intensity
     if intensity is not None:
         unit = intensity.quantity.unit
