@@ -209,6 +209,8 @@ class SetAside:
     reason: str
     uids: tuple[str, ...] = ()
     refused: bool = False
+    run: str = ""  # the name of the run that it is, whose stack goes on without it
+    stack: str = ""  # the stack of that run, as in Volume
 
 
 @dataclass(frozen=True)

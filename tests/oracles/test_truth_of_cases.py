@@ -103,7 +103,7 @@ def _check(case: Case, runs: list[Volume], folder: Path) -> None:
     assert all(0 < mask.sum() < mask.size / 2 for mask in truth)
 
     masks: dict[str, list[Mask]] = {label: [] for label in WANTED}
-    for array, run in sorted(loaded, key=lambda one: volume.runs.index(one[1])):
+    for array, run in sorted(loaded, key=lambda one: [run.key for run in volume.runs].index(one[1].key)):
         engine = TruthEngine(anatomy, run)
         for answer in engine.segment(array, run.spacing_zyx_mm, [Request(label) for label in WANTED]):
             masks[answer.request.prompt].append(answer.mask)

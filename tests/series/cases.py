@@ -147,6 +147,17 @@ def slice_between_runs() -> Sequence[Dataset]:
 
 
 @case(
+    "A slice is missing in one of two runs: that run is refused, the result of the other says so",
+    handled=(("run 2 of 2, 5.00 mm apart", 6),),
+    refused=("missing-slice",),
+)
+def missing_slice_in_a_run() -> Sequence[Dataset]:
+    slices = list(two_spacings())
+    del slices[3]
+    return slices
+
+
+@case(
     "Three runs under a gantry tilt, the lowest last",
     handled=(
         ("run 1 of 3, 2.00 mm apart", 6),

@@ -251,3 +251,27 @@ def test_the_first_slice_may_be_the_odd_one(tmp_path: Path) -> None:
     """All but the first slice are regular: they lie on planes, and the first on the nearest."""
     frames, said, refused = found(tmp_path, 2.9, *TWO, *TWO)
     assert (frames, said, refused) == ([12], ["uneven-spacing"], [])
+
+
+@pytest.mark.parametrize("gap", [4.0, 6.0, 3.3])
+def test_a_gap_within_a_run_is_that_runs_own_matter(gap: float, tmp_path: Path) -> None:
+    gaps = (*TWO, gap, 2, 2, 2, 3, *FIVE)
+    lengths, _, refused = found(tmp_path, *gaps)
+    assert (lengths, refused) == ([5], ["missing-slice"])
+    series = slices.series_in(tmp_path)
+    (item,) = assemble(series).set_aside
+    assert (item.run, len(item.uids)) == ("run 1 of 2, 2.00 mm apart", 10)
+    assert f"a gap of {gap:.3f} mm between" in item.reason
+    ((volume,),) = (assemble(series).volumes,)
+    assert joined([volume]).warnings[0].endswith("only run 2 of 2 is in this result (5 slices 5.00 mm apart)")
+    volumes = assemble(series, max_gap=3).volumes
+    assert [len(one.frames) for one in volumes] == [10, 5]
+    volume = joined([load_volume(one)[1] for one in volumes])
+    values = [source_values(frame.path, 1) for frame in volume.frames]
+    masks = [Mask.from_array(load_volume(run)[0] > 1500.5) for run in volume.runs]
+    np.testing.assert_array_equal(all_to_frames(masks, volume).to_array(volume.grid.shape), np.array(values) > 1500.5)
+
+
+def test_an_uneven_gap_within_a_run_is_bridged(tmp_path: Path) -> None:
+    frames, said, refused = found(tmp_path, *TWO, 2.6, *TWO, 3, *FIVE)
+    assert (frames, said, refused) == ([12, 5], ["uneven-spacing"], [])

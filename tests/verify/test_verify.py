@@ -33,7 +33,8 @@ def verified(series: slices.Series, folder: Path) -> list[Verified]:
 def test_every_handled_case_is_exact(case: cases.Case, tmp_path: Path) -> None:
     found = verified(case.write(tmp_path / "series"), tmp_path)
     assert sum(each.outcome == "exact" for each in found) == len(case.handled), [each.data() for each in found]
-    assert {each.outcome for each in found} <= {"exact", "set_aside"}
+    assert {each.outcome for each in found} <= {"exact", "set_aside", "refused"}
+    assert sorted(each.row.code for each in found if each.outcome == "refused") == sorted(case.refused)
     for each in found:
         if each.outcome == "exact":
             assert each.frames_compared == each.row.shape[0]

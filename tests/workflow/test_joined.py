@@ -179,3 +179,20 @@ def test_the_self_check_judges_the_stack(tmp_path: Path) -> None:
     assert "volume: gallbladder: 610.0 mL, where 1 to 500 mL are plausible" in said
     arrays[0].unlink()
     assert [one.split(":")[0] for one in checked("left adrenal gland", slice(4, 8), right)] == ["laterality"]
+
+
+def test_each_rule_has_its_own_word_on_a_gap_in_a_run(tmp_path: Path) -> None:
+    """A slice is missing in one run: the strict rule gets the rest of the stack, and says what it lacks."""
+    case = next(case for case in cases.CASES if case.name == "missing-slice-in-a-run")
+    series = case.write(tmp_path / "ct")
+    name = "run 1 of 2, 2.00 mm apart is not in the result (missing-slice)"
+    alone = planned(series, tmp_path / "alone", rule("strict"))
+    both = planned(series, tmp_path / "both", rule("strict"), rule("lax", max_gap=2))
+    for found in (alone, both):
+        assert [item.code for item in found.set_aside] == ["missing-slice"]
+        options = {plan.rule: plan.options for one in found.planned for plan in one.plans}
+        assert options.pop("strict")["incomplete"] == name
+        assert "incomplete" not in options.get("lax", {})
+    assert [len(one.volume.frames) for one in alone.planned] == [6]
+    assert sorted(len(one.volume.frames) for one in both.planned) == [6, 11]
+    assert next(one for one in both.planned if len(one.arrays) == 2).volume.frame_mm[2] == pytest.approx(2)

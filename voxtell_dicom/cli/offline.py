@@ -17,7 +17,7 @@ from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import stacks_of
 from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.limit import Limit
-from voxtell_dicom.workflow.planning import Lacking, Planned, codes_of, load_runs, with_lacking
+from voxtell_dicom.workflow.planning import Planned, codes_of, load_runs, refused_runs, with_lacking
 from voxtell_dicom.workflow.segment import found_for, segment_volume
 from voxtell_dicom.workflow.workers import Worker
 
@@ -68,13 +68,14 @@ class Offline:
                 loaded, lacking = load_runs([assembly.volumes[position] for position in positions], self.work)
             aside += [_not_processed(series, item.code, item.reason) for item in lacking.values()]
             try:
-                results += [self._volume(*loaded, lacking)] if loaded else []
+                if loaded:
+                    gone = refused_runs(assembly, loaded[0]) | codes_of(lacking)
+                    results.append(self._volume(*loaded, with_lacking({}, gone)))
             except Refusal as refusal:
                 aside.append(_not_processed(series, refusal.code, str(refusal)))
         return results, aside
 
-    def _volume(self, volume: Volume, arrays: tuple[Path, ...], lacking: Lacking) -> dict[str, Any]:
-        options = with_lacking({}, codes_of(lacking))
+    def _volume(self, volume: Volume, arrays: tuple[Path, ...], options: dict[str, Any]) -> dict[str, Any]:
         plan = Plan(volume.key, self.rule, 0, self.prompts, ("seg",), (), self.identity, ENCODER_REVISION, options)
         if "incomplete" in options:
             volume = replace(volume, warnings=(*volume.warnings, f"incomplete: {options['incomplete']}"))

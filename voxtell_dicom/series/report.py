@@ -84,7 +84,7 @@ def aside_row(series: Series, item: SetAside) -> Row:
     return Row(
         study_uid=series.study_uid,
         series_uid=series.series_uid,
-        volume="",
+        volume=item.run,
         modality="",
         plane="",
         shape=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -19,18 +20,18 @@ MULTIPLE = 0.05  # how near a ratio of spacings is to 2, 3 … to look like slic
 def runs_of(stack: Stack) -> list[Stack]:
     """The runs of constant spacing in order; none where the stack does not fall into runs or slices seem to be missing.
 
-    Slices between two runs that lie in neither are taken to the one on whose grid they fit better, with a warning.
-    Slices seem to be missing where the gap between two runs exceeds 1.5 times the larger spacing, or where the spacing
-    of a run is a whole multiple of another's at the same Slice Thickness (0018,0050).
+    Slices between two runs that lie in neither are taken to the one on whose grid they fit better, with a warning. A
+    gap within a run is bridged, however wide: whether that is allowed is for the caller to say. Elsewhere slices seem
+    to be missing where the gap between two runs exceeds 1.5 times the larger spacing, or where the spacing of a run is
+    a whole multiple of another's at the same Slice Thickness (0018,0050).
     """
-    runs = _taken_to_neighbours(_pieces(stack))
+    runs = _bridged(_taken_to_neighbours(_pieces(stack)))
     if len(runs) < 2 or not all(_is_run(run) for run in runs):
         return []
     for before, after in pairwise(runs):
-        spacings = spacing_of(before), spacing_of(after)
-        if after.depth[0] - before.depth[-1] > GAP * max(spacings):
+        if after.depth[0] - before.depth[-1] > GAP * max(spacing_of(before), spacing_of(after)):
             return []
-        ratio = max(spacings) / min(spacings)
+        ratio = _ratio(before, after)
         if ratio < 1 + CHANGED:
             return []
         thickness = before.frames[0].slice_thickness, after.frames[0].slice_thickness
@@ -42,6 +43,11 @@ def runs_of(stack: Stack) -> list[Stack]:
 def spacing_of(run: Stack) -> float:
     """The usual distance of neighbouring frames, mm."""
     return float(np.median(run.gaps))
+
+
+def _ratio(one: Stack, other: Stack) -> float:
+    """Of the larger spacing to the smaller."""
+    return max(spacing_of(one), spacing_of(other)) / min(spacing_of(one), spacing_of(other))
 
 
 def _is_run(piece: Stack) -> bool:
@@ -89,6 +95,21 @@ def _taken_to_neighbours(pieces: Sequence[Stack]) -> list[Stack]:
             break
         _, merged, at = min(fits, key=lambda fit: fit[0])
         found[at : at + 2] = [merged]
+    return found
+
+
+def _bridged(runs: Sequence[Stack]) -> list[Stack]:
+    """Neighbours of the same spacing as one run, on a regular grid with a gap; one may be too short for a run."""
+    found = list(runs[:1])
+    for run in runs[1:]:
+        both = None
+        several = len(run.frames) > 1 and len(found[-1].frames) > 1
+        if several and (_is_run(run) or _is_run(found[-1])) and _ratio(found[-1], run) < 1 + CHANGED:
+            both = on_planes(stack_of((*found[-1].frames, *run.frames)), math.inf)
+        if both is None:
+            found.append(run)
+        else:
+            found[-1] = both
     return found
 
 

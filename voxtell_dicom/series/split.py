@@ -75,10 +75,11 @@ def volumes_of(
             yield _several_references(group, references)
             continue
         for outcome, keys in _resolve(group, max_gap):
+            keys = {**common, **keys}
             if isinstance(outcome, SetAside):
-                yield outcome
+                yield replace(outcome, run=describe(keys)) if outcome.stack else outcome
             else:
-                found.append((outcome, {**common, **keys}, len(references)))
+                found.append((outcome, keys, len(references)))
     yield from _named(found)
 
 
@@ -153,7 +154,12 @@ def _resolve_coincident(stack: Stack, max_gap: float) -> Iterator[Found]:
 def _resolve_irregular(stack: Stack, max_gap: float) -> Iterator[Found]:
     runs = runs_of(stack)
     for number, run in enumerate(runs, 1):
-        yield run, {"run": f"{number} of {len(runs)}", "spacing": f"{spacing_of(run):.2f}"}
+        keys = {"run": f"{number} of {len(runs)}", "spacing": f"{spacing_of(run):.2f}"}
+        if float(run.gaps.max()) > max(max_gap, GAP) * spacing_of(run) * (1 + 1e-6):
+            refusal = refuse_irregular(run)
+            yield SetAside(refusal.code, str(refusal), uids(run.frames), refused=True, stack=stack.frames[0].name), keys
+        else:
+            yield run, keys
     if runs:
         return
     for name in (*PRINCIPAL, "offset"):

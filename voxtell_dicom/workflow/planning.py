@@ -97,7 +97,8 @@ def plan_series(
         volume, arrays = loaded
         plans = []
         for found, lacking in wishes:
-            own = with_lacking(for_rule(options, series, found.rule), codes_of({**lacking, **failed}))
+            gone = refused_runs(assembly, volume) | codes_of(lacking) | codes_of(failed)
+            own = with_lacking(for_rule(options, series, found.rule), gone)
             plans.append(plan_for(found, volume, engine_identity, encoder_revision, own))
         before = planned.get((volume.key, values))
         planned[volume.key, values] = Planned(volume, (*(before.plans if before else ()), *plans), arrays)
@@ -152,6 +153,11 @@ def load_runs(
     if not loaded:
         return None, refused
     return (joined([volume for volume, _ in loaded]), tuple(array for _, array in loaded)), refused
+
+
+def refused_runs(assembly: Assembly, volume: Volume) -> dict[str, str]:
+    """The names of runs of a volume's stack that are no volumes, since they were refused, with the codes."""
+    return {item.run: item.code for item in assembly.set_aside if item.stack and item.stack == volume.stack}
 
 
 def codes_of(lacking: Lacking) -> dict[str, str]:

@@ -13,7 +13,7 @@ import structlog
 from voxtell_dicom.config import Rule
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Plan, Series, Volume, load
+from voxtell_dicom.model import Assembly, Plan, Series, Volume, load
 from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
 from voxtell_dicom.workflow.jobs import FINAL
 from voxtell_dicom.workflow.planning import (
@@ -25,6 +25,7 @@ from voxtell_dicom.workflow.planning import (
     match_series,
     plan_for,
     refused_by,
+    refused_runs,
     with_lacking,
 )
 from voxtell_dicom.workflow.process import note_refusals, open_jobs
@@ -46,6 +47,7 @@ class StudyChoice:
     loaded: dict[Wanted, tuple[Volume, tuple[Path, ...]]] = field(default_factory=dict)
     plans: dict[Wanted, list[Plan]] = field(default_factory=dict)
     reasons: dict[str, list[str]] = field(default_factory=dict)  # by Series Instance UID: why it lost
+    assemblies: dict[str, Assembly] = field(default_factory=dict)  # by Series Instance UID
 
     def segment(self) -> list[dict[str, Any]]:
         """Choose, open the jobs, and say in the book what became of each series. Returns the inputs of `segment`."""
@@ -79,6 +81,7 @@ class StudyChoice:
                 assembly, matches = match_series(series, self.runtime.config.rules)
             except Refusal:
                 continue  # the job that `process` opened says why
+            self.assemblies[series.series_uid] = assembly
             pairs = zip(assembly.volumes, matches, strict=True)
             found += [Candidate(volume, tuple(some)) for volume, some in pairs]
         return found
@@ -133,6 +136,7 @@ class StudyChoice:
             ranked[:] = [each if each.lost else replace(each, lost=reason) for each in ranked]
             return
         gone = {run.volume.name: code for run, code in lacking if run.stack == chosen[0].candidate.stack}
+        gone |= refused_runs(self.assemblies[volume.series_uid], volume)
         options = self._options(before, volume, gone, rule)
         plan = plan_for(chosen[0].match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options)
         self.plans.setdefault(wanted, []).append(plan)
