@@ -199,6 +199,9 @@ def test_held_sends_nothing_until_it_is_released(node: NodeProcess, orthanc: Ort
     assert all("Brighter: nothing was found" in job["reason"] for job in jobs.values())
     there = arrived(orthanc, study)
     assert kinds(there) == {"always": ["OT held"], "on_problem": ["OT held"], "never": []}
+    refused = node.cli("jobs", "retry", jobs["always"]["id"], check=False)
+    assert (refused.returncode, "is held" in refused.stderr) == (1, True)
+    assert orthanc.instances(study, "SEG") == []
     lines = words(there["on_problem"]["OT held"])
     assert {"Outcome HELD: not sent before a person has looked at it", "Bright found, held"} <= set(lines)
     assert f"! {jobs['on_problem']['reason']}" in lines

@@ -127,6 +127,10 @@ def test_a_segment_of_low_confidence_is_left_out_and_named(tmp_path: Path) -> No
         assert result["labels"] == ["Cyst"]
         assert result["empty"] == ["Lesion"]
         assert "[1/3 found] [!]" in description(job, result["kind"])
+        ds = pydicom.dcmread(result["path"])
+        assert made.dciodvfy(Path(result["path"])) == []
+        if result["kind"] != "receipt":  # every object names what it does not hold
+            assert ds.CommentsOnThePerformedProcedureStep == f"NOT FOUND: Lesion\r\n{said}"
     (seg,) = [result for result in job["results"] if result["kind"] == "seg"]
     ds = pydicom.dcmread(seg["path"])
     (segment,) = ds.SegmentSequence

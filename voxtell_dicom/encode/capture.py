@@ -51,12 +51,23 @@ def capture(
     series_number_base: int,
     ordinal: int = 1,
     texts: Sequence[str] = (),
+    remarks: str = "",
 ) -> Dataset:
     """A page of `kind` about `instances` of `source`; `header`, one of its headers, is recoded as the words need it."""
     ds = Dataset()
     base = series_number_base
     common.identify(
-        ds, plan, maker, source, header, kind, description, series_number_base=base, ordinal=ordinal, extra_texts=texts
+        ds,
+        plan,
+        maker,
+        source,
+        header,
+        kind,
+        description,
+        series_number_base=base,
+        ordinal=ordinal,
+        extra_texts=texts,
+        remarks=remarks,
     )
     ds.SOPClassUID, ds.Modality = SecondaryCaptureImageStorage, "OT"
     ds.ConversionType = "WSD"

@@ -62,12 +62,13 @@ def identify(
     extra_texts: Sequence[str] = (),
     ordinal: int = 1,
     profile: str = "generic",
+    remarks: str = "",
 ) -> None:
     """Patient, General Study, Series, Equipment and SOP Common of a result of `kind` (not its SOP class, modality).
 
-    `header` is recoded into the character set that the result needs.
+    `header` is recoded into the character set that the result needs. remarks: see `remarks`.
     """
-    charset = words.character_set(header.get("SpecificCharacterSet"), [description, plan.rule, *extra_texts])
+    charset = words.character_set(header.get("SpecificCharacterSet"), [description, plan.rule, remarks, *extra_texts])
     words.recode(header, charset)
     if charset:
         ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
@@ -84,6 +85,8 @@ def identify(
     ds.SOPInstanceUID = provenance.result_uid(plan, kind, profile, ordinal)
     ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, series_number_base)
     ds.SeriesDescription = description
+    if remarks:
+        ds.CommentsOnThePerformedProcedureStep = remarks
     ds.InstanceNumber = ordinal
     now = datetime.now(zone(header))
     stamp(ds, now)
@@ -97,6 +100,23 @@ def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequenc
     warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
     count = sum(1 for item in found if item.mask.voxels)
     return words.series_description(plan, maker, count, len(found), warned)
+
+
+def problems_of(plan: Plan, volume: Volume) -> list[str]:
+    """What speaks against a result, or is missing from it, in words."""
+    own = [f"the series is incomplete: {plan.options['incomplete']}"] if "incomplete" in plan.options else []
+    return [*volume.warnings, *own, *(str(warning) for warning in plan.options.get("warnings", ()))]
+
+
+def remarks(plan: Plan, volume: Volume, found: Sequence[Found]) -> str:
+    """What is not in a result, and what speaks against it, as every object says it; "" where there is nothing to say.
+
+    For Comments on the Performed Procedure Step (0040,0280), ST, of the series (PS3.3 Table 10-16).
+    """
+    missing = [item.prompt.label for item in found if not item.mask.voxels and not item.left_out]
+    lines = [f"NOT FOUND: {', '.join(missing)}"] if missing else []
+    whole = "\r\n".join([*lines, *problems_of(plan, volume)])
+    return whole if len(whole) <= words.ST else whole[: words.ST - 3] + "..."
 
 
 def path_of(plan: Plan, kind: str, directory: Path, ordinal: int = 1, profile: str = "generic") -> Path:

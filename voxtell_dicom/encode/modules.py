@@ -35,16 +35,18 @@ def segmentation(
     frames: int,
     overlap: bool,
     series_number_base: int,
+    remarks: str = "",
 ) -> Dataset:
     """Everything of a segmentation object that comes before the per-frame groups.
 
     It is one (`ordinal`, from 1) of `parts` objects of the plan, which hold `found` segments. colors: of `kept`.
+    remarks: see `common.remarks`.
     """
     prompts = [item.prompt for _, item in kept]
     warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
     part = "" if parts == 1 else prompts[0].label if len(kept) == 1 else f"{ordinal} of {parts}"
     description = words.series_description(plan, maker, found, len(plan.prompts), warned, part)
-    texts = [description, plan.rule, *(prompt.label + prompt.text for prompt in prompts)]
+    texts = [description, plan.rule, remarks, *(prompt.label + prompt.text for prompt in prompts)]
     charset = words.character_set(sources.newest.get("SpecificCharacterSet"), texts)
     words.recode(sources.newest, charset)
     header = sources.newest
@@ -67,6 +69,8 @@ def segmentation(
     )
     if any(term.private for term in terms):
         ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
+    if remarks:
+        ds.CommentsOnThePerformedProcedureStep = remarks
     ds.SegmentsOverlap = "YES" if overlap else "NO"
     ds.NumberOfFrames = frames
     ds.ReferencedSeriesSequence = Items([_referenced_series(volume)])

@@ -125,11 +125,7 @@ def receipt_lines(
         if item.mask.voxels and item.mean_probability is not None:
             outcome += f", mean probability {item.mean_probability:.2f}"
         lines.append(f"  {item.prompt.label:<{width}}  {outcome}")
-    problems = list(volume.warnings)
-    if "incomplete" in plan.options:
-        problems.append(f"the series is incomplete: {plan.options['incomplete']}")
-    problems += [str(warning) for warning in plan.options.get("warnings", ())]
-    return [*lines, "", *(f"! {problem}" for problem in problems), *maker_lines(maker)]
+    return [*lines, "", *(f"! {problem}" for problem in common.problems_of(plan, volume)), *maker_lines(maker)]
 
 
 def series_lines(source: common.Source, header: Dataset) -> list[str]:

@@ -64,7 +64,17 @@ def encode_rtstruct(
     texts = [item.prompt.label + item.prompt.text for item in kept]
     base, said = series_number_base, common.describe(plan, maker, volume, found)
     common.identify(
-        ds, plan, maker, volume, header, "rtstruct", said, series_number_base=base, extra_texts=texts, profile=profile
+        ds,
+        plan,
+        maker,
+        volume,
+        header,
+        "rtstruct",
+        said,
+        series_number_base=base,
+        extra_texts=texts,
+        profile=profile,
+        remarks=common.remarks(plan, volume, found),
     )
     ds.SOPClassUID, ds.Modality = RTStructureSetStorage, "RTSTRUCT"
     ds.OperatorsName = ""

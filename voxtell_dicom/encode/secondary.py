@@ -50,6 +50,7 @@ def encode_secondary(
                 instances_of(volume),
                 series_number_base=series_number_base,
                 ordinal=ordinal,
+                remarks=common.remarks(plan, volume, found),
             )
             ds.DerivationDescription = "Contours of an AI segmentation drawn on reformatted source images"
             if origin.lossy:  # what is drawn on was compressed (PS3.3 C.7.6.1.1.5)

@@ -11,7 +11,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, RLELossless
 
-from voxtell_dicom.encode import explicit_vr, provenance
+from voxtell_dicom.encode import common, explicit_vr, provenance
 from voxtell_dicom.encode.colors import Rgb, colors_of
 from voxtell_dicom.encode.frames import pack, per_frame_groups
 from voxtell_dicom.encode.modules import Kept, segmentation
@@ -77,7 +77,7 @@ def encode_segmentation(
             results.append(_already_written(plan, volume, form, path))
             continue
         sources = sources or read_sources(volume)
-        job = _Part(plan, volume, form, part, colors, ordinal, len(parts))
+        job = _Part(plan, volume, form, part, colors, ordinal, len(parts), common.remarks(plan, volume, found))
         results.append(_write(job, sources, path, series_number_base, engine))
     shown = {index for result in results for index in result.segments}
     empty = tuple(prompt.label for index, prompt in enumerate(plan.prompts) if index not in shown)
@@ -105,6 +105,7 @@ class _Part:
     colors: dict[int, Rgb]  # by prompt, of all objects: distinct among them
     ordinal: int
     of: int
+    remarks: str
 
     @property
     def layers(self) -> list[Layer]:
@@ -158,6 +159,7 @@ def _write(part: _Part, sources: Sources, path: Path, series_number_base: int, e
         frames=len(index),
         overlap=overlap and not labelmap,
         series_number_base=series_number_base,
+        remarks=part.remarks,
     )
     if labelmap and overlap:
         ds.ContentDescription = POLICY

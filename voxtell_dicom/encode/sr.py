@@ -98,7 +98,17 @@ def encode_sr(
     texts = [text for _, item in kept for text in (item.prompt.text, item.prompt.label)]
     base, said = series_number_base, common.describe(plan, maker, volume, found)
     common.identify(
-        ds, plan, maker, volume, header, "sr", said, series_number_base=base, extra_texts=texts, profile=profile
+        ds,
+        plan,
+        maker,
+        volume,
+        header,
+        "sr",
+        said,
+        series_number_base=base,
+        extra_texts=texts,
+        profile=profile,
+        remarks=common.remarks(plan, volume, found),
     )
     ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
     return common.publish(ds, "sr", path, found, volume)

@@ -13,7 +13,7 @@ from voxtell_dicom.config import Config
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result, Series, Volume, dump, load
 from voxtell_dicom.workflow import pipeline
-from voxtell_dicom.workflow.deliver import delivery_inputs
+from voxtell_dicom.workflow.deliver import delivery_inputs, notice_inputs
 from voxtell_dicom.workflow.jobs import ASKED_FOR, JobBook
 from voxtell_dicom.workflow.planning import Planned, arrays_of, values_of, with_run
 from voxtell_dicom.workflow.process import segment_input
@@ -32,6 +32,8 @@ class JobActions:
 
     def retry(self, job: Job) -> str:
         """Do again what did not work: send again, or segment again, or look at the series again. Says which."""
+        if job["state"] == "held":
+            return self._tell(job)
         if job["results"] and job["plan"]:
             sent = self._send(job, only_undelivered=True)
             return f"sending {sent} object(s) again" if sent else "everything has been delivered already"
@@ -46,6 +48,16 @@ class JobActions:
             {"v": FORMAT, "series": dump(series)},
         )
         return "looking at the series again"
+
+    def _tell(self, job: Job) -> str:
+        """Send the receipt of a held job again, where it did not arrive; its result is not `retry`'s to send."""
+        items = notice_inputs(self._jobs, job["id"])
+        for item in items:
+            workflow_id = pipeline.deliver_id(item["result"]["sop_instance_uid"], item["peer"], item["attempt"])
+            self._enqueue(pipeline.deliver, workflow_id, item)
+        if items:
+            return f"sending {len(items)} receipt(s) again; the result is held: `jobs release` or `jobs drop`"
+        raise VoxtellDicomError(f"job {job['id']} is held: look at it, then `jobs release` or `jobs drop`")
 
     def rerun(self, job: Job) -> str:
         """Run a plan again as a new run, hence with new UIDs. Returns the id of the new job."""

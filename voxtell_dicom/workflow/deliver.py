@@ -12,7 +12,7 @@ import structlog
 from voxtell_dicom.config import Config
 from voxtell_dicom.deliver import deliver
 from voxtell_dicom.model import Outcome, Result, dump
-from voxtell_dicom.workflow.jobs import STOPPED
+from voxtell_dicom.workflow.jobs import STOPPED, JobBook
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
 
 log = structlog.get_logger(__name__)
@@ -33,11 +33,11 @@ def delivery_inputs(
 AfterRefusal = Callable[[Runtime, str, Result, str, Outcome], Outcome]
 
 
-def notice_inputs(runtime: Runtime, job: str) -> list[dict[str, Any]]:
+def notice_inputs(jobs: JobBook, job: str) -> list[dict[str, Any]]:
     """The same of the receipts of a job without a result, where they have not arrived."""
     inputs = []
-    for result, peer in runtime.jobs.untold(job):
-        attempt = runtime.jobs.last_attempt(job, result.sop_instance_uid, peer) + 1
+    for result, peer in jobs.untold(job):
+        attempt = jobs.last_attempt(job, result.sop_instance_uid, peer) + 1
         inputs += [{**item, "notice": True} for item in delivery_inputs(job, [result], [peer], attempt)]
     return inputs
 

@@ -59,7 +59,7 @@ def notices_due(runtime: Runtime, data: dict[str, Any]) -> list[dict[str, Any]]:
         runtime.jobs.record_notice(job, result, plan.send_to)
         log.info("receipt", job=job, rule=plan.rule, outcome=notice.outcome, sop_instance_uid=result.sop_instance_uid)
         told.append(job)
-    return [item for job in dict.fromkeys(told) for item in notice_inputs(runtime, job)]
+    return [item for job in dict.fromkeys(told) for item in notice_inputs(runtime.jobs, job)]
 
 
 def _due(runtime: Runtime, data: dict[str, Any]) -> Iterator[tuple[str, Plan, Notice]]:
