@@ -160,6 +160,23 @@ class Peer(Strict):
         return self.dicomweb is not None or self.folder is not None or self.host is not None
 
 
+class CodeWords(Strict):
+    """A coded concept (PS3.3 8.8)."""
+
+    value: str = Field(min_length=1, max_length=16, pattern=r"^[^\\]+$")
+    scheme: str = Field("SCT", min_length=1, max_length=16, pattern=r"^[^\\]+$")  # Coding Scheme Designator
+    meaning: str = Field(min_length=1, max_length=64, pattern=r"^[^\\]+$")
+
+
+class Codes(Strict):
+    """What a segment is, in codes."""
+
+    category: Literal["structure", "tissue", "abnormal", "object", "substance", "concept"] = "structure"
+    type: CodeWords
+    laterality: Literal["left", "right", "both"] | None = None
+    region: CodeWords | None = None
+
+
 class PromptSettings(Strict):
     """A prompt with its words and colour for the viewer."""
 
@@ -171,6 +188,7 @@ class PromptSettings(Strict):
     largest_component: bool = False  # keep only the largest connected part
     minimum_ml: float = Field(0, ge=0)  # remove connected parts that are smaller
     exclusive_group: str = ""  # prompts of a rule in one group share no voxel: the more probable one has it
+    codes: str | Codes | None = None  # instead of those of the text: other words (see `terms`), or the codes
 
     @model_validator(mode="before")
     @classmethod

@@ -329,6 +329,7 @@ class Prompt:
     cleanup: Cleanup = Cleanup()
     exclusive_group: str = ""  # within its rule
     resampling: Resampling | None = None
+    codes: str = ""  # what it is coded as, where the rule says it: other words, or JSON of config.Codes
 
 
 @dataclass(frozen=True)
@@ -352,6 +353,9 @@ class Plan:
         content = asdict(self)
         for name in ("send_to", "rule_index"):
             del content[name]
+        for prompt in content["prompts"]:
+            if not prompt["codes"]:
+                del prompt["codes"]  # as in the keys of plans from before there were any
         return canonical_digest(content)
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sr._concepts_dict import concepts
 
+from tests.encode import made
+from voxtell_dicom.config import PromptSettings
+from voxtell_dicom.encode import encode_seg
 from voxtell_dicom.encode.spelling import key_of, spelled
 from voxtell_dicom.encode.terminology import (
     CATEGORIES,
     PRIVATE_SCHEME,
+    SIDES,
     _rows,
     _table,
     private_code,
+    term_for,
     term_of,
     write_term,
 )
+from voxtell_dicom.rules import resolve
 
 LIVER, KIDNEY, LUNG, BRAIN = "10200004", "64033007", "39607008", "12738006"
 STRUCTURE, ABNORMAL, OBJECT, TISSUE = "91723000", "49755003", "260787004", "85756007"
@@ -188,6 +198,42 @@ def test_any_prompt_gets_codes_that_fit(prompt: str) -> None:
             assert 0 < len(code.value) <= 16
             assert 0 < len(code.meaning) <= 64
     assert term == term_of(prompt)
+
+
+def test_a_rule_may_say_the_codes(tmp_path: Path) -> None:
+    """By other words, or code by code; they are in SEG and SR, and decide the UIDs."""
+    kidney = {"value": "64033007", "meaning": "Kidney"}
+    cortex = {"value": "50403003", "scheme": "SCT", "meaning": "Renal cortex"}
+    settings = [
+        {"text": "the bean on the left", "codes": "left kidney"},
+        {"text": "rind", "codes": {"type": cortex, "laterality": "right", "region": kidney}},
+        {
+            "text": "spot",
+            "codes": {"category": "abnormal", "type": {"value": "A1", "scheme": "99SITE", "meaning": "Spot"}},
+        },
+        {"text": "liver"},
+    ]
+    prompts = [resolve(PromptSettings.model_validate(each)) for each in settings]
+    volume, plan = made.volume(tmp_path / "s"), made.plan([], prompts=prompts)
+    found = made.found(plan, made.masks(volume.grid.shape, 4))
+    seg = encode_seg(plan, volume, found, directory=tmp_path)
+    assert seg is not None
+    assert made.dciodvfy(seg.path) == []
+    kinds = [item.SegmentedPropertyTypeCodeSequence[0] for item in pydicom.dcmread(seg.path).SegmentSequence]
+    assert [(kind.CodeValue, kind.CodingSchemeDesignator) for kind in kinds] == [
+        (KIDNEY, "SCT"),
+        ("50403003", "SCT"),
+        ("A1", "99SITE"),
+        (LIVER, "SCT"),
+    ]
+    assert [term_for(prompt).laterality for prompt in prompts] == [SIDES["left"], SIDES["right"], None, None]
+    region = term_for(prompts[1]).region
+    assert region is not None
+    assert region.value == KIDNEY
+    plain = [replace(prompt, codes="") for prompt in prompts]
+    assert made.plan([], prompts=plain).key != plan.key
+    with pytest.raises(ValueError, match="at most 64"):
+        PromptSettings.model_validate({"text": "x", "codes": {"type": {"value": "1", "meaning": "x" * 65}}})
 
 
 def test_a_side_stands_where_the_standard_puts_it() -> None:

@@ -65,4 +65,6 @@ def _show(rows: list[dict[str, Any]]) -> None:
         )
     Console().print(table)
     if any(row["private"] for row in rows):
-        typer.echo("99VOXTELL is our private scheme: the words are not in DICOM's context groups 7151 and 7159.")
+        typer.echo(
+            "99VOXTELL is our private scheme: the words are in no context group (a rule may give codes: docs/rules.md)."
+        )

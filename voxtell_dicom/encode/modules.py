@@ -14,7 +14,7 @@ from voxtell_dicom.encode.colors import Rgb, dicom_cielab
 from voxtell_dicom.encode.profiles import Form
 from voxtell_dicom.encode.sources import Sources
 from voxtell_dicom.encode.template import Naming, build
-from voxtell_dicom.encode.terminology import Term, private_scheme_item, term_of, write_term
+from voxtell_dicom.encode.terminology import Term, private_scheme_item, term_for, write_term
 from voxtell_dicom.model import Found, Plan, Volume
 
 Kept = tuple[int, Found]  # index of the prompt in the plan, and what it gave: a mask with voxels
@@ -50,7 +50,7 @@ def segmentation(
     charset = words.character_set(sources.newest.get("SpecificCharacterSet"), texts)
     words.recode(sources.newest, charset)
     header = sources.newest
-    terms = [term_of(prompt.text) for prompt in prompts]
+    terms = [term_for(prompt) for prompt in prompts]
     naming = Naming(
         provenance.result_uid(plan, form.kind, form.tag, ordinal),
         provenance.result_series_uid(plan, volume.series_uid, form.kind, form.tag, ordinal),

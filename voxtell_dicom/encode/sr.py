@@ -28,7 +28,7 @@ from voxtell_dicom.encode import common, provenance
 from voxtell_dicom.encode.measure import Measured, measure
 from voxtell_dicom.encode.profiles import GENERIC, Form
 from voxtell_dicom.encode.sources import read_sources
-from voxtell_dicom.encode.terminology import PRIVATE_SCHEME, Code, private_scheme_item, term_of
+from voxtell_dicom.encode.terminology import PRIVATE_SCHEME, Code, private_scheme_item, term_for
 from voxtell_dicom.encode.values import quantity_of
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Found, Mask, Plan, Result, Volume
@@ -154,7 +154,7 @@ def _group(
     item: Found,
     values: Measured,
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
-    term = term_of(item.prompt.text)
+    term = term_for(item.prompt)
     sites = []
     if term.region or term.laterality:
         sites = [

@@ -22,8 +22,10 @@ from pydicom.sequence import Sequence
 from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
+from voxtell_dicom.config import Codes, CodeWords
 from voxtell_dicom.encode.spelling import key_of, side_and_rest, spelled, without_order
 from voxtell_dicom.encode.words import clipped
+from voxtell_dicom.model import Prompt
 
 PRIVATE_SCHEME = "99VOXTELL"
 PRIVATE_SCHEME_UID = "2.25.301906725548117263360183205419927720551"
@@ -65,6 +67,14 @@ ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
 OBJECT = Code("260787004", "SCT", "Physical object")
 SPATIAL = Code("309825002", "SCT", "Spatial and Relational Concept")
 SUBSTANCE = Code("91720002", "SCT", "Body Substance")
+_BY_WORD = {
+    "structure": STRUCTURE,
+    "tissue": TISSUE,
+    "abnormal": ABNORMAL,
+    "object": OBJECT,
+    "substance": SUBSTANCE,
+    "concept": SPATIAL,
+}
 CATEGORIES = {code.meaning: code for code in (STRUCTURE, TISSUE, ABNORMAL, OBJECT, SPATIAL, SUBSTANCE)}
 GROUPS = (  # context group, category; the first that knows a word has it
     (7191, TISSUE),
@@ -130,6 +140,21 @@ def term_of(prompt: str) -> Term:
     if (known := _anatomy(rest)) is not None:
         return replace(known, laterality=laterality or _both(prompt, known))
     return _within(rest, laterality) or _private(prompt, text)
+
+
+def term_for(prompt: Prompt) -> Term:
+    """The codes of a rule's prompt: those that the rule gives it (`codes`), else those of its text."""
+    if not prompt.codes.startswith("{"):
+        return term_of(prompt.codes or prompt.text)
+    given = Codes.model_validate_json(prompt.codes)
+    side = SIDES[given.laterality] if given.laterality else None
+    return Term(
+        _BY_WORD[given.category], _code(given.type), side, _code(given.region) if given.region is not None else None
+    )
+
+
+def _code(words: CodeWords) -> Code:
+    return Code(words.value, words.scheme, words.meaning)
 
 
 def private_code(prompt: str) -> Code:

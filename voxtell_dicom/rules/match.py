@@ -9,7 +9,7 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.config import Condition, PromptSettings, Rule
+from voxtell_dicom.config import Codes, Condition, PromptSettings, Rule
 from voxtell_dicom.model import Cleanup, Prompt, Resampling, Volume
 from voxtell_dicom.rules.conditions import holds, parse, wanted
 from voxtell_dicom.rules.facts import volume_facts
@@ -100,7 +100,12 @@ def resolve(prompt: str | PromptSettings) -> Prompt:
         prompt.threshold,
         Cleanup(prompt.fill_holes, prompt.largest_component, prompt.minimum_ml),
         prompt.exclusive_group,
+        codes=_codes(prompt.codes),
     )
+
+
+def _codes(codes: str | Codes | None) -> str:
+    return codes.model_dump_json() if isinstance(codes, Codes) else (codes or "").strip()
 
 
 def label_of(text: str, limit: int = 64) -> str:
