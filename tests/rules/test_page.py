@@ -16,7 +16,7 @@ PAGE = (Path(__file__).parents[2] / "docs/rules.md").read_text(encoding="utf-8")
 
 def test_the_examples_are_right() -> None:
     examples = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     for example in examples:
         source = Source(
             f"version: 1\nmodel: {{engine: threshold}}\npeers: {{pacs: {{folder: out}}}}\n{example}", "rules.md"
