@@ -31,9 +31,14 @@ class JobActions:
         self._client = DBOSClient(system_database_engine=engine, application_name=pipeline.APPLICATION)
 
     def retry(self, job: Job) -> str:
-        """Do again what did not work: send again, or segment again, or look at the series again. Says which."""
+        """Do again what did not work: send again, or segment again, or look at the series again. Says which.
+
+        Raises VoxtellDicomError for what is held or dropped: it is not sent behind the back of who decides on it.
+        """
         if job["state"] == "held":
             return self._tell(job)
+        if job["state"] == "dropped":
+            raise VoxtellDicomError(f"job {job['id']} was dropped ({job['reason']}): `jobs rerun` makes a new one")
         if job["results"] and job["plan"]:
             sent = self._send(job, only_undelivered=True)
             return f"sending {sent} object(s) again" if sent else "everything has been delivered already"
@@ -94,6 +99,8 @@ class JobActions:
 
     def drop(self, job: Job) -> str:
         """Give up a job that is held or under way: nothing of it will be sent from now on."""
+        if job["state"] in ("delivered", "dropped"):
+            raise VoxtellDicomError(f"job {job['id']} is {job['state']}: there is nothing to drop")
         self._jobs.reopen(job["id"], "dropped", "dropped by hand")
         return "dropped"
 
