@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from voxtell_dicom.encode.contours import rings
 from voxtell_dicom.encode.fonts import BOX, fonts_for
 from voxtell_dicom.encode.scene import Scene
 from voxtell_dicom.model import Mask
@@ -87,6 +88,8 @@ def _heart(mask: Mask) -> _Ints:
 
 def _plane(axis: Any, scene: Scene, plane: str, centre: _Ints) -> None:
     """One cut: the grid axis nearest to each patient axis, flipped so that directions are the radiologist's."""
+    from matplotlib.collections import LineCollection
+
     across_lps, down_lps, through_lps = _VIEWS[plane]
     grid_axes = _nearest_axes(scene.steps_mm)
     across, down, through = grid_axes[across_lps], grid_axes[down_lps], grid_axes[through_lps]
@@ -109,12 +112,13 @@ def _plane(axis: Any, scene: Scene, plane: str, centre: _Ints) -> None:
     )
     sizes = np.linalg.norm(scene.steps_mm, axis=1)
     axis.set_aspect(sizes[down] / sizes[across])
+    lines, colors = [], []
     for mask, color in zip(scene.masks, scene.colors, strict=True):
-        flat = np.pad(turned(_cut(mask, scene.values.shape, through, at)), 1)
-        if flat.any():
-            rows, columns = np.arange(flat.shape[0]) - 1, np.arange(flat.shape[1]) - 1
-            line = [tuple(np.array(color) / 255)]
-            axis.contour(columns, rows, flat.astype(float), levels=[0.5], colors=line, linewidths=1.3)
+        found = rings(turned(_cut(mask, scene.values.shape, through, at)))
+        closed = [found.ring(number)[[*range(len(found.ring(number))), 0], ::-1] for number in range(len(found))]
+        lines += closed
+        colors += [tuple(np.array(color) / 255)] * len(closed)
+    axis.add_collection(LineCollection(lines, colors=colors, linewidths=1.3), autolim=False)
     left, right = _ENDS[across_lps]
     top, bottom = _ENDS[down_lps]
     for text, x, y in ((left, 0.02, 0.5), (right, 0.98, 0.5), (top, 0.5, 0.97), (bottom, 0.5, 0.03)):
