@@ -68,6 +68,19 @@ def test_every_measurement_comes_back(tmp_path: Path) -> None:
         assert (("MEAN_PROBABILITY", "") in values) == (item.mean_probability is not None)
 
 
+def test_each_group_and_each_measurement_has_an_observation_uid(tmp_path: Path) -> None:
+    sr, _, _, _ = encoded(tmp_path)
+    report = highdicom.sr.srread(sr.path)
+    groups = report.content.get_volumetric_roi_measurement_groups()
+    containers = [group[0] for group in groups]
+    numbers = [item for each in containers for item in each.ContentSequence if item.ValueType == "NUM"]
+    assert len(containers) == 3
+    assert len(numbers) > 3 * 10
+    uids = [str(item.ObservationUID) for item in (*containers, *numbers)]
+    assert len(set(uids)) == len(uids)
+    assert all(len(uid) <= 64 for uid in uids)
+
+
 def test_it_is_valid_and_of_the_same_patient(tmp_path: Path) -> None:
     sr, seg, volume, _ = encoded(tmp_path, PatientName="Müller^Ä", SpecificCharacterSet="ISO_IR 100")
     assert made.dciodvfy(sr.path) == []

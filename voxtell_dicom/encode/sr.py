@@ -38,6 +38,7 @@ _ONE = Code("1", "UCUM", "no units")
 VOLUME = Code("118565006", "SCT", "Volume")
 LONG_AXIS, SHORT_AXIS = Code("103339001", "SCT", "Long axis"), Code("103340004", "SCT", "Short axis")
 EXTENT = Code("STACK_EXTENT", PRIVATE_SCHEME, "Extent across the slices")
+MEASUREMENT_GROUP = "125007"  # DCM
 SLICES = Code("SLICES", PRIVATE_SCHEME, "Slices with voxels")
 SURFACE = Code("SURFACE_AREA", PRIVATE_SCHEME, "Surface area")
 MEAN_PROBABILITY = Code("MEAN_PROBABILITY", PRIVATE_SCHEME, "Mean foreground probability")
@@ -110,8 +111,21 @@ def encode_sr(
         profile=profile,
         remarks=common.remarks(plan, volume, found),
     )
+    _name_observations(ds.ContentSequence, str(ds.SOPInstanceUID))
     ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
     return common.publish(ds, "sr", path, found, volume)
+
+
+def _name_observations(items: Sequence[Dataset], within: str) -> None:
+    """An Observation UID (0040,A171) for each measurement group and measurement (PS3.3 C.17.3.2.4, IHE AIR).
+
+    within: what names the place of the items, so that the same report has the same UIDs.
+    """
+    for number, item in enumerate(items):
+        place = f"{within}/{number}"
+        if item.ValueType == "NUM" or item.ConceptNameCodeSequence[0].CodeValue == MEASUREMENT_GROUP:
+            item.ObservationUID = provenance.made_uid("observation", place)
+        _name_observations(item.get("ContentSequence") or [], place)
 
 
 def _document(plan: Plan, volume: Volume, segs: Sequence[Result], report: MeasurementReport, profile: str) -> Dataset:
