@@ -23,11 +23,12 @@ from tests.series.slices import series_in
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.encode import encode
 from voxtell_dicom.encode.measure import Measured, measure
+from voxtell_dicom.encode.rtstruct import HOLES, encode_rtstruct
 from voxtell_dicom.encode.secondary import encode_secondary
 from voxtell_dicom.encode.values import quantity_of
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Volume
 from voxtell_dicom.phantom.acquisition import Acquisition
-from voxtell_dicom.phantom.anatomy import torso
+from voxtell_dicom.phantom.anatomy import LABELS, torso
 from voxtell_dicom.phantom.truth import truth_mask
 from voxtell_dicom.phantom.writer import write_series
 from voxtell_dicom.series.headers import assemble
@@ -264,6 +265,30 @@ def test_the_structure_set_rasterised_again_is_the_mask(cell: Cell) -> None:
         assert np.count_nonzero(mask) == pytest.approx(np.count_nonzero(truth), rel=0.01)
         spacing = cell.volume.grid.spacing_mm
         assert structures.surface_distance_95(mask, truth, spacing) <= min(spacing[1:])
+
+
+@pytest.mark.parametrize("holes", HOLES)
+@pytest.mark.parametrize("plane", PLANES)
+def test_every_structure_of_the_phantom_comes_back(plane: str, holes: str, tmp_path: Path) -> None:
+    """Liver with a lesion cut out of it, spine, body … in each plane, by each way of writing holes."""
+    anatomy = torso(5)
+    write_series(anatomy, PLANES[plane], tmp_path / "source")
+    (volume,) = assemble(series_in(tmp_path / "source")).volumes
+    masks = {label: truth_mask(anatomy, label, volume) for label in LABELS}
+    masks["liver without lesion"] = masks["liver"] & ~masks["liver lesion"]
+    masks["rind"] = masks["body"] & ~masks["liver"] & ~masks["spleen"] & ~masks["lungs"] & ~masks["spine"]
+    masks = {label: mask for label, mask in masks.items() if mask.any()}
+    assert len(masks) > 10
+    plan = made.plan(list(masks), options={"holes": holes})
+    found = made.found(plan, list(masks.values()))
+    result = encode_rtstruct(plan, volume, found, directory=tmp_path)
+    assert result is not None
+    frames = [frame.path for frame in volume.frames]
+    read = structures.rasterised(result.path, frames, volume.grid.shape)
+    pixel = min(volume.grid.spacing_mm[1:])
+    for mask, again in zip(masks.values(), read.values(), strict=True):
+        assert np.count_nonzero(again) == pytest.approx(np.count_nonzero(mask), rel=0.01)
+        assert structures.surface_distance_95(again, mask, volume.grid.spacing_mm) <= pixel
 
 
 def test_a_capture_of_a_lossy_source_is_lossy(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ CASES: dict[str, dict[str, Any]] = {
     "partly-report": {"prompts": [BRIGHT, BRIGHTER], "empty": "report"},
     "held": {"prompts": [BRIGHT, BRIGHTER], "empty": "hold"},
     "held-empty": {"prompts": [BRIGHTER], "empty": "hold"},
+    "held-dropped": {"prompts": [BRIGHT, BRIGHTER], "empty": "hold"},
     "dropped": {"prompts": [BRIGHT, BRIGHTER], "on_warning": {"empty": "drop"}},
     "failed": {"prompts": [BRIGHT]},
     "refused": {"prompts": [BRIGHT, BRIGHTER]},
@@ -70,6 +71,8 @@ def node(orthanc: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     for case in CASES:
         files += with_a_bright_block(write_ct(folder / case, patient_id=case, slices=6, rows=24, columns=24))
         STUDIES[case], SERIES[case] = (pydicom.dcmread(files[-1])[keyword].value for keyword in UIDS)
+    stranger = write_ct(folder / "stranger", patient_id="stranger", slices=3, rows=8, columns=8)
+    STUDIES["stranger"], SERIES["stranger"] = (pydicom.dcmread(stranger[0])[keyword].value for keyword in UIDS)
     change(folder / "failed" / "003.dcm", AccessionNumber="ACC-2")  # nobody knows which is right
     change(folder / "mixed" / "003.dcm", IssuerOfPatientID="another hospital")
     twin = pydicom.dcmread(folder / "refused" / "003.dcm")  # another slice at the place of one that is there
@@ -77,9 +80,9 @@ def node(orthanc: Orthanc, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     twin.PixelData = b"\x01\x00" * (len(twin.PixelData) // 2)
     twin.save_as(folder / "twin.dcm")
     with NodeProcess(folder, peers={"pacs": orthanc.dimse_settings}, rules=rules) as running:
-        storescu([*files, folder / "twin.dcm"], running.port)
-        others = [state for state in ("held", "held", "dropped", "failed") for _ in WISHES]
-        running.wait_for_jobs(*["delivered"] * 14, "empty", *others, "refused", "refused", timeout_s=120)
+        storescu([*files, *stranger, folder / "twin.dcm"], running.port)
+        others = [state for state in ("held", "held", "held", "dropped", "failed") for _ in WISHES]
+        running.wait_for_jobs(*["delivered"] * 14, "empty", *others, "refused", "refused", "unmatched", timeout_s=120)
         yield running
 
 
@@ -233,6 +236,22 @@ def test_held_and_empty(node: NodeProcess, orthanc: Orthanc) -> None:
         return after if not set(after.values()) & {"held", "delivering"} else {}
 
     assert node.wait(settled, what="released") == {"always": "delivered", "on_problem": "delivered", "never": "empty"}
+
+
+def test_held_and_dropped_by_hand(node: NodeProcess, orthanc: Orthanc) -> None:
+    jobs = jobs_of(node, "held-dropped")
+    assert states(jobs) == dict.fromkeys(WISHES, "held")
+    for job in jobs.values():
+        node.cli("jobs", "drop", job["id"])
+    assert node.wait_until_idle(10)
+    assert states(jobs_of(node, "held-dropped")) == dict.fromkeys(WISHES, "dropped")
+    there = arrived(orthanc, STUDIES["held-dropped"])
+    assert kinds(there) == {"always": ["OT held"], "on_problem": ["OT held"], "never": []}
+
+
+def test_what_meets_no_rule_gets_nothing(node: NodeProcess, orthanc: Orthanc) -> None:
+    assert {job["state"] for job in jobs_of(node, "stranger").values()} == {"unmatched"}
+    assert orthanc.instances(STUDIES["stranger"]) == []
 
 
 def test_dropped_by_the_rule(node: NodeProcess, orthanc: Orthanc) -> None:
