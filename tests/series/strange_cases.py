@@ -307,6 +307,23 @@ def lut_and_rescale() -> Sequence[Dataset]:
     return stack(noise(SHAPE), edit=lambda ds, _: setattr(ds, "ModalityLUTSequence", [_table()]))
 
 
+@case("A rescale in all slices but one", refused=("rescale",))
+def one_without_rescale() -> Sequence[Dataset]:
+    def edit(ds: Dataset, index: int) -> None:
+        if index == 3:
+            del ds.RescaleSlope, ds.RescaleIntercept
+
+    return stack(noise(SHAPE), edit=edit)
+
+
+@case("A Modality LUT without a table", refused=("rescale",))
+def broken_lut() -> Sequence[Dataset]:
+    def edit(ds: Dataset, _: int) -> None:
+        ds.ModalityLUTSequence = [item(LUTDescriptor=[4096, 0, 16], ModalityLUTType="HU")]
+
+    return stack(noise(SHAPE), RescaleSlope=None, RescaleIntercept=None, edit=edit)
+
+
 @case("12 bits, something else in the bits above", handled=(("", 6),))
 def junk_above() -> Sequence[Dataset]:
     return stack(noise(SHAPE), edit=lambda ds, i: setattr(ds, "PixelData", (noise(SHAPE)[i] | 0xA000).tobytes()))
@@ -339,6 +356,11 @@ def high_bit() -> Sequence[Dataset]:
 @case("No Bits Stored", refused=("pixels",))
 def no_bits_stored() -> Sequence[Dataset]:
     return stack(noise(SHAPE), BitsStored=None)
+
+
+@case("Pixel Representation that is neither 0 nor 1", refused=("pixels",))
+def no_representation() -> Sequence[Dataset]:
+    return stack(noise(SHAPE), PixelRepresentation=7)
 
 
 @case("Pixel Padding Value and range", handled=(("", 6),))

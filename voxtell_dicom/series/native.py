@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from voxtell_dicom.series.lookup import get
+from voxtell_dicom.series.lookup import get, text
 from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 KEPT = 20_000  # files whose notes are kept
@@ -83,7 +83,7 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
         return None
     explicit = syntax == ExplicitVRLittleEndian
     length = struct.unpack("<I", head[8:12] if explicit else head[4:8])[0]
-    if get(header, "ModalityLUTSequence") or not _plain(header):
+    if get(header, "ModalityLUTSequence") or not _plain(header, bits):
         return None
     if not 0 <= length - shape[0] * shape[1] * bits // 8 <= 1:  # an odd length is padded by one byte
         return None
@@ -100,9 +100,12 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
     )
 
 
-def _plain(header: Dataset) -> bool:
-    """Whether what pydicom needs to know is stated, and the values stand in the lowest bits."""
-    needed = ("PixelRepresentation", "PhotometricInterpretation", "BitsStored")
-    if any(get(header, keyword) is None for keyword in needed):
-        return False
-    return bool(get(header, "HighBit") in (None, get(header, "BitsStored") - 1))
+def _plain(header: Dataset, bits: int) -> bool:
+    """Whether pydicom would take what is stated, and the values stand in the lowest bits of those allocated."""
+    stored = get(header, "BitsStored")
+    return bool(
+        stored in range(1, bits + 1)
+        and get(header, "HighBit") in (None, stored - 1)
+        and get(header, "PixelRepresentation") in (0, 1)
+        and text(header, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
+    )

@@ -5,7 +5,7 @@ Real World Value Maps (C.7.6.16.2.11) are not applied: rules and models expect t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
@@ -31,11 +31,16 @@ class Rescale:
     slope: float = 1.0
     intercept: float = 0.0
     table: Dataset | None = None
+    stated: bool = field(default=True, compare=False)
 
     def into(self, stored: Stored, target: npt.NDArray[np.float32]) -> None:
         """Write the real values of a frame into a float32 view of the same shape, as float64 arithmetic rounds."""
         if self.table is not None:
-            target[...] = apply_modality_lut(stored, self.table)
+            try:
+                target[...] = apply_modality_lut(stored, self.table)
+            except Exception as error:  # whatever a broken table makes pydicom raise
+                words = f"cannot be applied ({type(error).__name__}: {error})"
+                _refuse(self.table, f"Modality LUT Sequence (0028,3000) {words}")
             return
         reach = float(np.iinfo(stored.dtype).max) * abs(self.slope) + abs(self.intercept)
         if self.slope.is_integer() and self.intercept.is_integer() and reach < EXACT:
@@ -72,7 +77,7 @@ def rescale_of(ds: Dataset, frame: int) -> Rescale:
             return Rescale(slope, intercept)
     if get(ds, "ModalityLUTSequence"):
         return Rescale(table=ds)
-    return Rescale()
+    return Rescale(stated=False)
 
 
 def _stated(ds: Dataset, item: Dataset, keyword: str, words: str) -> float | None:

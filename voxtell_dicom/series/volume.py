@@ -21,7 +21,9 @@ import numpy.typing as npt
 from voxtell_dicom.errors import GridMismatch, Refusal
 from voxtell_dicom.model import Mask, ToRas, Volume, canonical_digest
 from voxtell_dicom.series.pixels import decode, digest_of
+from voxtell_dicom.series.rescale import Rescale
 
+IDENTITY = Rescale()
 THREADS = max(2, min(8, os.cpu_count() or 1))
 FloatArray = npt.NDArray[np.float32]
 
@@ -148,6 +150,8 @@ def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[in
     rows, columns = volume.grid.shape[1:]
     planes = volume.planes
     digests: dict[int, str] = {}
+    without: list[int] = []  # frames of which no rescale is stated
+    changed: list[int] = []  # frames whose rescale changes their values
 
     def fill(item: tuple[Path, list[int]]) -> None:
         path, indices = item
@@ -161,6 +165,10 @@ def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[in
                     "frame-size", f"{uid}: a decoded frame has {stored.shape}, {(rows, columns)} are stated", uid
                 )
             down, along = frame.shift_px
+            if not rescale.stated:
+                without.append(index)
+            elif rescale != IDENTITY:
+                changed.append(index)
             rescale.into(stored, source[planes[index], down : down + rows, along : along + columns])
             if with_digests:
                 digests[index] = digest_of(stored)
@@ -168,6 +176,10 @@ def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[in
     with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
         for _ in pool.map(fill, _by_file(volume)):
             pass
+    if without and changed:
+        uid, other = (volume.frames[min(some)].sop_instance_uid for some in (without, changed))
+        words = f"Rescale Slope (0028,1053) is missing, where {other} of the same volume has one"
+        raise Refusal("rescale", f"{uid}: {words}", uid)
     if volume.canvas != volume.grid.shape:
         _fill_outside(volume, source)
         _interpolate(planes, source)
