@@ -174,6 +174,7 @@ class OurNode:
         self.config = folder / "node.yaml"
         rule: dict[str, Any] = {"name": "all", "when": {"Modality": "CT"}, "prompts": PROMPTS, "send_to": ["pacs"]}
         rule["experimental"] = True  # a lesion is among the prompts
+        rule["receipt"] = "never"  # one object a series, as the script makes
         settings = {
             "version": 1,
             "node": {"dimse": {"host": "127.0.0.1", "port": self.port}, "storage": str(folder / "data")},

@@ -108,6 +108,7 @@ def _config(work: Path, pacs_port: int) -> Config:
                 {
                     "name": "demo",
                     "when": {"Modality": "CT"},
+                    "receipt": "never",  # one object, which is compared with the truth
                     "prompts": list(PROMPTS),
                     "experimental": True,  # a tumour is among them
                     "send_to": ["pacs"],
