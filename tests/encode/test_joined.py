@@ -16,11 +16,11 @@ from tests.encode.test_encode import CONFIG
 from tests.encode.test_labelmap import labels
 from tests.series import cases, slices, stacks
 from voxtell_dicom.encode import encode
-from voxtell_dicom.encode.frames import MOST_PLANES, common_step_mm
 from voxtell_dicom.encode.measure import measure
 from voxtell_dicom.encode.provenance import maker_of
 from voxtell_dicom.encode.receipt import receipt_lines
 from voxtell_dicom.encode.scene import read_scene, scene_of
+from voxtell_dicom.encode.spacing import MOST_PLANES, common_step_mm
 from voxtell_dicom.encode.terminology import Code
 from voxtell_dicom.encode.values import Quantity
 from voxtell_dicom.model import Mask, Volume
@@ -85,21 +85,15 @@ def test_every_reader_finds_the_anatomy_where_it_is(name: str, tmp_path: Path) -
 
 
 def _order_of_frames(seg: pydicom.Dataset, volume: Volume) -> None:
-    """Segment by segment along the normal; dimension indices count the positions; each frame has its own thickness."""
-    assert "PixelMeasuresSequence" not in seg.SharedFunctionalGroupsSequence[0]
-    step = common_step_mm(volume)
-    thick = {
-        frame.sop_instance_uid: pydicom.dcmread(frame.path, stop_before_pixels=True).SliceThickness
-        for frame in volume.frames
-    }
+    """Segment by segment along the normal; dimension indices count the positions; one grid for all frames."""
+    (measures,) = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    assert float(measures.SpacingBetweenSlices) == pytest.approx(common_step_mm(volume))
+    assert [float(v) for v in measures.PixelSpacing] == pytest.approx(volume.grid.spacing_mm[1:])
+    assert float(measures.SliceThickness) == pytest.approx(min(run.grid.spacing_mm[0] for run in volume.runs))
     last = (0, -np.inf)
     places: dict[int, float] = {}
     for groups in seg.PerFrameFunctionalGroupsSequence:
-        (measures,) = groups.PixelMeasuresSequence
-        uid = str(groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID)
-        assert measures.SliceThickness == thick[uid]
-        assert float(measures.SpacingBetweenSlices) == pytest.approx(step)
-        assert [float(v) for v in measures.PixelSpacing] == pytest.approx(volume.grid.spacing_mm[1:])
+        assert "PixelMeasuresSequence" not in groups
         depth = float(np.dot(groups.PlanePositionSequence[0].ImagePositionPatient, volume.grid.normal))
         segment, place = groups.FrameContentSequence[0].DimensionIndexValues
         assert (segment, depth) > last
@@ -137,7 +131,8 @@ def test_the_report_says_what_geometry_says(frames: list[int], tmp_path: Path) -
     assert values["112031", "373098007"] == pytest.approx(HU, abs=0.3)
     ml = f"{volume.millilitres(found[0].mask):.1f} mL"
     assert float(ml.split()[0]) == pytest.approx(values["118565006", ""], abs=0.05)
-    lines = receipt_lines(plan, maker_of(plan), volume, found)
+    header = pydicom.dcmread(volume.frames[0].path, stop_before_pixels=True)
+    lines = receipt_lines(plan, maker_of(plan), volume, found, header)
     assert any(line.endswith(f"found, {ml}") for line in lines)
     spacings = " and ".join(f"{run.grid.spacing_mm[0]:.2f}" for run in volume.runs)
     assert f"Images      {len(frames)} CT, {spacings} mm apart" in lines
@@ -154,10 +149,10 @@ def test_the_peak_of_a_pet_is_a_sphere_across_the_runs(tmp_path: Path) -> None:
     slices.save(cases.many(lower, upper), tmp_path)
     volume = stacks.joined_stack(tmp_path)
     mask = np.zeros(stored.shape, bool)
-    mask[4:8] = True
+    mask[6, 12, 10] = True  # the first of the second run, within reach of that
     quantity = Quantity(Code("126401", "DCM", "SUVbw"), Code("g/ml", "UCUM", "g/ml"))
     (measured,) = measure([Mask.from_array(mask)], volume, quantity)
-    depths = np.array([-30, -28, -26, -24, -22, -20, -17, -12, -7, -2, 3, 8]) + 20.0
+    depths = np.array([-30, -28, -26, -24, -22, -20, -17, -12, -7, -2, 3, 8]) + 17.0
     z, y, x = np.meshgrid(depths, np.arange(24) - 12.0, np.arange(20) - 10.0, indexing="ij")
     inside = z**2 + y**2 + x**2 <= 6.2**2
     assert measured.intensity is not None

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from tests.series.stacks import joined_stack, write_stack
 from tests.system.seg_check import source_values
 from voxtell_dicom.cli.folder import series_in
 from voxtell_dicom.config import Peer, load_config
 from voxtell_dicom.encode import ENCODER_REVISION, encode
 from voxtell_dicom.model import BoolArray, Found, Mask, Plan, Prompt, Volume
-from voxtell_dicom.phantom import demo_acquisition, torso, truth_mask, write_series
+from voxtell_dicom.phantom import Acquisition, demo_acquisition, torso, truth_mask, write_series
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.volume import with_key
 
@@ -55,6 +56,21 @@ def phantom_study(
     volume = _volume(folder / "series")
     masks = [truth_mask(anatomy, label, volume) for label in labels]
     seg = _encode(volume, labels, masks, folder / "seg", profile)
+    return Study(volume.study_uid, (*files, seg), tuple(labels), truth, tuple(uids))
+
+
+def stack_study(folder: Path, labels: Sequence[str], frames: Sequence[int], *, seed: int = 0) -> Study:
+    """A torso scanned in 4 mm, of which these frames are left: a stack whose spacing changes, and its one SEG."""
+    anatomy = torso(seed)
+    acquisition = Acquisition(pixel_spacing_mm=(6.0, 6.0))
+    files = write_stack(anatomy, acquisition, frames, folder / "series")
+    uids = [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files]
+    lattice = acquisition.lattice(anatomy)
+    masks = [anatomy.mask(label, lattice)[list(frames)] for label in labels]
+    truth = {number: dict(zip(uids, mask, strict=True)) for number, mask in enumerate(masks, 1)}
+    volume = joined_stack(folder / "series")
+    assert [frame.sop_instance_uid for frame in volume.frames] == uids
+    seg = _encode(volume, labels, masks, folder / "seg")
     return Study(volume.study_uid, (*files, seg), tuple(labels), truth, tuple(uids))
 
 

@@ -16,16 +16,18 @@ import pydicom
 import pytest
 from scipy import ndimage
 
+from tests.series.stacks import steps
 from tests.system.peers.orthanc import Orthanc
 from tests.system.seg_check import seg_frames
 from tests.viewers.ohif import Viewed, dist, view
 from tests.viewers.proxy import Site
-from tests.viewers.studies import Study, phantom_study, threshold_study
+from tests.viewers.studies import Study, phantom_study, stack_study, threshold_study
 from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.model import BoolArray, Prompt
 
 IntArray = npt.NDArray[np.int64]
 LABELS = ("liver", "liver lesion", "spleen", "left kidney", "right kidney", "urinary bladder")  # the lesion overlaps
+APART = tuple(label for label in LABELS if label != "liver lesion")  # of overlapping ones this viewer loses frames
 TINTED = 16  # how far a colour lies from grey, in RGB
 PICTURE = os.environ.get("VOXTELL_DICOM_OHIF_PICTURE")  # where the README's picture is to be written
 
@@ -102,16 +104,18 @@ def _cosine(vectors: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) ->
 
 @pytest.fixture(scope="module")
 def phantoms(orthanc: Orthanc, site: Site, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Study, Viewed]]:
-    """Phantoms, opened one after the other in one browser: 72 × 72 voxels, 70 × 70, and these as made for OHIF."""
+    """Phantoms, opened one after the other in one browser: 72 × 72 voxels, 70 × 70, these for OHIF, a stack of runs."""
     folder = tmp_path_factory.mktemp("phantoms")
     whole = phantom_study(folder / "whole", LABELS, shape=(72, 72))
     broken = phantom_study(folder / "broken", LABELS, seed=1, shape=(70, 70))
     own = phantom_study(folder / "own", LABELS, seed=2, shape=(70, 70), profile="ohif")
-    for path in (*whole.files, *broken.files, *own.files):
+    stack = stack_study(folder / "stack", APART, steps((10, 3), (16, 1), (10, 2)), seed=3)
+    for path in (*whole.files, *broken.files, *own.files, *stack.files):
         orthanc.upload(path)
-    studies = [(whole, three_slices(whole)), (broken, []), (own, three_slices(own))]
+    studies = [(whole, three_slices(whole)), (broken, []), (own, three_slices(own)), (stack, three_slices(stack))]
     viewed = view(site.url, studies, folder / "viewer")
-    return dict(zip(("whole", "broken", "own"), zip((whole, broken, own), viewed, strict=True), strict=True))
+    every = zip((whole, broken, own, stack), viewed, strict=True)
+    return dict(zip(("whole", "broken", "own", "stack"), every, strict=True))
 
 
 def test_the_phantom_is_held_as_it_is(phantoms: dict[str, tuple[Study, Viewed]]) -> None:
@@ -124,6 +128,12 @@ def test_the_phantom_is_shown_as_it_is(phantoms: dict[str, tuple[Study, Viewed]]
     assert_shown(viewed, study, three_slices(study))
     if PICTURE:
         Path(PICTURE).write_bytes(viewed.shown[1].picture.read_bytes())
+
+
+def test_a_stack_whose_spacing_changes_is_held_and_shown_as_it_is(phantoms: dict[str, tuple[Study, Viewed]]) -> None:
+    study, viewed = phantoms["stack"]
+    assert_held(viewed, study)
+    assert_shown(viewed, study, three_slices(study))
 
 
 def test_it_is_shown_in_the_colours_that_the_segmentation_names(phantoms: dict[str, tuple[Study, Viewed]]) -> None:

@@ -14,13 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from voxtell_dicom.encode import explicit_vr as vr
-from voxtell_dicom.encode.sources import Sources, decimal
 from voxtell_dicom.model import Mask, Volume
 
 Bytes = npt.NDArray[np.uint8]
 THREADS = 4
-MOST_PLANES, MOST_PARTS = 1024, 16  # of the grid of a joined volume, and into how many the least gap is parted for it
-ON_GRID_MM = 0.005
 
 
 @dataclass(frozen=True)
@@ -92,15 +89,14 @@ def _pack_unaligned(masks: Sequence[Mask], shape: tuple[int, int, int], empty_fr
 
 
 def per_frame_groups(
-    index: Sequence[tuple[int, int]], volume: Volume, sources: Sources, *, labelmap: bool = False
+    index: Sequence[tuple[int, int]], volume: Volume, positions: Sequence[str], *, labelmap: bool = False
 ) -> bytes:
     """Per-Frame Functional Groups Sequence (5200,9230) in Explicit VR Little Endian, one item per frame of `index`.
 
     Each item: Derivation Image with its Source Image, Frame Content, Plane Position, Segment Identification
-    (PS3.3 C.7.6.16.2, C.8.20.2); a label map's have no segment, and one dimension less. Where spacing changes along the
-    stack, Pixel Measures, too, which else stands in the shared groups.
+    (PS3.3 C.7.6.16.2, C.8.20.2); a label map's have no segment, and one dimension less. `positions` are decimal
+    strings, one per frame of the volume.
     """
-    measures = _pixel_measures(volume, sources) if volume.parts else [b""] * len(volume.frames)
     used = sorted({frame for _, frame in index})
     ordinal = {frame: number for number, frame in enumerate(used, 1)}
     counts: dict[str, int] = {}
@@ -112,8 +108,8 @@ def per_frame_groups(
         source = volume.frames[frame]
         multi = counts[source.sop_instance_uid] > 1 or source.number > 1
         before[frame] = _derivation(source.sop_class_uid, source.sop_instance_uid, source.number if multi else None)
-        position = vr.element(0x0020, 0x0032, "DS", sources.positions[frame].encode())
-        after[frame] = vr.sequence(0x0020, 0x9113, [position]) + measures[frame]
+        position = vr.element(0x0020, 0x0032, "DS", positions[frame].encode())
+        after[frame] = vr.sequence(0x0020, 0x9113, [position])
     items = []
     for segment, frame in index:
         if labelmap:
@@ -125,39 +121,6 @@ def per_frame_groups(
         number = vr.element(0x0062, 0x000B, "US", (segment + 1).to_bytes(2, "little"))
         items.append(before[frame] + content + after[frame] + vr.sequence(0x0062, 0x000A, [number]))
     return vr.sequence(0x5200, 0x9230, items)
-
-
-def _pixel_measures(volume: Volume, sources: Sources) -> list[bytes]:
-    """Pixel Measures Sequence (0028,9110) of each frame of a joined volume (PS3.3 C.7.6.16.2.1)."""
-    between = vr.element(0x0018, 0x0088, "DS", decimal(common_step_mm(volume)).encode())
-    pixels = "\\".join(decimal(value) for value in volume.grid.spacing_mm[1:])
-    rest = between + vr.element(0x0028, 0x0030, "DS", pixels.encode())
-    return [
-        vr.sequence(0x0028, 0x9110, [vr.element(0x0018, 0x0050, "DS", thickness.encode()) + rest])
-        for thickness in sources.thicknesses
-    ]
-
-
-def common_step_mm(volume: Volume) -> float:
-    """Spacing Between Slices of a joined volume: of the coarsest grid on which its frames lie, each on its own plane.
-
-    Readers that make one array of a segmentation (dcmqi, highdicom) lay frames on a grid of this step, which the first
-    frame says for all: with the spacing of a run, those of a finer run would be merged. Planes without a frame are
-    empty, as everywhere in a SEG. Where no grid of at most `MOST_PLANES` fits, the one that fits best.
-    """
-    depths = np.array([frame.position_mm for frame in volume.frames]) @ np.array(volume.grid.normal)
-    along = depths - depths[0]
-    least = float(np.diff(along).min())
-    fits: list[tuple[float, float]] = []
-    for parts in range(1, MOST_PARTS + 1):
-        step = least / parts
-        if fits and along[-1] / step > MOST_PLANES:
-            break
-        off = float(np.abs(along - step * np.rint(along / step)).max())
-        fits.append((off, step))
-        if off <= ON_GRID_MM:
-            break
-    return min(fits)[1]
 
 
 def _derivation(sop_class_uid: str, sop_instance_uid: str, number: int | None) -> bytes:

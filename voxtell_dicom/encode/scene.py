@@ -70,8 +70,7 @@ def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
     frames = _source_frames(seg, files)
     shared = seg.SharedFunctionalGroupsSequence[0]
     cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
-    measures = shared if "PixelMeasuresSequence" in shared else seg.PerFrameFunctionalGroupsSequence[0]
-    spacing = [float(value) for value in measures.PixelMeasuresSequence[0].PixelSpacing]
+    spacing = [float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing]
     normal = np.cross(cosines[0], cosines[1])
     order = sorted(frames, key=lambda key: float(frames[key][0] @ normal))
     if not order:

@@ -163,7 +163,7 @@ def _write(part: _Part, sources: Sources, path: Path, series_number_base: int, e
     )
     if labelmap and overlap:
         ds.ContentDescription = POLICY
-    groups = per_frame_groups(index, volume, sources, labelmap=labelmap)
+    groups = per_frame_groups(index, volume, sources.positions, labelmap=labelmap)
     syntax: UID = SYNTAXES[form.transfer_syntax]
     digest = write_once(path, ds, chain([groups], pixels), transfer_syntax=syntax)
     return _result(part.plan, volume, form, ds, path, digest, [index for index, _ in part.kept])

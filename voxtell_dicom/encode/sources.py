@@ -27,7 +27,6 @@ READ = (
     "SOPInstanceUID",
     "NumberOfFrames",
     "ImagePositionPatient",
-    "SliceThickness",
     "LossyImageCompression",
     "LossyImageCompressionRatio",
     "LossyImageCompressionMethod",
@@ -39,14 +38,12 @@ class Sources:
     """What encoding needs of the source instances.
 
     `newest` is the whole header of the instance that arrived last; `positions` the Image Position (Patient) of each
-    frame of the volume as decimal strings, the source's own wherever it has them; `thicknesses` each frame's Slice
-    Thickness, its run's spacing where the source has none; `lossy` the ratios and methods of lossy compression that any
-    instance names.
+    frame of the volume as decimal strings, the source's own wherever it has them; `lossy` the ratios and methods of
+    lossy compression that any instance names.
     """
 
     newest: Dataset
     positions: tuple[str, ...]
-    thicknesses: tuple[str, ...]
     lossy: bool
     lossy_ratio: tuple[float, ...] = ()
     lossy_method: tuple[str, ...] = ()
@@ -77,29 +74,15 @@ def read_sources(volume: Volume) -> Sources:
         if str(header.SOPInstanceUID) != frame.sop_instance_uid:
             raise EncodingError(f"{frame.sop_instance_uid}: its file now holds instance {header.SOPInstanceUID}")
         positions.append(_position(header, frame.position_mm, frame.sop_instance_uid))
-    thicknesses = [
-        decimal(_thickness(headers[frame.path]) or run.grid.spacing_mm[0])
-        for run in volume.runs
-        for frame in run.frames
-    ]
     lossy = [header for header in headers.values() if str(header.get("LossyImageCompression", "")) == "01"]
     example = lossy[0] if lossy else Dataset()
     return Sources(
         newest,
         tuple(positions),
-        tuple(thicknesses),
         bool(lossy),
         tuple(float(v) for v in _values(example.get("LossyImageCompressionRatio"))),
         tuple(str(v) for v in _values(example.get("LossyImageCompressionMethod"))),
     )
-
-
-def _thickness(header: Dataset) -> float:
-    """Slice Thickness in mm, 0 where there is none."""
-    try:
-        return float(header.get("SliceThickness") or 0)
-    except (TypeError, ValueError):
-        return 0.0
 
 
 def mend(header: Dataset) -> None:

@@ -16,6 +16,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from voxtell_dicom.encode.planes import FULL
 from voxtell_dicom.encode.sources import decimal
+from voxtell_dicom.encode.spacing import common_step_mm
 from voxtell_dicom.model import Volume
 
 TYPE_2 = (
@@ -88,8 +89,11 @@ def build(
     ds.update({element.tag: element for element in built if element.tag.group not in (0x5200, 0x7FE0)})
     shared = Dataset()
     shared.PlaneOrientationSequence = built.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence
-    if not volume.parts:  # else each frame has its own
-        shared.PixelMeasuresSequence = built.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    shared.PixelMeasuresSequence = built.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    if volume.parts:
+        (measures,) = shared.PixelMeasuresSequence
+        measures.SliceThickness = decimal(min(run.grid.spacing_mm[0] for run in volume.runs))
+        measures.SpacingBetweenSlices = decimal(common_step_mm(volume))
     ds.SharedFunctionalGroupsSequence = [shared]
     if charset:  # not by highdicom, which refuses the empty first value that code extensions begin with
         ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
