@@ -53,7 +53,7 @@ def source_values(path: Path, frame: int) -> npt.NDArray[np.float64]:
     ds = _dataset(path, path.stat().st_mtime_ns)
     stored: npt.NDArray[Any] = pixel_array(ds, index=frame - 1)
     for groups in _groups(ds, frame):
-        if "PixelValueTransformationSequence" in groups:
+        if groups.get("PixelValueTransformationSequence"):
             item = groups.PixelValueTransformationSequence[0]
             return np.asarray(stored * float(item.RescaleSlope) + float(item.RescaleIntercept), np.float64)
     if ds.get("ModalityLUTSequence"):

@@ -99,6 +99,10 @@ def _verify(stack: Sequence[tuple[Row, Volume]], engine: Engine, folder: Path, v
     except VoxtellDicomError as error:
         yield from (Verified(row, "refused", reason=f"{error.code}: {error}") for row, *_ in loaded)
         return
+    except Exception as error:  # ours to mend: a series that was taken must come out as a SEG
+        words = f"the line fails: {type(error).__name__}: {error}"
+        yield from (Verified(row, "wrong", threshold, reason=words) for row, _, _, threshold in loaded)
+        return
     copy, lost = (seg.path if seg else None), ""
     try:
         copy = via(seg, folder) if via and seg else copy

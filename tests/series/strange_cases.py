@@ -113,6 +113,12 @@ def no_thickness() -> Sequence[Dataset]:
     return stack(noise(SHAPE), edit=lambda ds, _: delattr(ds, "SliceThickness"))
 
 
+@case("A Slice Thickness that is no number, or none that can be", handled=(("", 6),))
+def strange_thickness() -> Sequence[Dataset]:
+    values = (b"abc ", b"1\\2 ", b"nan ", b"-3", b"1e300 ", b"0 ")
+    return stack(noise(SHAPE), edit=lambda ds, i: raw(ds, "SliceThickness", values[i]))
+
+
 @case("Two slices", handled=(("", 2),))
 def two_slices() -> Sequence[Dataset]:
     return stack(noise((2, 24, 20)))
@@ -230,6 +236,7 @@ def enhanced_no_orientation() -> Sequence[Dataset]:
 def enhanced_top_level() -> Sequence[Dataset]:
     ds = enhanced(noise(SHAPE), places(), sop_class=EnhancedCTImageStorage, modality="CT")
     ds.ImagePositionPatient, ds.RescaleSlope, ds.RescaleIntercept = [0, 0, 0], 3, -5
+    ds.ImageOrientationPatient, ds.PixelSpacing = list(CORONAL), [3, 3]
     return [ds]
 
 

@@ -17,6 +17,7 @@ from tests.json_page import assert_documented
 from tests.series import cases, multiframe_cases, slices, strange_cases  # noqa: F401 - adds its cases
 from voxtell_dicom.cli import app
 from voxtell_dicom.engine.threshold import ThresholdEngine
+from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Result
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.verify import Verified, choose_threshold, verify_series
@@ -161,6 +162,15 @@ def _two_references(ds: Dataset, index: int) -> None:
     ds.FrameOfReferenceUID = f"{slices.UID}.3.{index // 5}"
 
 
+def test_a_line_that_fails_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise KeyError("nowhere")
+
+    monkeypatch.setattr("voxtell_dicom.verify.encode_seg", broken)
+    (found,) = verified(slices.save(slices.stack(slices.noise((6, 24, 20))), tmp_path / "s"), tmp_path)
+    assert (found.outcome, found.reason) == ("wrong", "the line fails: KeyError: 'nowhere'")
+
+
 def test_what_pydicom_cannot_read_is_unproven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(path: Path, frame: int) -> None:
         raise AttributeError("no such attribute")
@@ -196,16 +206,21 @@ def test_corpus(tmp_path: Path) -> None:
     """Whatever folder of real series is named: nothing wrong, nothing unproven, every refusal with a name."""
     from voxtell_dicom.cli.scan import scan
 
-    for folder in sorted(path for path in CORPUS.iterdir() if path.is_dir()):
-        if not any(folder.rglob("*.dcm")):
+    seen = 0
+    for folder in sorted(path for path in CORPUS.iterdir() if path.is_dir()) or [CORPUS]:
+        try:
+            series = scan(folder).series
+        except Refusal:  # no DICOM file in it
             continue
-        found = [each for series in scan(folder).series for each in verified(series, tmp_path)]
+        found = [each for one in series for each in verified(one, tmp_path)]
+        seen += len(found)
         outcomes = [each.outcome for each in found]
         assert not {"wrong", "unproven"} & set(outcomes), (folder.name, [each.reason for each in found])
         assert all(each.row.code or each.reason for each in found if each.outcome == "refused")
         if folder.name in EXACT or folder.name in REFUSED:
             assert outcomes.count("exact") == EXACT.get(folder.name, 0), folder.name
             assert [each.row.code for each in found if each.outcome == "refused"] == REFUSED.get(folder.name, [])
+    assert seen
 
 
 def test_assembly_is_the_same_in_any_order_of_files(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+import structlog
 from pydicom.dataset import Dataset
 
 from tests.series import slices
+from tests.series.cases import many
 from voxtell_dicom.config import Rule
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Series
@@ -60,6 +62,20 @@ def test_stored_and_suv_are_two_arrays_and_two_plans(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(suv.arrays[0]), np.load(stored.arrays[0]) * factor, rtol=1e-6)
     assert "values" not in stored.plans[0].options
     assert suv.plans[0].options == {"values": "suv"}  # hence another plan key, and other UIDs
+
+
+def test_which_of_several_volumes_a_rule_takes_is_logged(tmp_path: Path) -> None:
+    short = slices.stack(slices.noise((5, 20, 24), 1), ConvolutionKernel="B30f")
+    slices_of_both = many(short, slices.stack(slices.noise((6, 20, 24)), ConvolutionKernel="B70f"))
+    with structlog.testing.capture_logs() as logs:
+        (one,) = planned(slices.save(slices_of_both, tmp_path / "ct"), tmp_path, rule("a", "CT")).planned
+    assert one.volume.name == "kernel B70f"
+    (said,) = [entry for entry in logs if entry["event"] == "rule takes one of several volumes"]
+    assert (said["volumes"], said["others"], said["because"]) == (
+        ["kernel B70f"],
+        ["kernel B30f"],
+        "the largest, then the first",
+    )
 
 
 def test_slices_must_agree(tmp_path: Path) -> None:

@@ -132,16 +132,25 @@ def _stand_in(volume: Volume, header: Dataset, position: str) -> Dataset:
     image.SamplesPerPixel, image.BitsAllocated = 1, 16
     grid = volume.grid
     image.ImagePositionPatient = position.split("\\")
-    own = header.get("ImageOrientationPatient")
+    of_frames = int(header.get("NumberOfFrames") or 1) > 1  # what else the top level says is not theirs
+    own = None if of_frames else header.get("ImageOrientationPatient")
     cosines = [*grid.row_cosine, *grid.column_cosine]
     image.ImageOrientationPatient = own if own else [decimal(value) for value in cosines]
-    own = header.get("PixelSpacing")
+    own = None if of_frames else header.get("PixelSpacing")
     image.PixelSpacing = own if own else [decimal(value) for value in grid.spacing_mm[1:]]
-    thickness = header.get("SliceThickness")
-    image.SliceThickness = thickness if thickness else decimal(grid.spacing_mm[0])
+    image.SliceThickness = decimal(_thickness_mm(header) or grid.spacing_mm[0])
     image.SpacingBetweenSlices = decimal(grid.spacing_mm[0])
     image.LossyImageCompression = "00"
     return image
+
+
+def _thickness_mm(header: Dataset) -> float:
+    """Slice Thickness, 0 where there is none, or none that can be."""
+    try:
+        found = float(header.get("SliceThickness") or 0)
+    except (TypeError, ValueError):
+        return 0.0
+    return found if 0 < found < 1e4 else 0.0
 
 
 def _placeholder() -> highdicom.seg.SegmentDescription:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pydicom
+import structlog
 
 from voxtell_dicom.config import Rule
 from voxtell_dicom.errors import Refusal
@@ -22,6 +23,8 @@ from voxtell_dicom.series.split import SEVERAL_REFERENCES
 from voxtell_dicom.series.volume import load_volume
 from voxtell_dicom.suv import suv_factor
 from voxtell_dicom.suv_frames import frame_header
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -120,6 +123,7 @@ def _wishes(
     wishes: dict[tuple[tuple[int, ...], str], _Wishes] = {}
     for index, rule in enumerate(rules):
         chosen = sorted(_chosen(index, volumes, matches))
+        _say_choice(rule, index, chosen, volumes, matches)
         against = {position: item for position in chosen if (item := refused_by(rule, volumes[position]))}
         refused += against.values()
         positions = tuple(position for position in chosen if position not in against)
@@ -204,6 +208,18 @@ def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Mat
     """Of several volumes of one series that meet a rule: the largest, then the first; all its runs. Their positions."""
     met = [{i for i in stack if any(found.index == rule for found in matches[i])} for stack in stacks_of(volumes)]
     return max(met, key=lambda some: sum(int(np.prod(volumes[i].grid.shape)) for i in some), default=set())
+
+
+def _say_choice(
+    rule: Rule, index: int, chosen: Sequence[int], volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]
+) -> None:
+    """Log which volume a rule takes where it meets several."""
+    met = [position for position, some in enumerate(matches) if any(found.index == index for found in some)]
+    if others := [volumes[position].name for position in met if position not in chosen]:
+        taken = [volumes[position].name for position in chosen]
+        series_uid, because = volumes[chosen[0]].series_uid, "the largest, then the first"
+        log.info("rule takes one of several volumes", rule=rule.name, series_uid=series_uid, volumes=taken,
+                 others=others, because=because)  # fmt: skip
 
 
 def plan_for(
