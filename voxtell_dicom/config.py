@@ -128,8 +128,8 @@ class Peer(Strict):
     timeout_s: float = Field(60, gt=0)
     profile: Literal["generic", "ohif", "weasis", "slicer"] = "generic"  # how segmentations are made for it
     # Each of these overrides the profile's own (docs/viewers.md). aligned: binary where frames end on whole bytes, else
-    # occupancy, which is 0 or 255.
-    encoding: Literal["binary", "aligned", "occupancy", "labelmap"] | None = None
+    # occupancy, which is 0 or 255; fractional: probabilities.
+    encoding: Literal["binary", "aligned", "occupancy", "fractional", "labelmap"] | None = None
     transfer_syntax: Literal["auto", "native", "rle", "deflated"] | None = None
     empty_frames: bool | None = None
     segments_per_object: Literal["all", "one"] | None = None
@@ -279,7 +279,9 @@ class Rule(Strict):
     resample: Resample | None = None
     max_minutes: float = Field(240, gt=0)  # the longest that the model may take for one volume, retries included
     # sr brings seg along
-    outputs: list[Literal["seg", "labelmap", "sr", "rtstruct", "secondary"]] = Field(["seg"], min_length=1)
+    outputs: list[Literal["seg", "labelmap", "fractional", "sr", "rtstruct", "secondary"]] = Field(
+        ["seg"], min_length=1
+    )
     receipt: Literal["always", "on_problem", "never"] = "on_problem"  # a page that names what was searched, and why not
     holes: Literal["keyhole", "xor", "inner"] = "keyhole"  # how a structure set writes them
     send_to: list[str] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -24,6 +25,8 @@ Vector = tuple[float, float, float]
 Range = tuple[int, int]
 Box = tuple[Range, Range, Range]
 BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
+PROBABILITY_FLOOR = 0.05  # what is less probable counts as nothing in a probability map
 
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
@@ -221,8 +224,26 @@ class Assembly:
     set_aside: tuple[SetAside, ...] = ()
 
 
+class Boxed:
+    """What lies in a bounding box of a grid: half-open ranges along the three axes."""
+
+    box: Box
+
+    @property
+    def box_shape(self) -> tuple[int, int, int]:
+        """Shape of the bounding box."""
+        a, b, c = self.box
+        return a[1] - a[0], b[1] - b[0], c[1] - c[0]
+
+    @property
+    def slices(self) -> tuple[slice, slice, slice]:
+        """The bounding box as an index into an array on the whole grid."""
+        a, b, c = self.box
+        return slice(*a), slice(*b), slice(*c)
+
+
 @dataclass(frozen=True)
-class Mask:
+class Mask(Boxed):
     """A binary mask as its bounding box and bits, on a grid known from the context. An empty one has an empty box."""
 
     __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
@@ -268,18 +289,6 @@ class Mask:
         (a, b, c), (d, e, f) = low, high
         return cls(((a, d), (b, e), (c, f)), np.packbits(crop).tobytes(), sum(mask.voxels for mask in moved))
 
-    @property
-    def box_shape(self) -> tuple[int, int, int]:
-        """Shape of the bounding box."""
-        a, b, c = self.box
-        return a[1] - a[0], b[1] - b[0], c[1] - c[0]
-
-    @property
-    def slices(self) -> tuple[slice, slice, slice]:
-        """The bounding box as an index into an array on the whole grid."""
-        a, b, c = self.box
-        return slice(*a), slice(*b), slice(*c)
-
     def crop(self) -> BoolArray:
         """The mask inside its bounding box, bool, of shape `box_shape`."""
         shape = self.box_shape
@@ -287,12 +296,69 @@ class Mask:
         bits = np.unpackbits(np.frombuffer(self.packed_bits, np.uint8), count=count)
         return bits.astype(bool).reshape(shape)
 
+    def within(self, box: Box) -> BoolArray:
+        """The mask inside another box, bool, of that box's shape."""
+        cut: BoolArray = np.zeros([stop - start for start, stop in box], bool)
+        common = [(max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(box, self.box, strict=True)]
+        if self.voxels and all(start < stop for start, stop in common):
+            own = tuple(slice(a - low, b - low) for (a, b), (low, _) in zip(common, self.box, strict=True))
+            there = tuple(slice(a - low, b - low) for (a, b), (low, _) in zip(common, box, strict=True))
+            cut[there] = self.crop()[own]
+        return cut
+
     def to_array(self, shape: tuple[int, int, int]) -> BoolArray:
         """The mask on the whole grid, bool, of the given shape."""
         array: BoolArray = np.zeros(shape, bool)
         if self.voxels:
             array[self.slices] = self.crop()
         return array
+
+
+@dataclass(frozen=True)
+class Probabilities(Boxed):
+    """The probability of each voxel as its bounding box and bytes, 0 to 255 for 0 to 1, on a grid as of a mask.
+
+    Below `PROBABILITY_FLOOR` it is 0.
+    """
+
+    __pydantic_config__ = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    box: Box
+    packed: bytes  # zlib over the uint8 values in the box, in C order
+
+    @classmethod
+    def of(cls, box: Box, values: ByteArray) -> Probabilities:
+        """values: uint8 in `box`. The box is made tight."""
+        inner = Mask.from_array(values)
+        z, y, x = ((low + a, low + b) for (low, _), (a, b) in zip(box, inner.box, strict=True))
+        tight = (z, y, x) if inner.voxels else inner.box
+        return cls(tight, zlib.compress(np.ascontiguousarray(values[inner.slices]).tobytes(), 1))
+
+    def crop(self) -> ByteArray:
+        """The values inside the box, uint8, of shape `box_shape`."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.box_shape)
+
+    def to_array(self, shape: tuple[int, int, int]) -> ByteArray:
+        """The values on the whole grid, uint8, of the given shape."""
+        array: ByteArray = np.zeros(shape, np.uint8)
+        array[self.slices] = self.crop()
+        return array
+
+    @classmethod
+    def concatenated(cls, pieces: Sequence[Probabilities], frames: Sequence[int]) -> Probabilities:
+        """As `Mask.concatenated`."""
+        starts = np.cumsum([0, *frames[:-1]]).tolist()
+        filled = [(piece, start) for piece, start in zip(pieces, starts, strict=True) if piece.box[0][1]]
+        if not filled:
+            return pieces[0]
+        boxes = [((p.box[0][0] + start, p.box[0][1] + start), *p.box[1:]) for p, start in filled]
+        low = [min(box[axis][0] for box in boxes) for axis in range(3)]
+        high = [max(box[axis][1] for box in boxes) for axis in range(3)]
+        values = np.zeros(np.subtract(high, low), np.uint8)
+        for (piece, _), box in zip(filled, boxes, strict=True):
+            values[tuple(slice(a - start, b - start) for (a, b), start in zip(box, low, strict=True))] = piece.crop()
+        (a, b, c), (d, e, f) = low, high
+        return cls.of(((a, d), (b, e), (c, f)), values)
 
 
 @dataclass(frozen=True)
@@ -371,6 +437,7 @@ class Found:
     mean_probability: float | None = None
     uncertain_share: float | None = None
     left_out: str = ""
+    probabilities: Probabilities | None = None  # where the plan wants them, on the same grid
 
 
 @dataclass(frozen=True)
@@ -427,7 +494,7 @@ class Segment:
     voxels: int
     mean_probability: float | None = None
     uncertain_share: float | None = None
-    probability: npt.NDArray[np.float16] | None = None  # inside the box, where it was asked for
+    probability: npt.NDArray[np.float16] | None = None  # inside the box, 0 below the threshold; where it was asked for
 
     @property
     def mask(self) -> Mask:

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from voxtell_dicom.model import Found, Frame, Grid, Mask, Plan, Prompt, ToRas, Volume
+from voxtell_dicom.model import Box, Found, Frame, Grid, Mask, Plan, Probabilities, Prompt, ToRas, Volume
 
 MODEL = "voxtell-dicom/0.1.0 model/0123456789abcdef0123456789abcdef bank/00"
 Bools = npt.NDArray[np.bool_]
@@ -119,7 +119,19 @@ def plan(texts: Sequence[str], identity: str = MODEL, **more: Any) -> Plan:
 
 
 def found(plan: Plan, arrays: Sequence[Bools]) -> list[Found]:
-    return [Found(prompt, Mask.from_array(array)) for prompt, array in zip(plan.prompts, arrays, strict=True)]
+    """The masks, with probability maps above one half inside and a slope beside them."""
+    return [
+        Found(prompt, Mask.from_array(array), probabilities=soft(array))
+        for prompt, array in zip(plan.prompts, arrays, strict=True)
+    ]
+
+
+def soft(array: Bools) -> Probabilities:
+    """Of a mask: 128 to 255 inside, 60 on one side."""
+    inside = 128 + np.indices(array.shape).sum(axis=0) % 128
+    beside = np.roll(array, 1, axis=2) & ~array
+    whole: Box = ((0, array.shape[0]), (0, array.shape[1]), (0, array.shape[2]))
+    return Probabilities.of(whole, np.where(array, inside, 60 * beside).astype(np.uint8))
 
 
 def decoded(path: Path, volume: Volume) -> dict[int, Bools]:
@@ -141,19 +153,35 @@ def decoded(path: Path, volume: Volume) -> dict[int, Bools]:
 
 def dcmqi_points(path: Path, folder: Path) -> list[set[tuple[int, int, int]]]:
     """Per segment the centres of its voxels in patient space (LPS, in 1/100 mm) as dcmqi decodes them."""
+    return [points for by_value in dcmqi_values(path, folder) for points in by_value.values()]
+
+
+def dcmqi_values(path: Path, folder: Path) -> list[dict[int, set[tuple[int, int, int]]]]:
+    """Per image that dcmqi makes: its values but 0, and the centres of the voxels that have them.
+
+    Of a BINARY one there is an image and one value for each segment, of a FRACTIONAL one an image with its own values;
+    of a label map one image.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     program = Path(sys.executable).with_name("segimage2itkimage")
     command = [str(program), "--inputDICOM", str(path), "--outputDirectory", str(folder), "-t", "nrrd"]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
-    points = []
+    images = []
     for number in range(1, len(list(folder.glob("*.nrrd"))) + 1):
         image = sitk.ReadImage(str(folder / f"{number}.nrrd"))
         values = sitk.GetArrayFromImage(image)
         direction = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-        for value in np.unique(values[values > 0]):  # several in the one file that a label map becomes
+        points = {}
+        for value in np.unique(values[values > 0]):
             where = np.argwhere(values == value)[:, ::-1]
-            points.append(rounded(where @ direction.T + np.array(image.GetOrigin())))
-    return points
+            points[int(value)] = rounded(where @ direction.T + np.array(image.GetOrigin()))
+        images.append(points)
+    return images
+
+
+def true_values(values: npt.NDArray[np.uint8], volume: Volume) -> dict[int, set[tuple[int, int, int]]]:
+    """What `dcmqi_values` should give of a segment with these values on the volume's frames."""
+    return {int(value): true_points(values == value, volume) for value in np.unique(values[values > 0])}
 
 
 def true_points(mask: Bools, volume: Volume) -> set[tuple[int, int, int]]:

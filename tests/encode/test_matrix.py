@@ -185,6 +185,10 @@ def test_dcmqi_decodes_the_same_masks(cell: Cell) -> None:
     ]
     liver, lesion, kidney = truth
     assert (liver & lesion).any(), "nothing overlaps"
+    soft = [made.soft(mask).to_array(cell.volume.grid.shape) for mask in truth]
+    assert made.dcmqi_values(cell.of("fractional"), cell.folder / "dcmqi-fractional") == [
+        made.true_values(values, cell.volume) for values in soft
+    ]
     assert made.dcmqi_points(cell.of("labelmap"), cell.folder / "dcmqi-labelmap") == [
         made.true_points(mask, cell.volume) for mask in (liver & ~lesion, lesion, kidney)
     ]

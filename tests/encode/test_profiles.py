@@ -30,6 +30,9 @@ FORMS = [
     Form("labelmap", "native", one_segment=True),
     Form("labelmap", "deflated", one_segment=True),
     Form("labelmap", "rle", one_segment=True, empty_frames=True),
+    Form("fractional", "rle"),
+    Form("fractional", "native", one_segment=True),
+    Form("fractional", "deflated", empty_frames=True),
 ]
 
 
@@ -63,6 +66,9 @@ def read(results: Sequence[Result], volume: Volume) -> dict[int, made.Bools]:
                 assert np.allclose(position, volume.frames[index].position_mm)
                 if ds.SegmentationType == "LABELMAP":
                     masks[prompt][index] = frame == number
+                elif ds.get("SegmentationFractionalType") == "PROBABILITY":
+                    if groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number:
+                        masks[prompt][index] = frame > 127
                 elif groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number:
                     assert set(np.unique(frame)) <= {0, int(ds.get("MaximumFractionalValue", 1))}
                     masks[prompt][index] = frame > 0
@@ -76,11 +82,16 @@ def test_every_reader_sees_the_same_voxels_in_every_form(tmp_path: Path, form: F
     assert len(results) == (3 if form.one_segment else 1)
     masks = read(results, volume)
     assert all(np.array_equal(masks[number], array) for number, array in enumerate(arrays))
-    points = [made.dcmqi_points(result.path, tmp_path / str(n)) for n, result in enumerate(results)]
-    assert [each for some in points for each in some] == [made.true_points(array, volume) for array in arrays]
+    images = [image for n, each in enumerate(results) for image in made.dcmqi_values(each.path, tmp_path / str(n))]
+    if form.encoding == "fractional":
+        soft = [made.soft(array).to_array(volume.grid.shape) for array in arrays]
+        assert images == [made.true_values(values, volume) for values in soft]
+    else:
+        points = [some for image in images for some in image.values()]
+        assert points == [made.true_points(array, volume) for array in arrays]
     for result in results:
         ds = pydicom.dcmread(result.path)
-        assert (ds.NumberOfFrames == 6 * len(result.segments)) == form.empty_frames
+        assert form.encoding == "fractional" or (ds.NumberOfFrames == 6 * len(result.segments)) == form.empty_frames
         assert form.encoding == "labelmap" or made.dciodvfy(inflated(result.path)) == []
         assert encode_segmentation(plan, volume, found, form, directory=tmp_path) == results
 

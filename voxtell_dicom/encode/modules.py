@@ -15,9 +15,10 @@ from voxtell_dicom.encode.profiles import Form
 from voxtell_dicom.encode.sources import Sources
 from voxtell_dicom.encode.template import Naming, build
 from voxtell_dicom.encode.terminology import Term, private_scheme_item, term_for, write_term
-from voxtell_dicom.model import Found, Plan, Volume
+from voxtell_dicom.model import PROBABILITY_FLOOR, Found, Plan, Volume
 
 Kept = tuple[int, Found]  # index of the prompt in the plan, and what it gave: a mask with voxels
+_CONTENT = {"fractional": f"Probability (0 below {PROBABILITY_FLOOR:g})"}
 
 
 def segmentation(
@@ -57,7 +58,7 @@ def segmentation(
         words.series_number(header.get("SeriesNumber"), plan, series_number_base),
         description,
         "SEGMENTATION",
-        words.clipped(f"Segmentation by text prompt, rule {plan.rule}"),
+        words.clipped(f"{_CONTENT.get(form.encoding, 'Segmentation')} by text prompt, rule {plan.rule}"),
     )
     segments = _segments(plan, maker, kept, terms, colors)
     ds = build(volume, header, sources.positions[0], segments, naming, charset, encoding=form.encoding)

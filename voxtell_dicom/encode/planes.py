@@ -1,6 +1,6 @@
 """Frames of one byte a pixel: segments one after the other, or all of them in a label map. One plane is held at a time.
 
-What a segment holds comes as its bounding box, 0 and 1.
+What a segment holds comes as its bounding box: a mask's 0 and 1, or a probability map's 0 to 255.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from typing import Final
 from voxtell_dicom.config import Config, Peer
 from voxtell_dicom.model import Plan
 
-SEGMENTATIONS: Final = ("seg", "labelmap")  # of a plan's outputs, those that are segmentation objects
-KIND: Final = {"binary": "seg", "occupancy": "seg", "labelmap": "labelmap"}
+SEGMENTATIONS: Final = ("seg", "labelmap", "fractional")  # of a plan's outputs, those that are segmentation objects
+KIND: Final = {"binary": "seg", "occupancy": "seg", "labelmap": "labelmap", "fractional": "fractional"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def takers(plan: Plan, config: Config) -> dict[Profile, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Form:
-    """How a segmentation is written. `encoding`: binary, occupancy (0 or 255) or labelmap."""
+    """How a segmentation is written. `encoding`: binary, occupancy (0 or 255), fractional or labelmap."""
 
     encoding: str = "binary"
     transfer_syntax: str = "native"  # or rle, deflated
@@ -69,7 +69,7 @@ class Form:
 
     @property
     def kind(self) -> str:
-        """The output that it is: seg or labelmap."""
+        """The output that it is: seg, labelmap or fractional."""
         return KIND[self.encoding]
 
     @property

@@ -90,6 +90,15 @@ def settled(form: Form, found: Sequence[Found], volume: Volume) -> Form:
     return form if several else replace(form, one_segment=False, frames=None)
 
 
+def _layers(kept: Sequence[Kept], form: Form) -> list[Layer]:
+    if form.encoding != "fractional":
+        return [item.mask for _, item in kept]
+    lacking = [item.prompt.label for _, item in kept if item.probabilities is None]
+    if lacking:
+        raise EncodingError(f"there are no probabilities of {', '.join(lacking)}: segment again (`jobs rerun`)")
+    return [item.probabilities for _, item in kept if item.probabilities]
+
+
 def _kept(found: Sequence[Found]) -> list[Kept]:
     return [(index, item) for index, item in enumerate(found) if item.mask.voxels]
 
@@ -109,7 +118,7 @@ class _Part:
 
     @property
     def layers(self) -> list[Layer]:
-        return [item.mask for _, item in self.kept]
+        return _layers(self.kept, self.form)
 
 
 def _parts(kept: Sequence[Kept], form: Form, shape: tuple[int, int, int]) -> list[list[Kept]]:
@@ -127,15 +136,14 @@ def _parts(kept: Sequence[Kept], form: Form, shape: tuple[int, int, int]) -> lis
 
 
 def _frames(kept: Sequence[Kept], form: Form, shape: tuple[int, int, int]) -> int:
-    index = occupied([item.mask for _, item in kept], shape, empty_frames=form.empty_frames)
+    index = occupied(_layers(kept, form), shape, empty_frames=form.empty_frames)
     return len({frame for _, frame in index} if form.encoding == "labelmap" else index)
 
 
 def _write(part: _Part, sources: Sources, path: Path, series_number_base: int, engine: str | None) -> Result:
     layers, form, volume = part.layers, part.form, part.volume
     check_fits(layers, volume.grid.shape)
-    masks = [item.mask for _, item in part.kept]
-    overlap = overlapping(masks)
+    overlap = overlapping(layers)
     labelmap = form.encoding == "labelmap"
     if labelmap and len(layers) > LABELS_IN_A_BYTE:
         raise EncodingError(

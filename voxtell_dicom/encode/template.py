@@ -33,7 +33,7 @@ TYPE_2 = (
 CARRIED = ("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "IssuerOfAccessionNumberSequence")
 SERIES_LEVEL = ("BodyPartExamined", "Laterality", "PatientPosition")
 REPLACED = ("SpecificCharacterSet", "NumberOfFrames", "DimensionOrganizationSequence", "DimensionIndexSequence")
-_TYPES = {"binary": "BINARY", "occupancy": "FRACTIONAL", "labelmap": "LABELMAP"}
+_TYPES = {"binary": "BINARY", "occupancy": "FRACTIONAL", "fractional": "FRACTIONAL", "labelmap": "LABELMAP"}
 NOT_CARRIED = frozenset((0x0028, 0x5200, 0x7FE0))  # groups of pixels and functional groups
 
 

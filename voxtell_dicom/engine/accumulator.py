@@ -32,7 +32,7 @@ class _Tally:
 
     request: Request
     bits: npt.NDArray[np.uint8]  # (z, y, ceil(x / 8))
-    probability: npt.NDArray[np.float16] | None
+    probability: list[tuple[int, int, int, npt.NDArray[np.float16]]] = field(default_factory=list)  # pieces at z, y, x
     voxels: int = 0
     probability_sum: float = 0.0
     uncertain: int = 0
@@ -48,6 +48,8 @@ class _Tally:
         mine: bool, where no other prompt of the exclusive group is more probable; None outside such groups.
         """
         mask = logits > self.cutoff
+        if self.request.probability and bool(mask.any()):
+            self._keep(first, logits, mask)
         if mine is not None:
             mask &= mine
         count = int(mask.sum())
@@ -60,8 +62,13 @@ class _Tally:
             self.voxels += count
             self.probability_sum += float(torch.sigmoid(logits[mask].float()).sum(dtype=torch.float64))
             self.bits[first:stop] = np.packbits(mask.cpu().numpy(), axis=-1)
-        if self.probability is not None:
-            self.probability[first:stop] = torch.sigmoid(logits.float()).half().cpu().numpy()
+
+    def _keep(self, first: int, logits: torch.Tensor, mask: torch.Tensor) -> None:
+        """Keep the probabilities of finished planes, inside the box of what is above the threshold there."""
+        hits = [torch.nonzero(mask.any(dim).any(other)).flatten() for dim, other in ((2, 1), (2, 0), (1, 0))]
+        (z, y, x) = (slice(int(some[0]), int(some[-1]) + 1) for some in hits)
+        values = torch.sigmoid(logits[z, y, x].float()).half() * mask[z, y, x]
+        self.probability.append((first + z.start, y.start, x.start, values.cpu().numpy()))
 
     def segment(self, width: int, offset: Sequence[int]) -> Segment:
         """The finished segment on the volume's grid. width: x of the crop; offset: where the crop lies (z, y, x)."""
@@ -69,7 +76,6 @@ class _Tally:
         z, y, x = _ranges(self.bits, width)
         unpacked = np.unpackbits(self.bits[slice(*z), slice(*y)], axis=-1, count=width)[..., slice(*x)]
         box: Box = tuple((a + o, b + o) for (a, b), o in zip((z, y, x), offset, strict=True))  # type: ignore[assignment]
-        probability = self.probability
         return Segment(
             request=self.request,
             box_zyx=((0, 0), (0, 0), (0, 0)) if empty else box,
@@ -77,8 +83,23 @@ class _Tally:
             voxels=self.voxels,
             mean_probability=None if empty else self.probability_sum / self.voxels,
             uncertain_share=self.uncertain / self.likely if self.likely else None,
-            probability=None if probability is None else probability[slice(*z), slice(*y), slice(*x)].copy(),
+            probability=self._assembled((z, y, x)) if self.request.probability else None,
         )
+
+    def _assembled(self, ranges: Sequence[tuple[int, int]]) -> npt.NDArray[np.float16]:
+        """The probabilities in these ranges of the crop, of all that is above the threshold."""
+        low = [start for start, _ in ranges]
+        values = np.zeros([stop - start for start, stop in ranges], np.float16)
+        for *at, piece in self.probability:
+            inner = [
+                (max(place, start), min(place + size, stop))
+                for place, size, (start, stop) in zip(at, piece.shape, ranges, strict=True)
+            ]
+            if all(start < stop for start, stop in inner):
+                there = tuple(slice(a - start, b - start) for (a, b), start in zip(inner, low, strict=True))
+                here = tuple(slice(a - place, b - place) for (a, b), place in zip(inner, at, strict=True))
+                values[there] = piece[here]
+        return values
 
 
 def _ranges(bits: npt.NDArray[np.uint8], width: int) -> tuple[tuple[int, int], ...]:
@@ -112,7 +133,6 @@ class Accumulator:
                 _Tally(
                     request,
                     np.zeros((cz, cy, (cx + 7) // 8), np.uint8),
-                    np.zeros((cz, cy, cx), np.float16) if request.probability else None,
                 )
                 for request in group
             ]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from voxtell_dicom.errors import GridMismatch, Refusal
-from voxtell_dicom.model import Mask, ToRas, Volume, canonical_digest
+from voxtell_dicom.model import Box, Mask, Probabilities, ToRas, Volume, canonical_digest
 from voxtell_dicom.series.pixels import decode, digest_of
 from voxtell_dicom.series.rescale import Rescale
 
@@ -63,24 +63,32 @@ def to_frames(mask: Mask, volume: Volume) -> Mask:
     _check_fits(mask, volume.shape_zyx)
     if not mask.voxels:
         return mask
-    ras = volume.to_ras
-    flipped = [
-        (size - stop, size - start) if flip else (start, stop)
-        for (start, stop), size, flip in zip(mask.box, volume.shape_zyx, ras.flips, strict=True)
-    ]
-    back = np.argsort(ras.axes)
-    box = [flipped[axis] for axis in back]
-    crop = _flip(mask.crop(), ras).transpose(back)
-    if volume.canvas != volume.grid.shape or volume.planes != tuple(range(len(volume.frames))):
-        return _unshifted(crop, box, volume)
-    packed = np.packbits(np.ascontiguousarray(crop)).tobytes()
-    return Mask((box[0], box[1], box[2]), packed, mask.voxels)
+    crop, box = _on_frames(mask.crop(), mask.box, volume)
+    if _is_shifted(volume):
+        tight = Mask.from_array(crop)
+        return replace(tight, box=_moved(tight.box, box)) if tight.voxels else tight
+    return Mask(box, np.packbits(np.ascontiguousarray(crop)).tobytes(), mask.voxels)
+
+
+def probabilities_to_frames(probabilities: Probabilities, volume: Volume) -> Probabilities:
+    """The same of a probability map. Raises GridMismatch where it does not fit the volume."""
+    _check_within(probabilities.box, volume.shape_zyx)
+    if not probabilities.box[0][1]:
+        return probabilities
+    crop, box = _on_frames(probabilities.crop(), probabilities.box, volume)
+    return Probabilities.of(box, crop)
 
 
 def all_to_frames(masks: Sequence[Mask], volume: Volume) -> Mask:
     """Put masks, one for each of `volume.runs` and on its RAS grid, back on all source frames: `to_frames` of each."""
     back = [to_frames(mask, run) for mask, run in zip(masks, volume.runs, strict=True)]
     return Mask.concatenated(back, [len(run.frames) for run in volume.runs])
+
+
+def all_probabilities_to_frames(maps: Sequence[Probabilities], volume: Volume) -> Probabilities:
+    """The same of probability maps."""
+    back = [probabilities_to_frames(each, run) for each, run in zip(maps, volume.runs, strict=True)]
+    return Probabilities.concatenated(back, [len(run.frames) for run in volume.runs])
 
 
 def from_frames(mask: Mask, volume: Volume) -> Mask:
@@ -95,12 +103,36 @@ def from_frames(mask: Mask, volume: Volume) -> Mask:
     return Mask.from_array(_flip(canvas.transpose(volume.to_ras.axes), volume.to_ras))
 
 
-def _unshifted(crop: npt.NDArray[np.bool_], box: list[tuple[int, int]], volume: Volume) -> Mask:
+def _on_frames(crop: npt.NDArray[Any], box: Box, volume: Volume) -> tuple[npt.NDArray[Any], Box]:
+    """What lies in a box of the RAS grid, in a box of the source frames; that is not tight where a tilt is undone."""
+    ras = volume.to_ras
+    flipped = [
+        (size - stop, size - start) if flip else (start, stop)
+        for (start, stop), size, flip in zip(box, volume.shape_zyx, ras.flips, strict=True)
+    ]
+    back = np.argsort(ras.axes)
+    turned = (flipped[back[0]], flipped[back[1]], flipped[back[2]])
+    crop = _flip(crop, ras).transpose(back)
+    return _unshifted(crop, turned, volume) if _is_shifted(volume) else (crop, turned)
+
+
+def _is_shifted(volume: Volume) -> bool:
+    """Whether frames lie on the canvas elsewhere than on the source grid: a tilt is undone, or slices are bridged."""
+    return volume.canvas != volume.grid.shape or volume.planes != tuple(range(len(volume.frames)))
+
+
+def _moved(inner: Box, outer: Box) -> Box:
+    z, y, x = ((low + a, low + b) for (low, _), (a, b) in zip(outer, inner, strict=True))
+    return z, y, x
+
+
+def _unshifted(crop: npt.NDArray[Any], box: Box, volume: Volume) -> tuple[npt.NDArray[Any], Box]:
+    """Whole frames of those that the box meets, each moved back, and where they lie."""
     (first, last), (top, bottom), (left, right) = box
     rows, columns = volume.grid.shape[1:]
     planes = volume.planes
     first_frame, last_frame = bisect_left(planes, first), bisect_left(planes, last)
-    frames = np.zeros((last_frame - first_frame, rows, columns), bool)
+    frames = np.zeros((last_frame - first_frame, rows, columns), crop.dtype)
     for index in range(first_frame, last_frame):
         down, along = volume.frames[index].shift_px
         r0, r1 = max(top - down, 0), min(bottom - down, rows)
@@ -110,17 +142,16 @@ def _unshifted(crop: npt.NDArray[np.bool_], box: list[tuple[int, int]], volume: 
                 planes[index] - first, r0 + down - top : r1 + down - top, c0 + along - left : c1 + along - left
             ]
             frames[index - first_frame, r0:r1, c0:c1] = piece
-    tight = Mask.from_array(frames)
-    if not tight.voxels:
-        return tight
-    (start, stop), row_range, column_range = tight.box
-    return replace(tight, box=((start + first_frame, stop + first_frame), row_range, column_range))
+    return frames, ((first_frame, last_frame), (0, rows), (0, columns))
+
+
+def _check_within(box: Box, shape: tuple[int, int, int]) -> None:
+    if not all(0 <= start <= stop <= size for (start, stop), size in zip(box, shape, strict=True)):
+        raise GridMismatch(f"a mask with box {box} does not fit a grid of {shape}")
 
 
 def _check_fits(mask: Mask, shape: tuple[int, int, int]) -> None:
-    inside = all(0 <= start <= stop <= size for (start, stop), size in zip(mask.box, shape, strict=True))
-    if not inside:
-        raise GridMismatch(f"a mask with box {mask.box} does not fit a grid of {shape}")
+    _check_within(mask.box, shape)
     size = int(np.prod(mask.box_shape))
     if len(mask.packed_bits) != (size + 7) // 8 and mask.voxels:
         raise GridMismatch(

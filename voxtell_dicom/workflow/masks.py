@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from voxtell_dicom.model import Found, Mask, Request
+from voxtell_dicom.model import Found, Mask, Probabilities, Request
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Answer:
     mask: Mask
     mean_probability: float | None = None
     uncertain_share: float | None = None
+    probabilities: Probabilities | None = None
 
 
 _answers = TypeAdapter(tuple[Answer, ...])

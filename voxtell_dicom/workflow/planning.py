@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import structlog
 
-from voxtell_dicom.config import Rule
+from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canonical_digest, load
 from voxtell_dicom.rules import Match, match_volume
@@ -81,10 +81,11 @@ def plan_series(
     encoder_revision: str,
     work_dir: Path,
     options: dict[str, Any],
+    soft_peers: Collection[str] = (),
 ) -> Planning:
     """Headers → volumes → rules; decode the volumes that a rule wants, and write their arrays for the worker.
 
-    Rules of scope study are left to `study.py`.
+    Rules of scope study are left to `study.py`. soft_peers: as `soft_peers` gives them.
     Raises Refusal where the series as a whole cannot be trusted (patients or studies mixed).
     """
     assembly, every = match_series(series, rules)
@@ -102,7 +103,7 @@ def plan_series(
         for found, lacking in wishes:
             gone = refused_runs(assembly, volume) | codes_of(lacking) | codes_of(failed)
             own = with_lacking(for_rule(options, series, found.rule), gone)
-            plans.append(plan_for(found, volume, engine_identity, encoder_revision, own))
+            plans.append(plan_for(found, volume, engine_identity, encoder_revision, own, soft_peers))
         before = planned.get((volume.key, values))
         planned[volume.key, values] = Planned(volume, (*(before.plans if before else ()), *plans), arrays)
     unmatched = [volume for some, volume in zip(matches, volumes, strict=True) if not some]
@@ -223,9 +224,16 @@ def _say_choice(
 
 
 def plan_for(
-    found: Match, volume: Volume, engine_identity: str, encoder_revision: str, options: dict[str, Any]
+    found: Match,
+    volume: Volume,
+    engine_identity: str,
+    encoder_revision: str,
+    options: dict[str, Any],
+    soft_peers: Collection[str] = (),
 ) -> Plan:
     """What a rule wants of a volume that met it and has its key."""
+    if set(soft_peers) & set(found.rule.send_to):
+        options = {**options, "probabilities": True}
     if found.rule.minimum_confidence:  # it decides what the result holds, hence its UID
         options = {**options, "minimum_confidence": found.rule.minimum_confidence}
     if found.rule.values != "stored":  # so does what the model is given
@@ -243,6 +251,16 @@ def plan_for(
         encoder_revision=encoder_revision,
         options=options,
     )
+
+
+def soft_peers(config: Config) -> frozenset[str]:
+    """The peers that take segmentations as probabilities, which the engine has to be asked for."""
+    return frozenset(name for name, peer in config.peers.items() if peer.encoding == "fractional")
+
+
+def wants_probabilities(plan: Plan) -> bool:
+    """Whether a plan's results need the probability of each voxel: an output, or what one of its peers takes."""
+    return "fractional" in plan.outputs or bool(plan.options.get("probabilities"))
 
 
 def values_of(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from voxtell_dicom.errors import Refusal, VoxtellDicomError
 from voxtell_dicom.model import Plan, Series, SetAside, dump
 from voxtell_dicom.workflow.jobs import FINAL
 from voxtell_dicom.workflow.patience import let_pass
-from voxtell_dicom.workflow.planning import Planned, accession_of, job_id, plan_series
+from voxtell_dicom.workflow.planning import Planned, accession_of, job_id, plan_series, soft_peers
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
 
 log = structlog.get_logger(__name__)
@@ -39,6 +39,7 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
             encoder_revision=ENCODER_REVISION,
             work_dir=runtime.work_dir,
             options=options,
+            soft_peers=soft_peers(runtime.config),
         )
     except Refusal as refusal:
         note_refusals(runtime, series, [SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)])

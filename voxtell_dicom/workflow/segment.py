@@ -13,12 +13,12 @@ import structlog
 
 from voxtell_dicom.errors import OutOfMemory, VoxtellDicomError
 from voxtell_dicom.model import Found, Plan, Prompt, Request, RunReport, Volume, dump, load
-from voxtell_dicom.series.volume import all_to_frames
+from voxtell_dicom.series.volume import all_probabilities_to_frames, all_to_frames
 from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.limit import Limit, limit_of
 from voxtell_dicom.workflow.masks import Answer, load_answers, save_found
 from voxtell_dicom.workflow.patience import let_pass
-from voxtell_dicom.workflow.planning import Planned, job_id, load_array, values_of
+from voxtell_dicom.workflow.planning import Planned, job_id, load_array, values_of, wants_probabilities
 from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.workers import WorkCancelled, Worker, WorkerDied, WorkerRefused
 
@@ -195,6 +195,7 @@ def request_for(plan: Plan, prompt: Prompt) -> Request:
     return Request(
         prompt.text,
         prompt.threshold,
+        probability=wants_probabilities(plan),
         cleanup=prompt.cleanup,
         exclusive_group=group,
         resampling=prompt.resampling,
@@ -214,7 +215,10 @@ def found_for(plan: Plan, volume: Volume, answers: Answers) -> tuple[Found, ...]
         mask = all_to_frames([answer.mask for answer in of_runs], volume)
         voxels = [answer.mask.voxels for answer in of_runs]
         probability = _mean([answer.mean_probability for answer in of_runs], voxels)
-        found.append(Found(prompt, mask, probability, _mean([answer.uncertain_share for answer in of_runs], voxels)))
+        uncertain = _mean([answer.uncertain_share for answer in of_runs], voxels)
+        maps = [answer.probabilities for answer in of_runs if answer.probabilities]
+        soft = all_probabilities_to_frames(maps, volume) if maps else None
+        found.append(Found(prompt, mask, probability, uncertain, probabilities=soft))
     return tuple(found)
 
 

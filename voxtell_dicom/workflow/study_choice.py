@@ -26,6 +26,7 @@ from voxtell_dicom.workflow.planning import (
     plan_for,
     refused_by,
     refused_runs,
+    soft_peers,
     with_lacking,
 )
 from voxtell_dicom.workflow.process import note_refusals, open_jobs
@@ -138,7 +139,8 @@ class StudyChoice:
         gone = {run.volume.name: code for run, code in lacking if run.stack == chosen[0].candidate.stack}
         gone |= refused_runs(self.assemblies[volume.series_uid], volume)
         options = self._options(before, volume, gone, rule)
-        plan = plan_for(chosen[0].match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options)
+        soft = soft_peers(self.runtime.config)
+        plan = plan_for(chosen[0].match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options, soft)
         self.plans.setdefault(wanted, []).append(plan)
 
     def _stands(self, job: dict[str, Any], volume: Volume, rule: Rule) -> bool:

@@ -19,14 +19,16 @@ import queue
 import sys
 import threading
 import traceback
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from voxtell_dicom.engine import open_engine, worker_environment
+from voxtell_dicom.engine.soft import with_probabilities
 from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
-from voxtell_dicom.model import Engine, Request, dump, load
+from voxtell_dicom.model import Engine, Request, Segment, dump, load
 from voxtell_dicom.workflow.masks import Answer, save_answers
 from voxtell_dicom.workflow.patience import NO_SPACE, no_space
 
@@ -52,21 +54,26 @@ def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[s
     if unknown:
         raise UnknownPrompt(f"the model knows no prompt {', '.join(map(repr, unknown))}")
     array = np.load(task["array"], mmap_mode="r")
-    answers = [
-        Answer(
-            request=segment.request,
-            mask=segment.mask,
-            mean_probability=segment.mean_probability,
-            uncertain_share=segment.uncertain_share,
-        )
-        for segment in engine.segment(
+
+    def pass_of(asked: Sequence[Request]) -> Iterator[Segment]:
+        return engine.segment(
             array,
             tuple(task["spacing_zyx_mm"]),
-            requests,
+            asked,
             progress=lambda done, total: wire.send(id=task["id"], progress=[done, total]),
             cancelled=lambda: task["id"] in cancelled,
             within_s=task.get("within_s"),
         )
+
+    answers = [
+        Answer(
+            request=soft.segment.request,
+            mask=soft.segment.mask,
+            mean_probability=soft.segment.mean_probability,
+            uncertain_share=soft.segment.uncertain_share,
+            probabilities=soft.probabilities,
+        )
+        for soft in with_probabilities(pass_of, requests)
     ]
     if task["id"] in cancelled:
         wire.send(id=task["id"], cancelled=True)
