@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import highdicom.legacy
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import MRImageStorage, PositronEmissionTomographyImageStorage
 
 MODALITIES = ("CT", "MR", "PT")
+_CONVERTERS = {
+    "CT": highdicom.legacy.LegacyConvertedEnhancedCTImage,
+    "MR": highdicom.legacy.LegacyConvertedEnhancedMRImage,
+    "PT": highdicom.legacy.LegacyConvertedEnhancedPETImage,
+}
 _CT_ONLY = ("KVP", "AcquisitionNumber", "RescaleIntercept", "RescaleSlope", "RescaleType", "WindowCenter")
 _MR: dict[str, Any] = {
     "ImageType": ["ORIGINAL", "PRIMARY", "M", "NONE"],
@@ -62,6 +68,25 @@ def rewrite(paths: Sequence[Path], modality: str) -> None:
         if modality == "PT":
             _positron(ds, len(paths))
         ds.save_as(path, enforce_file_format=True)
+
+
+def merge(paths: Sequence[Path], modality: str) -> None:
+    """Put a series of single-frame files into one multi-frame object, as highdicom converts it (PS3.3 A.70 to A.72)."""
+    slices = [pydicom.dcmread(path) for path in paths]
+    for ds in slices:
+        ds.WindowCenter = ds.get("WindowCenter", "40")  # without them the Frame VOI LUT is not valid
+        ds.WindowWidth = ds.get("WindowWidth", "400")
+    merged = _CONVERTERS[modality](
+        slices,
+        series_instance_uid=slices[0].SeriesInstanceUID,
+        series_number=slices[0].SeriesNumber,
+        sop_instance_uid=f"{slices[0].SOPInstanceUID}.1"[:64],
+        instance_number=1,
+    )
+    del merged.ReferencedSeriesSequence  # without an instance in it
+    for path in paths:
+        path.unlink()
+    merged.save_as(paths[0])
 
 
 def _positron(ds: Dataset, count: int) -> None:

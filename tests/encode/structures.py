@@ -17,10 +17,11 @@ from scipy.ndimage import binary_erosion, distance_transform_edt
 Bools = npt.NDArray[np.bool_]
 
 
-def rasterised(path: Path, frames: Sequence[Path], shape: tuple[int, int, int]) -> dict[str, Bools]:
-    """ROI name → the voxels of (frame, row, column) whose centres lie within its contours. One file a frame."""
-    images = [pydicom.dcmread(frame, stop_before_pixels=True) for frame in frames]
-    place = {image.SOPInstanceUID: index for index, image in enumerate(images)}
+def rasterised(path: Path, frames: Sequence[tuple[Path, int]], shape: tuple[int, int, int]) -> dict[str, Bools]:
+    """ROI name → the voxels of (frame, row, column) whose centres lie within its contours. frames: file, number."""
+    files = {file: pydicom.dcmread(file, stop_before_pixels=True) for file, _ in frames}
+    images = [_plane(files[file], number) for file, number in frames]
+    place = {(files[file].SOPInstanceUID, number): index for index, (file, number) in enumerate(frames)}
     rows, columns = np.indices(shape[1:])
     centres = np.stack([columns.ravel(), rows.ravel()], axis=1)
     ds = pydicom.dcmread(path)
@@ -29,11 +30,24 @@ def rasterised(path: Path, frames: Sequence[Path], shape: tuple[int, int, int]) 
         assert roi.ROINumber == item.ReferencedROINumber
         mask = np.zeros(shape, bool)
         for contour in item.ContourSequence:
-            index = place[contour.ContourImageSequence[0].ReferencedSOPInstanceUID]
+            (image,) = contour.ContourImageSequence
+            index = place[image.ReferencedSOPInstanceUID, int(image.get("ReferencedFrameNumber", 1))]
             corners = to_pixels(np.array(contour.ContourData, float).reshape(-1, 3), images[index])
             mask[index] ^= Polygon(corners).contains_points(centres).reshape(shape[1:])
         masks[str(roi.ROIName)] = mask
     return masks
+
+
+def _plane(ds: pydicom.Dataset, number: int) -> pydicom.Dataset:
+    """Position, orientation and spacing of a frame (from 1), at the top level or in its functional groups."""
+    if "PerFrameFunctionalGroupsSequence" not in ds:
+        return ds
+    plane = pydicom.Dataset()
+    for groups in (*ds.SharedFunctionalGroupsSequence, ds.PerFrameFunctionalGroupsSequence[number - 1]):
+        for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"):
+            for item in groups.get(name, []):
+                plane.update(item)
+    return plane
 
 
 def to_pixels(points_mm: npt.NDArray[np.float64], image: pydicom.Dataset) -> npt.NDArray[np.float64]:

@@ -79,7 +79,9 @@ def test_every_reader_finds_the_anatomy_where_it_is(name: str, tmp_path: Path) -
 
     number = labels(results["labelmap"].path, volume)
     np.testing.assert_array_equal([number == one for one in range(1, len(LABELS) + 1)], truth)
-    drawn = structures.rasterised(results["rtstruct"].path, [frame.path for frame in volume.frames], volume.grid.shape)
+    drawn = structures.rasterised(
+        results["rtstruct"].path, [(frame.path, frame.number) for frame in volume.frames], volume.grid.shape
+    )
     np.testing.assert_array_equal(list(drawn.values()), truth)
     assert not [one for one in self_check(found, volume, midline_mm=0.0) if one.kind in ("laterality", "pair", "empty")]
 

@@ -48,7 +48,17 @@ SEARCHED = {
     "left kidney": "left kidney",
     "gallbladder": "",
 }
-CELLS = [(modality, plane) for modality in modalities.MODALITIES for plane in PLANES]
+CELLS = [
+    (modality, plane, source)
+    for modality in modalities.MODALITIES
+    for plane in PLANES
+    for source in ("single-frame", "enhanced")
+]
+# Beside the one that gets everything in its usual form.
+PEERS = {
+    "pacs": {"folder": "pacs"},
+    "bytes": {"folder": "bytes", "encoding": "occupancy", "segments_per_object": "one"},
+}
 
 # What dciodvfy (Debian dicom3tools, of 2022) calls an error and the standard does not: (SOP class, beginning of the
 # line, the clause that says so). Nothing else is forgiven.
@@ -78,8 +88,11 @@ class Cell:
     folder: Path
 
     def of(self, kind: str) -> Path:
-        (result,) = (result for result in self.results if result.kind == kind)
-        return result.path
+        (path,) = self.all_of(kind, "pacs")
+        return path
+
+    def all_of(self, kind: str, peer: str) -> list[Path]:
+        return [result.path for result in self.results if result.kind == kind and peer in result.peers]
 
     @property
     def kept(self) -> list[Found]:
@@ -91,18 +104,21 @@ class Cell:
 
 @pytest.fixture(scope="module", params=CELLS, ids=lambda cell: "-".join(cell))
 def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Cell:
-    modality, plane = request.param
-    folder = tmp_path_factory.mktemp(f"{modality}-{plane}")
+    modality, plane, source = request.param
+    folder = tmp_path_factory.mktemp(f"{modality}-{plane}-{source}")
     anatomy = torso(5)
-    modalities.rewrite(write_series(anatomy, PLANES[plane], folder / "source"), modality)
+    files = write_series(anatomy, PLANES[plane], folder / "source")
+    modalities.rewrite(files, modality)
+    if source == "enhanced":
+        modalities.merge(files, modality)
     (volume,) = assemble(series_in(folder / "source")).volumes
     prompts = tuple(Prompt(text, text.capitalize()) for text in SEARCHED)
     masks = [truth_mask(anatomy, label or "liver", volume) & bool(label) for label in SEARCHED.values()]
-    plan = Plan(volume.key, "matrix", 1, prompts, OUTPUTS, (), made.MODEL, "1")
+    plan = Plan(volume.key, "matrix", 1, prompts, OUTPUTS, tuple(PEERS), made.MODEL, "1")
     found = made.found(plan, masks)
     found = [replace(item, mean_probability=0.93, uncertain_share=0.02) if item.mask.voxels else item for item in found]
     rule = {"name": "matrix", "when": {"Modality": modality}, "prompts": list(SEARCHED), "receipt": "always"}
-    config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [rule]})
+    config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "peers": PEERS, "rules": [rule]})
     results = encode(plan, volume, found, config=config, directory=folder / "results")
     return Cell(modality, volume, found, results, folder)
 
@@ -129,7 +145,7 @@ def test_the_known_mistakes_are_still_made(cell: Cell) -> None:
 
 
 def test_dcentvfy_finds_source_and_results_consistent(cell: Cell) -> None:
-    files = [frame.path for frame in cell.volume.frames]
+    files = list(dict.fromkeys(frame.path for frame in cell.volume.frames))
     files += [result.path for result in cell.results if result.sop_class_uid != LABELMAP]  # whose entities it lacks
     assert dcentvfy(files) == []
 
@@ -183,6 +199,10 @@ def test_dcmqi_decodes_the_same_masks(cell: Cell) -> None:
     assert made.dcmqi_points(cell.of("seg"), cell.folder / "dcmqi-seg") == [
         made.true_points(mask, cell.volume) for mask in truth
     ]
+    for number, path in enumerate(cell.all_of("seg", "bytes")):
+        assert made.dcmqi_values(path, cell.folder / f"dcmqi-bytes-{number}") == [
+            {255: made.true_points(truth[number], cell.volume)}
+        ]
     liver, lesion, kidney = truth
     assert (liver & lesion).any(), "nothing overlaps"
     soft = [made.soft(mask).to_array(cell.volume.grid.shape) for mask in truth]
@@ -261,7 +281,7 @@ def _expected(item: Found, values: Measured) -> dict[tuple[str, str], float]:
 
 
 def test_the_structure_set_rasterised_again_is_the_mask(cell: Cell) -> None:
-    frames = [frame.path for frame in cell.volume.frames]
+    frames = [(frame.path, frame.number) for frame in cell.volume.frames]
     masks = structures.rasterised(cell.of("rtstruct"), frames, cell.volume.grid.shape)
     assert len(masks) == len(cell.kept)
     for mask, item in zip(masks.values(), cell.kept, strict=True):

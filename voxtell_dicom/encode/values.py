@@ -16,6 +16,7 @@ from voxtell_dicom.decoders.choice import pixel_array
 from voxtell_dicom.encode.terminology import Code
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Volume
+from voxtell_dicom.suv_frames import frame_header
 
 Floats = npt.NDArray[np.float32]
 
@@ -46,7 +47,7 @@ def quantity_of(modality: str, header: Dataset) -> Quantity | None:
 def suv_factor(header: Dataset) -> float | None:
     """From rescaled values to SUV by body weight (g/mL); None where the header does not say (see `suv.py`)."""
     try:
-        return suv.suv_factor(header)
+        return suv.suv_factor(frame_header(header, 1))  # of multi-frame objects, as the first frame says
     except Refusal:
         return None
 
