@@ -94,7 +94,7 @@ def test_defaults(tmp_path: Path) -> None:
         ("threshold}", "treshold}", "'treshold' is not one of phantom, threshold; did you mean 'threshold'?"),
         ("[pacs]", "[pasc]", "12: rule 'first' sends to 'pasc', which is not under peers; did you mean 'pacs'?"),
         ("[pacs]", "[scanner]", "'scanner', which cannot receive; give it 'host' and 'port'"),
-        ("[pacs]", "[pacs]\n    outputs: [sge]", "13: rules[0].outputs[0]: 'sge' is not one of seg, labelmap, sr, "),
+        ("[pacs]", "[pacs]\n    outputs: [sge]", "13: rules[0].outputs[0]: 'sge' is not one of seg, labelmap, "),
         ("[liver,", "[liver, Liver,", "node.yaml:11: rule 'first': 'liver' twice"),
         ("[liver,", "[{text: a, colour: red},", "unknown key 'colour' in rules[0].prompts[0]; did you mean 'color'?"),
         ("[liver,", "[{text: a, color: red},", "11: rules[0].prompts[0].color: 'red' is not a colour like"),
