@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 from tests.json_page import assert_documented
 from tests.series import cases, multiframe_cases, slices, strange_cases  # noqa: F401 - adds its cases
 from voxtell_dicom.cli import app
+from voxtell_dicom.encode.scene import read_scene
 from voxtell_dicom.engine.threshold import ThresholdEngine
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Result
+from voxtell_dicom.readback import source_values
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.verify import Verified, choose_threshold, verify_series
 
@@ -160,6 +162,21 @@ def test_what_a_rule_may_allow(tmp_path: Path) -> None:
 
 def _two_references(ds: Dataset, index: int) -> None:
     ds.FrameOfReferenceUID = f"{slices.UID}.3.{index // 5}"
+
+
+def test_pictures_show_the_volumes_own_frames(tmp_path: Path) -> None:
+    """Magnitude and phase in one object: at each place lie two frames, one of them the volume's."""
+    series = next(case for case in HANDLED if case.name == "enhanced-components").write(tmp_path / "data")
+    volumes = assemble(series).volumes
+    for volume, each in zip(volumes, verified(series, tmp_path), strict=True):
+        assert each.seg is not None
+        scene = read_scene(each.seg, tmp_path / "data")
+        assert scene.values.shape == volume.grid.shape
+        for shown, frame in zip(scene.values, volume.frames, strict=True):
+            np.testing.assert_allclose(shown, source_values(frame.path, frame.number), rtol=1e-6)
+    result = CliRunner().invoke(app, ["verify", str(tmp_path / "data"), "--keep", str(tmp_path / "kept")])
+    assert "no picture" not in result.output
+    assert len(list((tmp_path / "kept").glob("*.png"))) == 2
 
 
 def test_a_line_that_fails_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,10 +156,19 @@ def _show_baseline(rows: list[dict[str, Any]]) -> None:
 
 
 def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
+    import pydicom
+
+    from voxtell_dicom.cli.scan import scan
     from voxtell_dicom.encode.picture import picture
 
+    files = {instance.sop_instance_uid: instance.path for one in scan(source).series for instance in one.instances}
     for seg in dict.fromkeys(each.seg for each in found if each.seg is not None):  # the runs of a stack share one
-        picture(seg, source, folder / f"{seg.stem}.png")
+        references = pydicom.dcmread(seg, stop_before_pixels=True).ReferencedSeriesSequence
+        uids = [str(item.ReferencedSOPInstanceUID) for one in references for item in one.ReferencedInstanceSequence]
+        try:
+            picture(seg, [files[uid] for uid in uids if uid in files], folder / f"{seg.stem}.png")
+        except Exception as error:  # a picture proves nothing: what was found is still said
+            typer.echo(f"voxtell-dicom: no picture of {seg.name}: {type(error).__name__}: {error}", err=True)
 
 
 def _report(rows: list[dict[str, Any]], path: Path, folder: Path) -> None:

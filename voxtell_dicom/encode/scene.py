@@ -20,6 +20,7 @@ from voxtell_dicom.model import Found, Mask, Volume
 
 CT_WINDOW = (-160.0, 240.0)
 UNEVEN = 1.2  # times the least distance of neighbouring frames: from here on the picture would be out of shape
+SAME_PLACE_MM = 0.01  # frames nearer than this are at one place
 MOST_STEPS = 4  # times the frames: how many a picture of uneven ones has at most
 
 
@@ -72,9 +73,9 @@ def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
     cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float).reshape(2, 3)
     spacing = [float(value) for value in shared.PixelMeasuresSequence[0].PixelSpacing]
     normal = np.cross(cosines[0], cosines[1])
-    order = sorted(frames, key=lambda key: float(frames[key][0] @ normal))
-    if not order:
+    if not frames:
         raise EncodingError(f"{seg_path}: none of its source instances was found among {len(files)} files")
+    order = _one_of_each_place(seg, {key: float(frame[0] @ normal) for key, frame in frames.items()})
     values = np.stack([frames[key][1] for key in order])
     positions = np.stack([frames[key][0] for key in order])
     scene = Scene(
@@ -110,13 +111,35 @@ def _evenly(scene: Scene, depths_mm: npt.NDArray[np.float64]) -> Scene:
 _Key = tuple[str, int]
 
 
+def _reference(item: Dataset) -> _Key:
+    source = item.DerivationImageSequence[0].SourceImageSequence[0]
+    return str(source.ReferencedSOPInstanceUID), int(source.get("ReferencedFrameNumber", 1) or 1)
+
+
+def _one_of_each_place(seg: Dataset, depths_mm: dict[_Key, float]) -> list[_Key]:
+    """The source frames in order. Of several at one place, another volume's of one object: that which the SEG refers
+    to, or the nearest to one by its number.
+    """
+    referred = {_reference(item) for item in seg.PerFrameFunctionalGroupsSequence}
+
+    def distance(key: _Key) -> int:
+        return min((abs(key[1] - number) for uid, number in referred if uid == key[0]), default=1 << 30)
+
+    order: list[_Key] = []
+    for key in sorted(depths_mm, key=lambda key: (depths_mm[key], key)):
+        if order and depths_mm[key] - depths_mm[order[-1]] < SAME_PLACE_MM:
+            order[-1] = min(order[-1], key, key=distance)
+        else:
+            order.append(key)
+    return order
+
+
 def _masks(seg: Dataset, place: dict[_Key, int], shape: tuple[int, ...]) -> tuple[Mask, ...]:
     """One segment at a time is held dense."""
     pixels = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
     frames: dict[int, list[tuple[int, int]]] = {int(item.SegmentNumber): [] for item in seg.SegmentSequence}
     for number, item in enumerate(seg.PerFrameFunctionalGroupsSequence):
-        reference = item.DerivationImageSequence[0].SourceImageSequence[0]
-        key = (str(reference.ReferencedSOPInstanceUID), int(reference.get("ReferencedFrameNumber", 1) or 1))
+        key = _reference(item)
         if key in place:
             frames[int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)].append((place[key], number))
     masks = []
