@@ -16,6 +16,8 @@ from voxtell_dicom.config import Rule
 from voxtell_dicom.readback import seg_frames
 from voxtell_dicom.rules import match
 
+KINDS = ("seg", "labelmap", "fractional", "sr", "rtstruct", "secondary")
+
 
 def segment(folder: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "voxtell_dicom", "segment", str(folder), "-o", str(out), *arguments]
@@ -149,3 +151,28 @@ def test_the_runs_of_a_stack_are_one_result(tmp_path: Path) -> None:
     assert (aside["code"], result["volume"]) == ("pixels", "run 1 of 2, 2.00 mm apart")
     assert "incomplete: run 2 of 2, 5.00 mm apart is not in the result (pixels)" in result["warnings"]
     assert "[!]" in pydicom.dcmread(result["file"]).SeriesDescription
+
+
+def test_every_output_in_the_form_that_is_asked_for(small_ct: Path, tmp_path: Path) -> None:
+    every = [word for kind in KINDS for word in ("--output", kind)]
+    more = ["--profile", "ohif", "--encoding", "occupancy", "--segments-per-object", "one", "--json"]
+    done = segment(small_ct, tmp_path, "--engine", "threshold", "-p", "> 100", "-p", "> 300", *every, *more)
+    assert done.returncode == 0, done.stderr
+    (result,) = assert_documented("voxtell-dicom segment", done.stdout)["results"]
+    kinds = [item["kind"] for item in result["files"]]
+    assert sorted(kinds) == sorted([*KINDS, "seg", "labelmap", "fractional"]), "segmentations twice: one a segment"
+    assert result["file"] == result["files"][0]["file"]
+    types = {item["kind"]: pydicom.dcmread(item["file"]).get("SegmentationType") for item in result["files"]}
+    assert (types["seg"], types["labelmap"], types["fractional"]) == ("FRACTIONAL", "LABELMAP", "FRACTIONAL")
+    binary = segment(small_ct, tmp_path / "b", "--engine", "threshold", "-p", "> 100", "--json")
+    (one,) = assert_documented("voxtell-dicom segment", binary.stdout)["results"]
+    own = pydicom.dcmread(one["file"])
+    assert own.SegmentationType == "BINARY"
+    soft = next(item["file"] for item in result["files"] if item["kind"] == "fractional")
+    assert np.array_equal(pydicom.dcmread(soft).pixel_array, 255 * own.pixel_array)
+
+
+def test_options_that_do_not_go_together(small_ct: Path, tmp_path: Path) -> None:
+    done = segment(small_ct, tmp_path, "--engine", "threshold", "-p", "> 100", "--transfer-syntax", "rle")
+    assert done.returncode == 2
+    assert "one bit a pixel takes no RLE" in done.stderr

@@ -15,7 +15,9 @@ from voxtell_dicom.cli import look, terms
 from voxtell_dicom.encode import encode_seg
 from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.encode.picture import picture
+from voxtell_dicom.encode.profiles import Form
 from voxtell_dicom.encode.scene import read_scene
+from voxtell_dicom.encode.seg import encode_segmentation
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Result, Volume
 
@@ -41,6 +43,17 @@ def test_the_scene_is_the_mask_on_its_source(tmp_path: Path, descending: bool) -
     assert scene.labels == ("Liver", "Left kidney")
 
 
+@pytest.mark.parametrize("form", [Form("occupancy", "rle"), Form("fractional", "rle"), Form("labelmap", "rle")])
+def test_every_type_of_segmentation_is_shown(tmp_path: Path, form: Form) -> None:
+    _, volume, arrays = encoded(tmp_path)
+    plan = made.plan(["liver", "left kidney"])
+    (result,) = encode_segmentation(plan, volume, made.found(plan, list(arrays)), form, directory=tmp_path)
+    scene = read_scene(result.path, tmp_path / "s")
+    assert np.array_equal(np.stack([mask.to_array(volume.grid.shape) for mask in scene.masks]), arrays)
+    assert scene.labels == ("Liver", "Left kidney")
+    assert scene.colors == tuple(colors_of(plan.prompts))
+
+
 @pytest.mark.parametrize(("row", "column"), [((1, 0, 0), (0, 1, 0)), ((1, 0, 0), (0, 0, -1)), ((0, 1, 0), (0, 0, -1))])
 def test_contours_are_drawn_in_the_segments_colours(tmp_path: Path, row: tuple, column: tuple) -> None:  # type: ignore[type-arg]
     result, _, _ = encoded(tmp_path, row=row, column=column)
@@ -54,7 +67,7 @@ def test_no_source_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(EncodingError, match="none of its source instances"):
         picture(result.path, tmp_path / "empty", tmp_path / "x.png")
-    with pytest.raises(EncodingError, match="not a BINARY segmentation"):
+    with pytest.raises(EncodingError, match="not a segmentation"):
         picture(volume.frames[0].path, tmp_path / "s", tmp_path / "x.png")
 
 

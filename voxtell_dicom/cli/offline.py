@@ -17,7 +17,7 @@ from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import stacks_of
 from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.limit import Limit
-from voxtell_dicom.workflow.planning import Planned, codes_of, load_runs, refused_runs, with_lacking
+from voxtell_dicom.workflow.planning import Planned, codes_of, load_runs, refused_runs, soft_peers, with_lacking
 from voxtell_dicom.workflow.segment import found_for, segment_volume
 from voxtell_dicom.workflow.workers import Worker
 
@@ -76,7 +76,11 @@ class Offline:
         return results, aside
 
     def _volume(self, volume: Volume, arrays: tuple[Path, ...], options: dict[str, Any]) -> dict[str, Any]:
-        plan = Plan(volume.key, self.rule, 0, self.prompts, ("seg",), (), self.identity, ENCODER_REVISION, options)
+        (rule,) = self.config.rules
+        if soft_peers(self.config):
+            options = {**options, "probabilities": True}
+        outputs, send_to = tuple(rule.outputs), tuple(rule.send_to)
+        plan = Plan(volume.key, self.rule, 0, self.prompts, outputs, send_to, self.identity, ENCODER_REVISION, options)
         if "incomplete" in options:
             volume = replace(volume, warnings=(*volume.warnings, f"incomplete: {options['incomplete']}"))
         answers = self.work / f"{plan.key}.answers.json"
@@ -116,6 +120,9 @@ def _entry(volume: Volume, found: tuple[Found, ...], results: list[Result]) -> d
         "volume": volume.name,
         "file": str(result.path) if result else None,
         "sop_instance_uid": result.sop_instance_uid if result else None,
+        "files": [
+            {"kind": each.kind, "file": str(each.path), "sop_instance_uid": each.sop_instance_uid} for each in results
+        ],
         "segments": [
             {
                 "prompt": item.prompt.text,

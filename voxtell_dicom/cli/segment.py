@@ -31,6 +31,52 @@ class TestEngine(str, Enum):
     threshold = "threshold"
 
 
+class Output(str, Enum):
+    """What is made of each volume (docs/viewers.md)."""
+
+    seg = "seg"
+    labelmap = "labelmap"
+    fractional = "fractional"
+    sr = "sr"
+    rtstruct = "rtstruct"
+    secondary = "secondary"
+
+
+class Profile(str, Enum):
+    """For which viewer segmentations are made."""
+
+    generic = "generic"
+    ohif = "ohif"
+    weasis = "weasis"
+    slicer = "slicer"
+
+
+class Encoding(str, Enum):
+    """How the output `seg` is encoded."""
+
+    binary = "binary"
+    aligned = "aligned"
+    occupancy = "occupancy"
+    fractional = "fractional"
+    labelmap = "labelmap"
+
+
+class Syntax(str, Enum):
+    """Transfer syntax of segmentations."""
+
+    auto = "auto"
+    native = "native"
+    rle = "rle"
+    deflated = "deflated"
+
+
+class PerObject(str, Enum):
+    """Segments of an object."""
+
+    all = "all"
+    one = "one"
+
+
 @app.command()
 def segment(
     dicom_dir: Annotated[Path, typer.Argument(exists=True, help="A folder of DICOM files, or one file.")],
@@ -45,11 +91,16 @@ def segment(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0 …")] = "auto",
     name: Annotated[str, typer.Option(help="Stands in the results' series description.")] = "segment",
+    output: Annotated[list[Output] | None, typer.Option(help="What to make; may be repeated.  [default: seg]")] = None,
+    profile: Annotated[Profile, typer.Option(help="For which viewer (docs/viewers.md).")] = Profile.generic,
+    encoding: Annotated[Encoding | None, typer.Option(help="Of the output seg.  [default: the profile's]")] = None,
+    transfer_syntax: Annotated[Syntax | None, typer.Option(help="Of segmentations.  [default: the profile's]")] = None,
+    segments_per_object: Annotated[PerObject, typer.Option(help="All in one object, or one in each.")] = PerObject.all,
     max_gap: MaxGap = 1.5,
     frames_of_reference: FramesOfReference = References.refuse,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
 ) -> None:
-    """Segment every volume in a folder and write one DICOM SEG for each.
+    """Segment every volume in a folder and write a DICOM SEG, or other results, for each.
 
     Exit code 0 also where nothing was found (the output says so), 1 where a series was refused, 2 where all were.
     """
@@ -57,8 +108,12 @@ def segment(
     from voxtell_dicom.observe.logs import configure_logs
 
     configure_logs(level=logging.WARNING)
-    policy = {"max_gap": max_gap, "frames_of_reference": frames_of_reference.value}
-    settings = _settings(model, engine, bank, device, name, prompt, policy)
+    policy: dict[str, Any] = {"max_gap": max_gap, "frames_of_reference": frames_of_reference.value}
+    policy |= {"outputs": [each.value for each in output or [Output.seg]], "receipt": "never", "send_to": ["out"]}
+    taker = {"folder": out, "profile": profile.value, "segments_per_object": segments_per_object.value}
+    taker |= {"encoding": encoding.value} if encoding else {}
+    taker |= {"transfer_syntax": transfer_syntax.value} if transfer_syntax else {}
+    settings = _settings(model, engine, bank, device, name, prompt, policy, taker)
     found = scan(dicom_dir)
     _mark_findings(settings)
     results: list[dict[str, Any]] = []
@@ -98,8 +153,11 @@ def _settings(
     name: str,
     prompts: list[str],
     policy: dict[str, Any],
+    taker: dict[str, Any],
 ) -> Config:
-    """The settings of a node that would do the same: one rule, no peers. Raises ConfigError."""
+    """The settings of a node that would do the same: one rule, one peer that takes it. Raises ConfigError."""
+    from pydantic import ValidationError
+
     from voxtell_dicom.config import Config, PromptSettings
 
     if model is not None and engine is not None:
@@ -118,7 +176,10 @@ def _settings(
     section = {"directory": model, "engine": kind, "bank": bank, "devices": [device]}
     texts = dict.fromkeys(text.strip() for text in prompts)
     rule = {"name": name, "when": {}, "prompts": [PromptSettings(text=text) for text in texts], **policy}
-    return Config.model_validate({"version": 1, "model": section, "rules": [rule]})
+    try:
+        return Config.model_validate({"version": 1, "model": section, "peers": {"out": taker}, "rules": [rule]})
+    except ValidationError as error:  # each option is right by itself
+        raise ConfigError("; ".join(str(detail["ctx"]["error"]) for detail in error.errors())) from error
 
 
 def _mark_findings(settings: Config) -> None:
@@ -180,7 +241,7 @@ def _show(summary: dict[str, Any]) -> None:
         console.print(table)
         for warning in result["warnings"]:
             console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
-        written = result["file"] or "no object: nothing was found"
-        console.print(written, soft_wrap=True, markup=False, highlight=False)
+        for written in [each["file"] for each in result["files"]] or ["no object: nothing was found"]:
+            console.print(written, soft_wrap=True, markup=False, highlight=False)
     if summary["not_for_patients"] and summary["results"]:
         console.print("TEST - NOT FOR PATIENTS", style="bold red")

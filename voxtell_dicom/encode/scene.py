@@ -63,10 +63,14 @@ def scene_of(volume: Volume, found: Sequence[Found], title: str) -> Scene:
 
 
 def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
-    """Of a BINARY SEG and the source frames that it refers to: all that are found among the files are shown."""
+    """Of a segmentation and the source frames that it refers to: all that are found among the files are shown.
+
+    Of a FRACTIONAL one, what is above half of its maximum.
+    """
     seg = pydicom.dcmread(seg_path)
-    if str(seg.get("Modality", "")) != "SEG" or int(seg.get("BitsAllocated", 0)) != 1:
-        raise EncodingError(f"{seg_path}: not a BINARY segmentation")
+    if str(seg.get("SegmentationType", "")) not in ("BINARY", "FRACTIONAL", "LABELMAP"):
+        raise EncodingError(f"{seg_path}: not a segmentation")
+    segments = [item for item in seg.SegmentSequence if item.SegmentNumber > 0]  # 0 is the background of a label map
     files = sorted(path for path in source.rglob("*") if path.is_file()) if isinstance(source, Path) else list(source)
     frames = _source_frames(seg, files)
     shared = seg.SharedFunctionalGroupsSequence[0]
@@ -81,8 +85,8 @@ def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
     scene = Scene(
         values,
         _masks(seg, {key: index for index, key in enumerate(order)}, values.shape),
-        tuple(str(item.SegmentLabel) for item in seg.SegmentSequence),
-        tuple(rgb_of(item.get("RecommendedDisplayCIELabValue", [40000, 33000, 33000])) for item in seg.SegmentSequence),
+        tuple(str(item.SegmentLabel) for item in segments),
+        tuple(rgb_of(item.get("RecommendedDisplayCIELabValue", [40000, 33000, 33000])) for item in segments),
         np.stack([_through(positions, normal), cosines[1] * spacing[0], cosines[0] * spacing[1]]),
         _window(values, frames[order[0]][2]),
         str(seg.get("SeriesDescription", "")),
@@ -137,16 +141,22 @@ def _one_of_each_place(seg: Dataset, depths_mm: dict[_Key, float]) -> list[_Key]
 def _masks(seg: Dataset, place: dict[_Key, int], shape: tuple[int, ...]) -> tuple[Mask, ...]:
     """One segment at a time is held dense."""
     pixels = seg.pixel_array.reshape(-1, seg.Rows, seg.Columns)
+    labelmap = seg.SegmentationType == "LABELMAP"
+    half = int(seg.get("MaximumFractionalValue", 1)) // 2
     frames: dict[int, list[tuple[int, int]]] = {int(item.SegmentNumber): [] for item in seg.SegmentSequence}
+    frames.pop(0, None)
     for number, item in enumerate(seg.PerFrameFunctionalGroupsSequence):
         key = _reference(item)
-        if key in place:
+        if key in place and labelmap:
+            for pairs in frames.values():
+                pairs.append((place[key], number))
+        elif key in place:
             frames[int(item.SegmentIdentificationSequence[0].ReferencedSegmentNumber)].append((place[key], number))
     masks = []
-    for pairs in frames.values():
+    for segment, pairs in frames.items():
         dense = np.zeros(shape, bool)
         for index, number in pairs:
-            dense[index] |= pixels[number] > 0
+            dense[index] |= pixels[number] == segment if labelmap else pixels[number] > half
         masks.append(Mask.from_array(dense))
     return tuple(masks)
 
