@@ -43,7 +43,15 @@ HIGHDICOM = {
         UNEVEN,
     ),
     **dict.fromkeys(
-        ("enhanced-4d", "enhanced-b-values", "enhanced-components", "enhanced-stacks", "enhanced-other-frames"), SEVERAL
+        (
+            "enhanced-4d",
+            "enhanced-b-values",
+            "enhanced-components",
+            "enhanced-stacks",
+            "enhanced-other-frames",
+            "enhanced-respiratory",
+        ),
+        SEVERAL,
     ),
     **dict.fromkeys(("enhanced-in-two-objects", "concatenation"), ONE_OBJECT),
     "no-rescale": "asks for a modality transform",
@@ -57,7 +65,10 @@ DCM2NIIX = {
     **dict.fromkeys(("screen-capture", "dose-report", "document", "colour", "palette"), OTHER_FILES),
     **dict.fromkeys(("deflated", "jpeg-ls"), "decodes no such transfer syntax in Debian's build"),
     **dict.fromkeys(("enhanced-mr-shuffled",), BY_FRAME_ORDER),
-    **dict.fromkeys(("enhanced-4d", "enhanced-b-values", "enhanced-components", "enhanced-other-frames"), ONE_4D),
+    **dict.fromkeys(
+        ("enhanced-4d", "enhanced-b-values", "enhanced-components", "enhanced-other-frames", "enhanced-respiratory"),
+        ONE_4D,
+    ),
     **dict.fromkeys(("enhanced-in-two-objects", "concatenation"), "makes one volume of each object"),
     **dict.fromkeys(
         ("gantry-tilt-backwards", "tilted-directions", "oblique-tilt", "three-tilted-runs", "slice-between-runs"),

@@ -264,6 +264,15 @@ def enhanced_other_frames() -> Sequence[Dataset]:
     return [ds]
 
 
+@case("Enhanced MR: respiratory phases", handled=(("phase 0 %", 6), ("phase 50 %", 6)))
+def enhanced_respiratory() -> Sequence[Dataset]:
+    ds = enhanced(noise((12, 24, 20)), [*places(), *places()])
+    for index, groups in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        percent = item(NominalPercentageOfRespiratoryPhase=50.0 * (index // 6))
+        groups.RespiratorySynchronizationSequence = [percent]
+    return [ds]
+
+
 @case("Enhanced CT in three objects of a concatenation", handled=(("", 6),))
 def concatenation() -> Sequence[Dataset]:
     parts = []

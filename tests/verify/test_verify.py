@@ -132,7 +132,8 @@ def test_command(tmp_path: Path) -> None:
     assert kept == {".dcm", ".png", ".json"}
     (report,) = (tmp_path / "kept").glob("verify-*.json")
     content = json.loads(report.read_text())
-    assert content["versions"]["pydicom"]
+    assert {"pydicom", "python-gdcm", "torch", "voxtell-dicom"} <= set(content["versions"])
+    assert content["engine"].endswith("threshold")
     assert content["volumes"][0]["outcome"] == "exact"
 
 

@@ -48,6 +48,8 @@ def verify(
 
     With --baseline, run the model of node.yaml instead and compare its masks with stored ones. Exit 1 if one changed.
     """
+    from voxtell_dicom.engine.threshold import ThresholdEngine
+
     if baseline is not None:
         _baseline(path, baseline, prompt or [], min_dice, config, report or baseline, as_json=as_json)
         return
@@ -59,7 +61,7 @@ def verify(
         if keep:
             _pictures(found, path, keep)
     rows = [each.data() for each in found]
-    _report(rows, path, report or keep or Path())
+    _report(rows, path, report or keep or Path(), ThresholdEngine().identity)
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -135,7 +137,7 @@ def _baseline(
     if stored is None:
         typer.echo(f"baseline stored: {baseline.write(folder, now, engine.identity, versions())}", err=True)
     rows = [asdict(each) for each in compared]
-    _report(rows, path, report)
+    _report(rows, path, report, engine.identity)
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
     else:
@@ -171,21 +173,30 @@ def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
             typer.echo(f"voxtell-dicom: no picture of {seg.name}: {type(error).__name__}: {error}", err=True)
 
 
-def _report(rows: list[dict[str, Any]], path: Path, folder: Path) -> None:
+def _report(rows: list[dict[str, Any]], path: Path, folder: Path, engine: str) -> None:
     try:
-        typer.echo(f"report: {write_report(rows, path, folder)}", err=True)
+        typer.echo(f"report: {write_report(rows, path, folder, engine)}", err=True)
     except OSError as error:  # what was found is still said
         typer.echo(f"voxtell-dicom: no report: {error}; name a folder with --report", err=True)
 
 
-def write_report(rows: list[dict[str, Any]], path: Path, folder: Path) -> Path:
-    """Write the dated report: every row, and all versions. Returns its path."""
+def write_report(rows: list[dict[str, Any]], path: Path, folder: Path, engine: str) -> Path:
+    """Write the dated report: every row, the engine's identity (the model's digest in it), and all versions.
+
+    Returns its path.
+    """
     from voxtell_dicom.cli.version import versions
 
     now = datetime.now(timezone.utc)
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"verify-{now:%Y%m%dT%H%M%SZ}.json"
-    content = {"date": now.isoformat(timespec="seconds"), "path": str(path), "versions": versions(), "volumes": rows}
+    content = {
+        "date": now.isoformat(timespec="seconds"),
+        "path": str(path),
+        "engine": engine,
+        "versions": versions(),
+        "volumes": rows,
+    }
     out.write_text(json.dumps(content, indent=2, ensure_ascii=False), encoding="utf-8")
     return out
 

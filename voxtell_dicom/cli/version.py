@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,7 +15,11 @@ from voxtell_dicom import __version__
 
 app = typer.Typer()
 
-_PACKAGES = ("torch", "pydicom", "pynetdicom", "highdicom", "SimpleITK", "nnunetv2", "dbos")
+_PACKAGES = (
+    "torch", "transformers", "nnunetv2", "numpy", "pydicom", "pynetdicom", "highdicom", "SimpleITK", "dbos",
+    "python-gdcm", "pylibjpeg-openjpeg", "pyjpegls", "pillow",
+)  # fmt: skip
+_DRIVER = Path("/proc/driver/nvidia/version")
 
 
 def versions() -> dict[str, str]:
@@ -24,7 +30,18 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "not installed"
+    if driver := _driver():
+        found["nvidia-driver"] = driver
     return found
+
+
+def _driver() -> str:
+    """The version of NVIDIA's kernel module; "" where there is none."""
+    try:
+        match = re.search(r"\b(\d+\.\d+(?:\.\d+)?)\b", _DRIVER.read_text())
+    except OSError:
+        return ""
+    return match.group(1) if match else ""
 
 
 @app.command()

@@ -222,7 +222,7 @@ def distinguishing(ds: Dataset, image_type: tuple[str, ...], look: Lookup) -> tu
         "echo_number": _text(look("EchoNumbers")),
         "energy": _rounded(look("KVP")) + _text(look("MonoenergeticEnergyEquivalent")),
         "acquisition": _acquisition(look),
-        "percent": _percent(look),
+        "percent": _rounded(look("NominalPercentageOfRespiratoryPhase")) or _percent(look),
         "coil": _text(look("ReceiveCoilName")),
         "scan_options": _text(look("ScanOptions")),
         "sequence_name": _text(look("SequenceName")),
