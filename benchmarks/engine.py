@@ -3,7 +3,8 @@
     python benchmarks/engine.py              # CPU, a 96³ window, 1, 4, 12 and 20 prompts: some minutes
     python benchmarks/engine.py --quick      # 12 prompts, once: under two minutes on two quiet cores
     python benchmarks/engine.py --bfloat16   # ours also in bfloat16, with its mask disagreement
-    python benchmarks/engine.py --cuda       # a 192³ window, float16 autocast, 1, 4, 20 and 60 prompts
+    python benchmarks/engine.py --cuda       # a 192³ window, float16 autocast, 1, 4, 20 and 60 prompts; masks are
+                                             # compared with the official ones in float32, the official's own, too
     python benchmarks/engine.py --json       # the same as JSON; `ratios` is what the README claims
 
 Three processes take turns, one measuring while the others wait: the official module as a user starts it, the official
@@ -34,6 +35,7 @@ SIDES = {
     "official_tuned": "official, our allocator settings",
     "ours": "ours",
     "ours_bfloat16": "ours, bfloat16",
+    "official_float32": "official, float32",  # on CUDA, to compare masks with: never timed
 }
 
 KINDS = ("window", "decoder", "cpu")  # seconds: of a window, of the image decoder in it, of all threads' CPU time
@@ -102,6 +104,9 @@ class Side:
         self.torch = torch
         self.name = name
         self.device = torch.device("cuda" if cuda else "cpu")
+        if cuda:
+            torch.backends.cudnn.benchmark = True  # as the official predictor sets it
+            torch.backends.cudnn.allow_tf32 = name != "official_float32"
         if name.startswith("ours"):
             from voxtell_dicom.engine.checkpoint import load_checkpoint
             from voxtell_dicom.engine.forward import WindowModel
@@ -136,7 +141,30 @@ class Side:
         return network.eval()
 
     def autocast(self) -> Any:
-        return self.torch.autocast("cuda", self.torch.float16, enabled=self.device.type == "cuda")
+        half = self.device.type == "cuda" and self.name != "official_float32"
+        return self.torch.autocast("cuda", self.torch.float16, enabled=half)
+
+    def ceilings(self) -> dict[str, float]:
+        """What the card reaches at most, measured: operations per second in float16 and bfloat16, bytes per second."""
+        torch, found = self.torch, {}
+        for name, dtype in (("float16_flops", torch.float16), ("bfloat16_flops", torch.bfloat16)):
+            a = torch.randn(8192, 8192, device=self.device, dtype=dtype)
+            found[name] = 2 * 8192**3 / self._seconds(lambda a=a: a @ a)
+        a = torch.empty(1 << 30, device=self.device, dtype=torch.uint8)
+        b = torch.empty_like(a)
+        found["bytes_per_second"] = 2 * a.numel() / self._seconds(lambda: b.copy_(a))
+        return found
+
+    def _seconds(self, work: Any) -> float:
+        best = 1e9
+        for _ in range(5):
+            self.wait()
+            start = time.perf_counter()
+            for _ in range(10):
+                work()
+            self.wait()
+            best = min(best, (time.perf_counter() - start) / 10)
+        return best
 
     def window(self, prompts: int) -> tuple[Any, float]:
         """One window, all of it. Returns the logits (N, z, y, x) and the seconds that the image decoder took of it."""
@@ -146,6 +174,13 @@ class Side:
             with self.autocast():
                 logits = self.network(self.image[None, None], vectors[None])[0]
             return logits, self.decoder_seconds
+        if self.device.type == "cuda":  # as a pass does it: added to the sums, never stored by itself
+            out = self.torch.zeros(prompts, *self.image.shape, device=self.device, dtype=self.torch.float16)
+            ones = self.torch.ones(self.image.shape, device=self.device, dtype=self.torch.float16)
+            for _ in self.model.accumulate(self.image, vectors, 0, ones, out):
+                pass
+            self.wait()
+            return out, time.perf_counter() - self.asked
         out = self.torch.empty(prompts, *self.image.shape, device=self.device)
         for first, logits in self.model.logits(self.image, vectors):
             out[first : first + logits.shape[0]] = logits
@@ -185,7 +220,10 @@ class Side:
         """Requests on standard input, answers on standard output, one JSON line each."""
         answers = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
-        print(json.dumps({"ready": self.name}), file=answers)
+        ready: dict[str, Any] = {"ready": self.name, "kernels": getattr(getattr(self, "model", None), "kernels", "")}
+        if self.device.type == "cuda" and self.name == "ours":
+            ready |= {"ceilings": self.ceilings(), "cudnn": self.torch.backends.cudnn.version()}
+        print(json.dumps(ready), file=answers)
         with self.torch.inference_mode():
             for line in sys.stdin:
                 task = json.loads(line)
@@ -236,7 +274,7 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
         )
-        self._answer()
+        self.ready = self._answer()
         self.ask(prompts=1, save=None)  # to be warm: not measured
 
     def ask(self, **task: Any) -> dict[str, Any]:
@@ -286,21 +324,28 @@ def measure(sides: list[str], directory: Path, patch: tuple[int, int, int], args
     import torch
 
     processes = {name: Process(name, directory, args.cuda) for name in sides}
-    result: dict[str, Any] = {"window": {}, "decoder": {}, "cpu": {}, "peak_bytes": {}, "disagreement": {}}
+    ready = processes["ours"].ready
+    result: dict[str, Any] = {key: ready[key] for key in ("kernels", "ceilings", "cudnn") if key in ready}
+    result |= {"window": {}, "decoder": {}, "cpu": {}, "peak_bytes": {}, "disagreement": {}}
     try:
         for prompts in args.prompts:
             best: dict[str, dict[str, float]] = {kind: {} for kind in KINDS}
             saved = {name: directory / f"{name}.pt" for name in sides if name != "official_tuned"}
+            reference = "official_float32" if args.cuda else "official"
+            if args.cuda:
+                processes[reference].ask(prompts=prompts, save=str(saved[reference]))
             for turn in range(args.rounds):
                 for name, process in processes.items():
+                    if name == "official_float32":
+                        continue
                     save = str(saved[name]) if turn == 0 and name in saved else None
                     answer = process.ask(prompts=prompts, save=save)
                     for kind in KINDS:
                         best[kind][name] = min(answer[kind], best[kind].get(name, 1e9))
                     result["peak_bytes"].setdefault(name, {})[prompts] = answer["peak_bytes"]
-            official = torch.load(saved["official"])
+            official = torch.load(saved[reference])
             result["disagreement"][prompts] = {
-                name: _disagreement(official, torch.load(path)) for name, path in saved.items() if name != "official"
+                name: _disagreement(official, torch.load(path)) for name, path in saved.items() if name != reference
             }
             for kind in KINDS:
                 result[kind][prompts] = best[kind]
@@ -337,7 +382,10 @@ def _ratios(result: dict[str, Any]) -> dict[str, float]:
 
 def show(result: dict[str, Any]) -> None:
     """The table."""
-    print(f"{result['machine']}; patch {result['patch']}; torch {result['torch']}")
+    print(f"{result['machine']}; patch {result['patch']}; torch {result['torch']}; kernels {result['kernels']}")
+    ceilings = result.get("ceilings", {})
+    if ceilings:
+        print(f"cuDNN {result['cudnn']}; this card reaches " + ", ".join(f"{k} {v:.3g}" for k, v in ceilings.items()))
     for prompts, seconds in result["window"].items():
         print(f"\n{prompts} prompts")
         for name in seconds:
@@ -346,11 +394,12 @@ def show(result: dict[str, Any]) -> None:
             print(
                 f"  {SIDES[name]:34} window {seconds[name]:7.2f} s   decoder {result['decoder'][prompts][name]:7.2f} s"
                 f"   CPU {result['cpu'][prompts][name]:7.2f} s   {rate:6.0f} GFLOP/s   peak {peak:5.1f} GiB"
+                + (f"   {rate * 1e9 / ceilings['float16_flops']:.0%} of the card's float16" if ceilings else "")
             )
         for name, off in result["disagreement"][prompts].items():
             print(
-                f"  {SIDES[name]}: {off['voxels']:.1e} of the mask voxels differ from the official ones, logits by"
-                f" {off['logits']:.1e} of the largest"
+                f"  {SIDES[name]}: {off['voxels']:.1e} of the mask voxels differ from the official ones"
+                f"{' in float32' if ceilings else ''}, logits by {off['logits']:.1e} of the largest"
             )
     print("\nratios: " + ", ".join(f"{key} {value:.2f}×" for key, value in result["ratios"].items()))
     print(
@@ -380,7 +429,7 @@ def main() -> None:
     patch = (edge, edge, edge)
     args.prompts = args.prompts or ([12] if args.quick else [1, 4, 20, 60] if args.cuda else [1, 4, 12, 20])
     args.rounds = args.rounds or (1 if args.quick else 3 if args.cuda else 2)
-    sides = ["official", "ours"] if args.cuda else ["official", "official_tuned", "ours"]
+    sides = ["official", "ours", "official_float32"] if args.cuda else ["official", "official_tuned", "ours"]
     sides += ["ours_bfloat16"] if args.bfloat16 else []
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "model"

@@ -94,6 +94,14 @@ class Receive(Strict):
     retention: Retention = Retention()
 
 
+class Windows(Strict):
+    """How the model's windows lie over a volume; docs/engine.md says what each setting costs in agreement."""
+
+    step: float = Field(0.5, gt=0, le=1)  # between windows, as a share of the patch
+    skip_empty: bool = False  # leave out windows without a voxel of the body
+    crop_to_body: bool = False  # lay them over the body's box only
+
+
 class Model(Strict):
     """Which engine segments. Exactly one of `directory` and `engine`."""
 
@@ -101,6 +109,12 @@ class Model(Strict):
     engine: Literal["phantom", "threshold"] | None = None
     devices: list[str] = ["auto"]
     bank: Path | None = None  # prompt-embedding bank (.npz); default: the one beside the model
+    text_model: str | None = (
+        None  # embeds prompts that no bank holds, once at the start: a folder, or a name on the hub
+    )
+    windows: Windows = Windows()
+    exact: bool = False  # the plain image decoder, prompt by prompt: slower, to compare with
+    bfloat16: bool = False  # on a CPU with AVX-512 BF16: faster, and not exact
 
     @model_validator(mode="after")
     def _one_engine(self) -> Model:

@@ -4,8 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+from voxtell_dicom.engine.bank import FILE, Bank
 from voxtell_dicom.engine.checkpoint import PICKLE, SAFETENSORS
 from voxtell_dicom.engine.library import (
     OFFICIAL_LICENCE,
@@ -73,6 +76,40 @@ def test_damage_is_told(snapshot: Path, tmp_path: Path) -> None:
     changed["voxtell_dicom"]["mask_heads"] = 4
     plans.write_text(json.dumps(changed))
     assert any("do not match plans.json" in line for line in verify_model(Path(info.directory)))
+
+
+def test_damaged_safetensors_weights_that_are_no_numbers_and_a_strange_bank_are_not_imported(
+    snapshot: Path, tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    first = Path(import_model(snapshot, models, name="first").directory)
+    data = bytearray((first / SAFETENSORS).read_bytes())
+    data[-9] ^= 0x10
+    (first / SAFETENSORS).write_bytes(data)
+    with pytest.raises(ModelError, match="damaged"):
+        import_model(first, models, name="second")
+    official = snapshot / "voxtell_v1.1"
+    weights = torch.load(official / PICKLE, weights_only=False)  # made by the tests
+    weights["network_weights"]["project_text_embed.0.bias"][0] = float("nan")
+    torch.save(weights, official / PICKLE)
+    with pytest.raises(ModelError, match=r"not finite numbers.*project_text_embed\.0\.bias"):
+        import_model(snapshot, models, name="second")
+    Bank({"liver": np.ones(8, np.float16)}).write(first / FILE)
+    assert any("have 8 values, the model wants 2560" in line for line in verify_model(first))
+    assert [p.name for p in models.iterdir()] == ["first"]
+
+
+def test_the_hubs_own_cache_is_understood(snapshot: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "models--mrokuss--VoxTell"
+    (cache / "snapshots").mkdir(parents=True)
+    (cache / "refs").mkdir()
+    snapshot.rename(cache / "snapshots" / "abc")
+    assert import_model(cache, tmp_path / "one").name == "voxtell_v1.1"
+    (cache / "snapshots" / "older").mkdir()
+    with pytest.raises(ModelError, match="2 snapshots"):
+        import_model(cache, tmp_path / "two")
+    (cache / "refs" / "main").write_text("abc\n")
+    assert import_model(cache, tmp_path / "three").prompts == 5
 
 
 def test_where_the_model_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

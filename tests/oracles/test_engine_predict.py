@@ -103,9 +103,38 @@ def test_jobs_no_overwrite_and_wrong_use(directory: Path, images: Path, tmp_path
     again = runner.invoke(app, [*common, "--jobs", str(jobs), "--no-overwrite"])
     assert "Wrote 0 file(s)" in again.output
     for wrong in (["-p", "liver"], ["-i", str(images)], ["-i", str(images), "-p", "liver", "--jobs", "[]"],
-                  ["--jobs", "{"], ["-i", str(tmp_path / "none.nii"), "-p", "liver"]):  # fmt: skip
+                  ["--jobs", "{"], ["--jobs", "[]"], ["-i", str(tmp_path / "none.nii"), "-p", "liver"]):  # fmt: skip
         assert runner.invoke(app, [*common, *wrong]).exit_code == 1, wrong
     listed = runner.invoke(
         app, ["predict", "--list-embeddings", "--embeddings", str(directory / "text_embeddings.npz")]
     )
     assert listed.output.splitlines()[0] == "4 precomputed embeddings available:"
+
+
+def test_what_cannot_be_read_is_one_clear_line(directory: Path, images: Path, tmp_path: Path) -> None:
+    broken, four = tmp_path / "broken.nii.gz", tmp_path / "four.nii.gz"
+    broken.write_bytes(b"not an image")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((8, 8, 8, 2), np.float32), np.eye(4)), four)
+    common = ["predict", "-m", str(directory), "--device", "cpu", "-o", str(tmp_path / "out"), "-p", "liver"]
+    for path in (broken, four):
+        answer = CliRunner().invoke(app, [*common, "-i", str(path)])
+        assert answer.exit_code == 1
+        assert isinstance(answer.exception, SystemExit), "no traceback"
+        assert f"Error: {path} cannot be read as a 3-D NIfTI image" in answer.output
+    many = ["--save-combined", "-i", str(images), "-p", *(f"p{n}" for n in range(256))]
+    answer = CliRunner().invoke(app, [*common[:-2], *many])
+    assert answer.exit_code == 1
+    assert "at most 255 prompts" in answer.output
+
+
+def test_our_options_reach_the_engine(directory: Path, images: Path, tmp_path: Path) -> None:
+    common = ["predict", "-m", str(directory), "--device", "cpu", "-i", str(images / "two.nii"), "-p", "liver"]
+    plain = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "plain")])
+    wide = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "wide"), "--step", "1", "--crop-to-body"])
+    assert plain.exit_code == wide.exit_code == 0, wide.output
+    masks = [np.asarray(nibabel.load(tmp_path / side / "two_liver.nii.gz").dataobj) for side in ("plain", "wide")]
+    assert masks[0].any()
+    assert not np.array_equal(*masks)
+    wrong = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "none"), "--step", "0"])
+    assert wrong.exit_code == 1
+    assert "step must be above 0" in wrong.output

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from voxtell_dicom.config import Model
+from voxtell_dicom.engine.options import Options
 from voxtell_dicom.errors import ModelError
 from voxtell_dicom.workflow.masks import load_answers
-from voxtell_dicom.workflow.workers import WorkerDied, WorkerPool, WorkerRefused
+from voxtell_dicom.workflow.workers import WorkerDied, WorkerPool, WorkerRefused, _engine_arguments
 
 THRESHOLD = Model(engine="threshold")
 
@@ -117,6 +120,15 @@ def test_a_model_that_cannot_be_loaded_is_one_clear_error(tmp_path: Path) -> Non
             pool.identity()
     finally:
         pool.stop()
+
+
+def test_the_options_of_node_yaml_reach_the_engine() -> None:
+    model = Model.model_validate({"engine": "phantom", "windows": {"step": 0.75, "skip_empty": True}, "bfloat16": True})
+    given = json.loads(_engine_arguments(model))
+    assert {name: given[name] for name in ("kind", "step", "skip_empty", "bfloat16")} == {
+        "kind": "phantom", "step": 0.75, "skip_empty": True, "bfloat16": True,
+    }  # fmt: skip
+    assert set(given) - {"directory", "kind", "bank", "text_model"} == {field.name for field in fields(Options)}
 
 
 def test_the_worker_leaves_when_the_node_is_killed() -> None:

@@ -55,7 +55,12 @@ def nifti_case(path: Path) -> Case:
         from nnunetv2.imageio.nibabel_reader_writer import NibabelIOWithReorient
 
         reader = NibabelIOWithReorient()
-        array, properties = reader.read_images([str(path)])
+        try:
+            array, properties = reader.read_images([str(path)])
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # nibabel and nnU-Net raise many kinds, assertions among them
+            raise ValueError(f"{path} cannot be read as a 3-D NIfTI image: {error or type(error).__name__}") from error
         return array[0], lambda mask, target: reader.write_seg(mask, str(target), properties)
 
     suffix = next((s for s in _SUFFIXES if path.name.endswith(s)), "")

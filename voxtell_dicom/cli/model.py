@@ -23,6 +23,7 @@ Directory = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 FOLDER = Path("models")
+TEXT_MODEL = "VOXTELL_TEXT_MODEL"
 
 
 @app.command("list")
@@ -88,17 +89,29 @@ def prompts(
     word: Annotated[str | None, typer.Argument(help="Only prompts with this word in them.")] = None,
     model: Annotated[Path | None, typer.Option(help="Model directory.  [default: $VOXTELL_MODEL]")] = None,
     bank: Annotated[Path | None, typer.Option(help="A bank (.npz) instead of the model's.")] = None,
+    text_model: Annotated[
+        str | None,
+        typer.Option(envvar=TEXT_MODEL, help="For the nearest by meaning, too: a name on the hub, or a local folder."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the prompts of a bank; for a word that is not in it, the nearest ones."""
+    """List the prompts of a bank; for a word that is not in it, the nearest ones: by spelling, and by meaning."""
     known = _bank(bank, model)
     found = [prompt for prompt in known.prompts if word is None or word.lower() in prompt]
-    near = known.nearest(word) if word is not None and not found else []
+    near: list[str] = []
+    alike: list[tuple[str, float]] = []
+    if word is not None and not found:
+        near = known.nearest(word)
+        alike = _alike(known, word, text_model) if text_model else []
     if as_json:
-        typer.echo(json.dumps({"prompts": found, "nearest": near}))
+        meant = [{"prompt": prompt, "cosine": round(cosine, 4)} for prompt, cosine in alike]
+        typer.echo(json.dumps({"prompts": found, "nearest": near, "nearest_by_vector": meant}))
         return
     if word is not None and not found:
-        typer.echo(f"no prompt with {word!r} in the bank" + (f"; near it: {', '.join(near)}" if near else ""), err=True)
+        said = [f"no prompt with {word!r} in the bank"]
+        said += [f"near it: {', '.join(near)}"] if near else []
+        said += [f"by meaning: {', '.join(f'{p} ({c:.2f})' for p, c in alike)}"] if alike else []
+        typer.echo("; ".join(said), err=True)
         raise typer.Exit(1)
     typer.echo("\n".join(found))
 
@@ -108,7 +121,9 @@ def embed(
     out: Annotated[Path, typer.Option("--out", "-o", help="Bank to write (.npz); one that is there is added to.")],
     prompt: Annotated[list[str] | None, typer.Option("--prompt", "-p", help="A prompt; may be repeated.")] = None,
     from_config: Annotated[Path | None, typer.Option(help="Take the prompts of the rules in this node.yaml.")] = None,
-    text_model: Annotated[str, typer.Option(help="Name on the hub, or a local folder.")] = "Qwen/Qwen3-Embedding-4B",
+    text_model: Annotated[
+        str, typer.Option(envvar=TEXT_MODEL, help="Name on the hub, or a local folder.")
+    ] = "Qwen/Qwen3-Embedding-4B",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda:0 …")] = "auto",
 ) -> None:
     """Embed prompts with the text model and write a bank, so that a node needs no text model at run time."""
@@ -124,6 +139,14 @@ def embed(
     out.parent.mkdir(parents=True, exist_ok=True)
     after.write(out)
     typer.echo(f"{out}: {len(after)} prompts, {len(after) - len(before)} new")
+
+
+def _alike(known: Bank, word: str, text_model: str) -> list[tuple[str, float]]:
+    from voxtell_dicom.engine.predictor import choose_device
+    from voxtell_dicom.engine.text import TextModel
+
+    with TextModel(text_model, choose_device("auto")) as text:
+        return known.nearest_by_vector(text.embed([word])[0])
 
 
 def _configured(path: Path) -> list[str]:

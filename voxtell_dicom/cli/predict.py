@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,11 @@ import typer
 if TYPE_CHECKING:
     from voxtell_dicom.cli.cases import Case
     from voxtell_dicom.engine.bank import Bank
+    from voxtell_dicom.engine.options import Options
     from voxtell_dicom.engine.predictor import Predictor
 
 app = typer.Typer()
+_MOST_LABELS = 255  # of a label map in 8 bits
 
 
 class _WrongUse(Exception):
@@ -65,7 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--list-embeddings", action="store_true", help="list the bank's prompts and leave")
     add("--no-overwrite", action="store_true", help="skip images whose results are there")
     add("--verbose", action="store_true")
-    add("--exact", action="store_true", help="(ours) the plain image decoder, prompt by prompt: slower")
+    ours = parser.add_argument_group("ours (docs/engine.md)").add_argument
+    ours("--exact", action="store_true", help="the plain image decoder, prompt by prompt: slower")
+    ours("--bfloat16", action="store_true", help="on a CPU with AVX-512 BF16: faster, and not exact")
+    ours("--step", type=float, default=0.5, help="between windows, as a share of the patch [default: %(default)s]")
+    ours("--skip-empty", action="store_true", help="leave out windows without a voxel of the body")
+    ours("--crop-to-body", action="store_true", help="lay the windows over the body's box only")
     return parser
 
 
@@ -94,6 +103,8 @@ def _jobs(arguments: argparse.Namespace) -> list[tuple[Case, list[str]]]:
         if not prompts:
             raise _WrongUse(f"job for {entry['image']!r} has no prompts")
         jobs += [(case, prompts) for case in cases_of([Path(entry["image"])])]
+    if not jobs:
+        raise _WrongUse("no jobs to predict")
     return jobs
 
 
@@ -117,7 +128,12 @@ def _predict(arguments: argparse.Namespace, jobs: Sequence[tuple[Case, list[str]
     folder: Path = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
     todo = []
+    names = Counter(case.name for case, _ in jobs)
+    if doubled := sorted(name for name, count in names.items() if count > 1):
+        typer.echo(f"Warning: several images are named {', '.join(doubled)}: later ones overwrite", err=True)
     for case, prompts in jobs:
+        if arguments.save_combined and len(prompts) > _MOST_LABELS:
+            raise _WrongUse(f"--save-combined takes at most {_MOST_LABELS} prompts, not {len(prompts)}")
         targets = outputs_of(case, prompts, folder, combined=arguments.save_combined)
         if arguments.no_overwrite and all(target.is_file() for target in targets):
             _say(arguments, f"Skipping {case.name} (outputs exist)")
@@ -186,7 +202,13 @@ def _load(arguments: argparse.Namespace, prompts: Sequence[str]) -> Predictor:
     directory = library.named_directory(arguments.model) if named else library.published_model()
     _say(arguments, f"Loading VoxTell model from: {directory}")
     bank = complete(_bank(arguments, directory), prompts, device=device)
-    return Predictor(load_checkpoint(directory), bank, device, exact=arguments.exact)
+    return Predictor(load_checkpoint(directory), bank, device, _options(arguments))
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    from voxtell_dicom.engine.options import Options
+
+    return Options(**{field.name: getattr(arguments, field.name) for field in fields(Options)})
 
 
 def _bank(arguments: argparse.Namespace, directory: Path | None) -> Bank:

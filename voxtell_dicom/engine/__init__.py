@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import voxtell_dicom
 from voxtell_dicom.engine.allocator import keep_freed_memory, worker_environment
@@ -19,14 +19,14 @@ def open_engine(
     kind: Literal["phantom", "threshold"] | None = None,
     bank: str | Path | None = None,
     device: str = "auto",
-    exact: bool = False,
-    bfloat16: bool = False,
+    text_model: str | None = None,
+    **options: Any,
 ) -> Engine:
     """The engine that the `model` section of node.yaml asks for, loaded and ready.
 
     directory: a VoxTell model directory; or kind: the bundled phantom model or the threshold engine. bank: an .npz of
-    prompt vectors, by default the one beside the model. device: auto, cpu, cuda, cuda:N. exact: the plain, slower path.
-    bfloat16: on a CPU that has AVX-512 BF16, faster and not exact.
+    prompt vectors, by default the one beside the model. device: auto, cpu, cuda, cuda:N. text_model: embeds prompts
+    that are not in the bank. options: those of `engine.options.Options`, of no meaning to the threshold engine.
     Raises ModelError where it cannot be loaded.
     """
     if (directory is None) == (kind is None):
@@ -38,7 +38,7 @@ def open_engine(
     from voxtell_dicom.engine.predictor import Predictor
 
     where = phantom_directory() if directory is None else Path(directory).expanduser()
-    return Predictor.load(where, Path(bank) if bank else None, device, exact=exact, bfloat16=bfloat16)
+    return Predictor.load(where, Path(bank) if bank else None, device, text_model, **options)
 
 
 def phantom_directory() -> Path:

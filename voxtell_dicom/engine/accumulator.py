@@ -7,13 +7,14 @@ height of planes (192: 3.0 GB), and the masks that leave it take 1 bit per voxel
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from voxtell_dicom.engine.staging import Staging
 from voxtell_dicom.engine.windows import Windows, importance
 from voxtell_dicom.errors import ModelError
 from voxtell_dicom.model import Box, Request, Segment
@@ -127,6 +128,8 @@ class Accumulator:
         self._weight = torch.zeros((depth, y, x), dtype=torch.float16, device=device)
         self.importance = torch.from_numpy(importance(windows.patch)).to(device)
         self._base = 0
+        self._staging = Staging()
+        self._importance_there: torch.Tensor | None = None  # on the device of the network
         cz, cy, cx = windows.shape
         self._tallies = [
             [
@@ -165,18 +168,37 @@ class Accumulator:
         """The sums of all prompts (N, z, y, x) in the window at `start`, a view to add to."""
         return self._sum[(slice(None), *self._at(start))]
 
-    def add(self, start: Sequence[int], first_prompt: int, logits: torch.Tensor) -> None:
-        """logits: (prompts, z, y, x) of the window at `start`, for the prompts from `first_prompt` on; overwritten."""
-        logits = logits.to(self.device)
-        logits *= self.importance
-        self._sum[(slice(first_prompt, first_prompt + logits.shape[0]), *self._at(start))] += logits
+    def add(self, start: Sequence[int], prompt: int, logits: torch.Tensor) -> None:
+        """logits: (z, y, x) of the window at `start`, for `prompt`, on the device that computed them; overwritten.
+
+        From a GPU they travel while it goes on: `flush` before anything is read.
+        """
+        if logits.device.type == self.device.type:
+            logits *= self.importance
+            self._add(start, prompt, logits)
+            return
+        if self._importance_there is None or self._importance_there.device != logits.device:
+            self._importance_there = self.importance.to(logits.device)
+        logits *= self._importance_there
+        self._staging.send(logits, lambda there: self._add(start, prompt, there))
+
+    def flush(self) -> None:
+        """Take in what is still on its way from a GPU."""
+        self._staging.flush()
+
+    def _add(self, start: Sequence[int], prompt: int, weighted: torch.Tensor) -> None:
+        self._sum[(prompt, *self._at(start))] += weighted
 
     @torch.inference_mode()
-    def finish(self, offset: Sequence[int]) -> list[Segment]:
-        """All segments, on the grid of the volume that the crop was cut from at `offset` (z, y, x)."""
+    def finish(self, offset: Sequence[int]) -> Iterator[Segment]:
+        """Each segment, on the grid of the volume that the crop was cut from at `offset` (z, y, x), and forgets it."""
         self._advance(self.windows.padded[0])
+        self._sum = self._weight = torch.empty(0)
         width = self.windows.shape[2]
-        return [tally.segment(width, offset) for group in self._tallies for tally in group]
+        tallies = [tally for group in self._tallies for tally in group][::-1]
+        self._tallies = []
+        while tallies:
+            yield tallies.pop().segment(width, offset)
 
     def _at(self, start: Sequence[int]) -> tuple[slice, slice, slice]:
         _, py, px = self.windows.patch
@@ -185,20 +207,26 @@ class Accumulator:
 
     def _advance(self, base: int) -> None:
         """Planes below `base` (padded grid) are finished: hand them to the tallies and move the slab up."""
-        done = min(base - self._base, self._weight.shape[0])
-        if done <= 0:
-            return
+        while base > self._base:  # more than a slab at once where windows are skipped
+            self._finish_planes(min(base - self._base, self._weight.shape[0]))
+
+    def _finish_planes(self, done: int) -> None:
         (bz, by, bx), (cz, cy, cx) = self.windows.before, self.windows.shape
         first, stop = max(self._base, bz), min(self._base + done, bz + cz)
         if first < stop:
             planes = slice(first - self._base, stop - self._base)
             inside = (planes, slice(by, by + cy), slice(bx, bx + cx))
             weight = self._weight[inside]
+            uncovered = weight == 0  # by windows that were skipped: no prompt is there
+            covered = not bool(uncovered.any())
+            weight = weight if covered else weight.masked_fill(uncovered, 1)
             winners = self._winners(inside)
             for prompt, group in enumerate(self._tallies):
                 logits = self._sum[(prompt, *inside)] / weight
                 if not bool(torch.isfinite(logits).all()):
                     raise ModelError("the network gave logits that are not finite in float16: is the checkpoint whole?")
+                if not covered:
+                    logits.masked_fill_(uncovered, -torch.inf)
                 for tally in group:
                     winner = winners.get(tally.request.exclusive_group)
                     tally.add_planes(first - bz, logits, None if winner is None else winner == prompt)

@@ -93,6 +93,21 @@ class Bank:
         alike = difflib.get_close_matches(word, self.prompts, n=count, cutoff=0.6)
         return list(dict.fromkeys(inside + alike))[:count]
 
+    def nearest_by_vector(self, vector: npt.NDArray[np.float32], count: int = 5) -> list[tuple[str, float]]:
+        """Prompts of the bank whose vectors point most nearly the way of `vector` (width), and the cosine of the angle.
+
+        Raises ModelError where the widths differ.
+        """
+        if self.width is None:
+            return []
+        if vector.shape != (self.width,):
+            raise ModelError(f"the text model's vectors have {vector.shape[0]} values, the bank's {self.width}")
+        prompts = self.prompts
+        rows = np.stack([self._vectors[prompt] for prompt in prompts]).astype(np.float32)
+        lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(vector)
+        cosines = rows @ vector / np.maximum(lengths, np.finfo(np.float32).tiny)
+        return [(prompts[i], float(cosines[i])) for i in np.argsort(-cosines, kind="stable")[:count]]
+
 
 EMPTY = Bank({})
 

@@ -27,3 +27,13 @@ def conv3d(
         result: torch.Tensor = torch.mkldnn_convolution(x, weight, bias, list(padding), list(stride), [1, 1, 1], 1)
         return result
     return F.conv3d(x, weight, bias, tuple(stride), tuple(padding))
+
+
+def computes_bfloat16() -> bool:
+    """Whether this CPU convolves in bfloat16: oneDNN refuses where it has no instructions for that."""
+    tiny = torch.ones(1, 16, 2, 2, 2, dtype=torch.bfloat16)
+    try:
+        conv3d(tiny, torch.ones(16, 16, 1, 1, 1, dtype=torch.bfloat16))
+    except RuntimeError:
+        return False
+    return True

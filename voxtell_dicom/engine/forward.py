@@ -6,37 +6,46 @@ from collections.abc import Iterator
 
 import torch
 
+from voxtell_dicom.engine.cpu import computes_bfloat16
 from voxtell_dicom.engine.fast_decoder import FastDecoder, can_be_folded
 from voxtell_dicom.engine.fused_encoder import FusedEncoder, can_be_fused
 from voxtell_dicom.engine.kernels.choose import ops_for
 from voxtell_dicom.engine.network import VoxTellNetwork
+from voxtell_dicom.errors import ModelError
 
 
 class WindowModel:
     """The network on its device, asked window by window.
 
-    float16 on CUDA, float32 on a CPU. `bfloat16`: the image decoder of a CPU with AVX-512 BF16 in half the width, a
-    third of the time less, and not exact: of a random network, 1 % of the mask voxels differ (benchmarks/engine.py
+    float16 on CUDA, float32 on a CPU. bfloat16: the image decoder of a CPU with AVX-512 BF16 in half the width, a third
+    of the time less, and not exact: of a random network, 1 % of the mask voxels differ (benchmarks/engine.py
     --bfloat16). Off unless asked for.
     """
 
     def __init__(
         self, network: VoxTellNetwork, device: torch.device, *, exact: bool = False, bfloat16: bool = False
     ) -> None:
-        """exact: the plain image decoder, prompt by prompt."""
+        """exact: the plain image decoder, prompt by prompt. Raises ModelError where bfloat16 cannot be computed."""
         self.network = network
         self.device = device
         self.encoded = 0  # how often the encoder has run
         self._type = torch.float32
         if device.type == "cuda":
             self._type = torch.float16
+            torch.backends.cudnn.benchmark = (
+                True  # every window has the same shape; the official predictor sets it, too
+            )
         elif bfloat16:
+            if not computes_bfloat16():
+                raise ModelError("this CPU computes no convolutions in bfloat16: leave that option off")
             self._type = torch.bfloat16
         self._fast: FastDecoder | None = None
         self._fused: FusedEncoder | None = None
+        self.kernels = "none"  # which of the operations of `kernels` are in use
         if exact:
             return
         ops = ops_for(device.type, device.index or 0)
+        self.kernels = ops.name
         with torch.inference_mode():
             if can_be_folded(network):
                 self._fast = FastDecoder(network, self._type, ops)
@@ -77,6 +86,11 @@ class WindowModel:
             shared = self._fast.share(skips)
         for n in self._fast.accumulate(shared, [e[0] for e in embeddings], importance, targets[first:]):
             yield first + n
+
+    def wait(self) -> None:
+        """Until all that was asked is computed: a GPU runs behind."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def _look_and_ask(
         self, patch: torch.Tensor, prompts: torch.Tensor, first: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +14,7 @@ from typing import Any
 
 from voxtell_dicom.engine.bank import FILE as BANK_FILE
 from voxtell_dicom.engine.bank import Bank, find_bank
-from voxtell_dicom.engine.checkpoint import PICKLE, SAFETENSORS, convert, load_checkpoint, stored_digest
+from voxtell_dicom.engine.checkpoint import PICKLE, SAFETENSORS, Checkpoint, convert, load_checkpoint, stored_digest
 from voxtell_dicom.errors import ModelError
 
 HUB_REPOSITORY = "mrokuss/VoxTell"
@@ -84,7 +85,9 @@ def import_model(source: Path, models: Path, name: str | None = None) -> ModelIn
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        load_checkpoint(directory)
+        bank = find_bank(directory)
+        if wrong := _faults(directory, load_checkpoint(directory), bank):
+            raise ModelError("; ".join(wrong))
         shutil.copy(directory / "plans.json", partial / "plans.json")
         if (directory / PICKLE).is_file():
             weights = directory / PICKLE
@@ -92,9 +95,7 @@ def import_model(source: Path, models: Path, name: str | None = None) -> ModelIn
         else:
             weights = directory / SAFETENSORS
             shutil.copy(weights, partial / SAFETENSORS)
-        bank = find_bank(directory)
         if bank is not None:
-            Bank.read(bank)
             shutil.copy(bank, partial / BANK_FILE)
         record = {
             "name": target.name,
@@ -149,24 +150,36 @@ def list_models(models: Path) -> list[Path]:
 
 def verify_model(directory: Path) -> list[str]:
     """What is wrong with a model directory; nothing where it is whole. Reads all of it."""
-    wrong: list[str] = []
     try:
-        load_checkpoint(directory)
-        weights = directory / SAFETENSORS
-        if weights.is_file():
-            stated, real = stored_digest(weights)
-            if stated and stated != real:
-                wrong.append(f"{weights}: the weights are damaged: their digest is {real}, it was {stated}")
-        if bank := find_bank(directory):
-            Bank.read(bank)
-        else:
+        bank = find_bank(directory)
+        wrong = _faults(directory, load_checkpoint(directory), bank)
+        if bank is None:
             wrong.append(f"{directory}: no bank of prompts ({BANK_FILE}): every prompt needs the text model")
     except ModelError as error:
-        wrong.append(str(error))
+        return [str(error)]
+    return wrong
+
+
+def _faults(directory: Path, checkpoint: Checkpoint, bank: Path | None) -> list[str]:
+    """What is wrong with weights that fit their plans, and with the bank beside them."""
+    wrong = []
+    weights = directory / SAFETENSORS
+    if weights.is_file():
+        stated, real = stored_digest(weights)
+        if stated and stated != real:
+            wrong.append(f"{weights}: the weights are damaged: their digest is {real}, it was {stated}")
+    odd = [name for name, tensor in checkpoint.network.state_dict().items() if not bool(tensor.isfinite().all())]
+    if odd:
+        wrong.append(f"{directory}: weights that are not finite numbers, in {len(odd)} tensors; the first is {odd[0]}")
+    width, wanted = Bank.read(bank).width if bank else None, checkpoint.plans.sizes.text_embedding_dim
+    if width not in (None, wanted):
+        wrong.append(f"{bank}: the bank's vectors have {width} values, the model wants {wanted}")
     return wrong
 
 
 def _model_in(source: Path) -> Path:
+    if (source / "snapshots").is_dir():  # a repository's folder in the hub's own cache
+        source = _snapshot_in(source)
     for candidate in (source, source / HUB_MODEL):
         if (candidate / "plans.json").is_file():
             return candidate
@@ -175,6 +188,17 @@ def _model_in(source: Path) -> Path:
         return inside[0]
     names = ", ".join(path.name for path in inside)
     raise ModelError(f"{source} holds {'several models, name one: ' + names if inside else 'no plans.json'}")
+
+
+def _snapshot_in(repository: Path) -> Path:
+    """The snapshot of a repository that the hub's cache calls main, else the only one."""
+    snapshots = sorted((repository / "snapshots").iterdir())
+    with contextlib.suppress(OSError):
+        main = repository / "snapshots" / (repository / "refs" / "main").read_text(encoding="utf-8").strip()
+        snapshots = [main] if main in snapshots else snapshots
+    if len(snapshots) != 1:
+        raise ModelError(f"{repository} holds {len(snapshots)} snapshots: name one of them")
+    return snapshots[0]
 
 
 def _record(directory: Path) -> dict[str, Any]:

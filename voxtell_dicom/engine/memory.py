@@ -73,14 +73,16 @@ class Places:
         self,
         places: Sequence[Place],
         windows: Windows,
+        count: int,
         prompts: int,
         allowance: Allowance,
         cpu_seconds_per_window: Callable[[int], float],
     ) -> None:
-        """cpu_seconds_per_window: an estimate, from the number of prompts."""
+        """count: windows that will be computed. cpu_seconds_per_window: an estimate, from the number of prompts."""
         self._places = list(places)
         self._first = places[0].network
         self._windows = windows
+        self._count = count
         self._prompts = prompts
         self._allowance = allowance
         self._cpu_seconds_per_window = cpu_seconds_per_window
@@ -136,7 +138,7 @@ class Places:
             self._check_time((time.monotonic() - since) / (self._done - before), "by what was measured")
 
     def _check_time(self, seconds_per_window: float, how: str) -> None:
-        left, in_all = len(self._windows) - self._done, len(self._windows)
+        left, in_all = self._count - self._done, self._count
         need = left * seconds_per_window
         if need > self._allowance.left_s:
             raise OutOfMemory(
@@ -150,7 +152,7 @@ class Places:
         cuda = self._first.type == "cuda"
         unit = 1 if sys.platform == "darwin" else 1024
         return RunReport(
-            windows=len(self._windows),
+            windows=self._count,
             encoded=encoded,
             device=str(self.current.network),
             steps=tuple(self._steps),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +16,22 @@ import torch
 import voxtell_dicom
 from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.bank import EMPTY, Bank, find_bank
+from voxtell_dicom.engine.body import Body, body_of
 from voxtell_dicom.engine.checkpoint import Checkpoint, load_checkpoint
 from voxtell_dicom.engine.forward import WindowModel
 from voxtell_dicom.engine.memory import Allowance, Place, Places, places_for
+from voxtell_dicom.engine.options import DEFAULT, Options
 from voxtell_dicom.engine.pace import cpu_seconds_per_window
+from voxtell_dicom.engine.patches import Patches
 from voxtell_dicom.engine.postprocess import cleaned_segment
 from voxtell_dicom.engine.preprocess import prepare
 from voxtell_dicom.engine.resample import back_on_source, resample, resampled_shape
+from voxtell_dicom.engine.text import complete
 from voxtell_dicom.engine.windows import Windows, windows_over
 from voxtell_dicom.errors import ModelError, UnknownPrompt
 from voxtell_dicom.model import Cancelled, Progress, Request, RunReport, Segment, Vector
 
+_log = logging.getLogger(__name__)
 Order = dict[str, list[Request]]
 _ANY = 1e-4  # a probability below which nothing is brought back from another spacing
 
@@ -54,9 +60,14 @@ class Predictor:
     """VoxTell on one device, loaded once; implements `voxtell_dicom.model.Engine`."""
 
     def __init__(
-        self, checkpoint: Checkpoint, bank: Bank, device: torch.device, *, exact: bool = False, bfloat16: bool = False
+        self,
+        checkpoint: Checkpoint,
+        bank: Bank,
+        device: torch.device,
+        options: Options = DEFAULT,
+        text_model: str | None = None,
     ) -> None:
-        """exact: compute the image decoder the plain way, prompt by prompt (slower). bfloat16: see `WindowModel`."""
+        """text_model: a folder or a name on the hub; embeds prompts that the bank lacks when they are asked for."""
         width = checkpoint.plans.sizes.text_embedding_dim
         if bank.width not in (None, width):
             raise ModelError(f"the bank's vectors have {bank.width} values, the model wants {width}")
@@ -64,8 +75,10 @@ class Predictor:
         self.device = device
         self.patch_size = checkpoint.plans.patch_size
         self._network = checkpoint.network
-        self._options = {"exact": exact, "bfloat16": bfloat16}
-        self._model = WindowModel(self._network.to(device), device, **self._options)
+        self.options = options
+        self._text_model = text_model
+        self._bank_digest = bank.digest
+        self._model = self._new_model(device)
         self.last_run: RunReport | None = None
         self._allowance = Allowance()
         self._digest = checkpoint.digest
@@ -77,15 +90,17 @@ class Predictor:
         directory: Path,
         bank: Path | None = None,
         device: str = "auto",
-        *,
-        exact: bool = False,
-        bfloat16: bool = False,
+        text_model: str | None = None,
+        **options: Any,
     ) -> Predictor:
-        """Load a model directory; `bank` defaults to the one beside it. Raises ModelError."""
+        """Load a model directory; `bank` defaults to the one beside it. options: those of `Options`. Raises ModelError.
+
+        predictor = Predictor.load(Path("models/voxtell_v1.1"), device="cuda:0", crop_to_body=True)
+        """
         where = choose_device(device)
         path = bank or find_bank(directory)
         loaded = load_checkpoint(directory)
-        return cls(loaded, Bank.read(path) if path else EMPTY, where, exact=exact, bfloat16=bfloat16)
+        return cls(loaded, Bank.read(path) if path else EMPTY, where, Options(**options), text_model)
 
     @property
     def identity(self) -> str:
@@ -94,10 +109,17 @@ class Predictor:
         The phantom's model says so wherever its directory lies: its results are marked as a test's by that word.
         """
         kind = "phantom " if self._is_phantom else ""
-        return f"voxtell-dicom/{voxtell_dicom.__version__} {kind}model/{self._digest} bank/{self.bank.digest[:16]}"
+        model = f"{kind}model/{self._digest} bank/{self._bank_digest[:16]}"
+        model += f" text/{self._text_model}" if self._text_model else ""
+        return f"voxtell-dicom/{voxtell_dicom.__version__} {model}{self.options.in_identity}"
 
     def unknown(self, prompts: Sequence[str]) -> list[str]:
-        """Prompts that are not in the bank."""
+        """Prompts that are not in the bank and, where there is a text model, cannot be embedded either."""
+        if self._text_model and any(prompt not in self.bank for prompt in prompts):
+            try:
+                self.bank = complete(self.bank, prompts, self._text_model, self.device)
+            except ModelError as error:
+                _log.warning("%s", error)
         return [prompt for prompt in prompts if prompt not in self.bank]
 
     def segment(
@@ -157,8 +179,15 @@ class Predictor:
             yield from (Segment(request, ((0, 0), (0, 0), (0, 0)), b"", 0) for request in requests)
             return
         offset = [low for low, _ in prepared.box_zyx]
-        accumulator = self._run(prepared.crop, order, progress, cancelled)
+        crop = prepared.crop
         del prepared
+        spares_air = self.options.crop_to_body or self.options.skip_empty
+        body = body_of(crop) if spares_air else None
+        if body is not None and self.options.crop_to_body:
+            crop = np.ascontiguousarray(crop[tuple(slice(*r) for r in body.box)])
+            offset = [low + start for low, (start, _) in zip(offset, body.box, strict=True)]
+            body = body.cropped()
+        accumulator = self._run(crop, order, progress, cancelled, body if self.options.skip_empty else None)
         if accumulator is not None:
             yield from accumulator.finish(offset)
 
@@ -197,35 +226,38 @@ class Predictor:
 
     @torch.inference_mode()
     def _run(
-        self, crop: npt.NDArray[np.float32], order: Order, progress: Progress, cancelled: Cancelled
+        self,
+        crop: npt.NDArray[np.float32],
+        order: Order,
+        progress: Progress,
+        cancelled: Cancelled,
+        body: Body | None,
     ) -> Accumulator | None:
-        windows = windows_over(crop.shape, self.patch_size)
+        windows = windows_over(crop.shape, self.patch_size, self.options.step)
+        starts = windows.all_starts if body is None else [at for at in windows.all_starts if _holds(body, windows, at)]
         vectors = torch.from_numpy(self.bank.vectors(list(order)))
-        places = Places(self._device_places(), windows, len(order), self._allowance, self._cpu_seconds_per_window)
+        places = Places(
+            self._device_places(), windows, len(starts), len(order), self._allowance, self._cpu_seconds_per_window
+        )
         encoded_before = self._model.encoded
         accumulator = places.accumulator(list(order.values()))
-        volume = _padded(crop, windows)
-        for done, start in enumerate(itertools.product(*windows.starts)):
+        patches = Patches(_padded(crop, windows), windows, starts)
+        for index, start in enumerate(starts):
             if cancelled():
                 return None
-            at = tuple(slice(s, s + p) for s, p in zip(start, windows.patch, strict=True))
             accumulator.begin_window(start)
             answered = 0
             while answered < len(order):  # once, unless memory runs out
                 try:
                     model = self._model_on(places.current.network)
-                    patch, asked = volume[at].contiguous().to(model.device), vectors.to(model.device)
-                    if accumulator.device == model.device:
-                        sums = accumulator.window(start)
-                        for prompt in model.accumulate(patch, asked, answered, accumulator.importance, sums):
-                            answered = prompt + 1
-                    else:
-                        for prompt, logits in model.logits(patch, asked, answered):
-                            accumulator.add(start, prompt, logits)
-                            answered = prompt + 1
+                    patch, asked = patches.get(index, model.device), vectors.to(model.device)
+                    for prompt in _answer(model, accumulator, start, patch, asked, answered):
+                        answered = prompt + 1
+                    patches.prepare(index + 1, model.device)
                 except RuntimeError as error:
                     places.step_down(error, accumulator)
-            progress(done + 1, len(windows))
+            self._model.wait()
+            progress(index + 1, len(starts))
             places.window_done()
         report = places.report(self._model.encoded - encoded_before)
         self.last_run = self.last_run.and_then(report) if self.last_run else report
@@ -237,12 +269,41 @@ class Predictor:
     def _cpu_seconds_per_window(self, prompts: int) -> float:
         return cpu_seconds_per_window(self._network, prompts)
 
+    def _new_model(self, device: torch.device) -> WindowModel:
+        options = self.options
+        return WindowModel(self._network.to(device), device, exact=options.exact, bfloat16=options.bfloat16)
+
     def _model_on(self, device: torch.device) -> WindowModel:
         if device.type != self._model.device.type:
             encoded = self._model.encoded
-            self._model = WindowModel(self._network.to(device), device, **self._options)
+            self._model = self._new_model(device)
             self._model.encoded = encoded
         return self._model
+
+
+def _answer(
+    model: WindowModel,
+    accumulator: Accumulator,
+    start: Sequence[int],
+    patch: torch.Tensor,
+    vectors: torch.Tensor,
+    first: int,
+) -> Iterator[int]:
+    """Add the answers of one window for the prompts from `first` on; yields each prompt's number when it is added."""
+    if accumulator.device == model.device:
+        sums = accumulator.window(start)
+        yield from model.accumulate(patch, vectors, first, accumulator.importance, sums)
+        return
+    try:
+        for prompt, logits in model.logits(patch, vectors, first):
+            accumulator.add(start, prompt, logits[0])
+            yield prompt
+    finally:  # what is on its way has been counted as answered
+        accumulator.flush()
+
+
+def _holds(body: Body, windows: Windows, start: Sequence[int]) -> bool:
+    return body.meets(windows.in_volume(start), windows.patch)
 
 
 def _padded(crop: npt.NDArray[np.float32], windows: Windows) -> torch.Tensor:

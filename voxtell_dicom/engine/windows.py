@@ -5,6 +5,7 @@ Isensee et al., nnU-Net, Nature Methods 18 (2021): windows overlap by half, and 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,6 +39,15 @@ class Windows:
 
     def __len__(self) -> int:
         return math.prod(len(axis) for axis in self.starts)
+
+    @property
+    def all_starts(self) -> list[tuple[int, ...]]:
+        """Where each window starts (z, y, x), on the padded grid, in the order to visit them: z outermost."""
+        return list(itertools.product(*self.starts))
+
+    def in_volume(self, start: Sequence[int]) -> tuple[int, ...]:
+        """A window's start on the grid of the volume; negative where it begins in the padding."""
+        return tuple(s - b for s, b in zip(start, self.before, strict=True))
 
 
 def windows_over(shape: Sequence[int], patch: Sequence[int], step: float = STEP) -> Windows:

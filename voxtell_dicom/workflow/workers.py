@@ -20,6 +20,8 @@ from voxtell_dicom.config import Model
 from voxtell_dicom.errors import ModelError, VoxtellDicomError
 from voxtell_dicom.model import Progress
 
+UNKNOWN_S = 1800.0  # the text model may have to be loaded, from a slow disk into a CPU's memory
+
 log = structlog.get_logger(__name__)
 
 
@@ -49,6 +51,10 @@ def _engine_arguments(model: Model) -> str:
             "directory": str(model.directory) if model.directory else None,
             "kind": model.engine,
             "bank": str(model.bank) if model.bank else None,
+            "text_model": model.text_model,
+            "exact": model.exact,
+            "bfloat16": model.bfloat16,
+            **model.windows.model_dump(),
         }
     )
 
@@ -212,7 +218,7 @@ class WorkerPool:
         """Those prompts that the engine cannot run."""
         with self.borrow() as worker:
             _, future = worker.submit("unknown", prompts=list(prompts))
-            return list(future.result(60)["unknown"])
+            return list(future.result(UNKNOWN_S)["unknown"])
 
     def pids(self) -> list[int]:
         """Of the worker processes that run."""
