@@ -128,11 +128,11 @@ def test_what_cannot_be_read_is_one_clear_line(directory: Path, images: Path, tm
 
 
 def test_our_options_reach_the_engine(directory: Path, images: Path, tmp_path: Path) -> None:
-    common = ["predict", "-m", str(directory), "--device", "cpu", "-i", str(images / "two.nii"), "-p", "liver"]
+    common = ["predict", "-m", str(directory), "--device", "cpu", "-i", str(images / "one.nii.gz"), "-p", "liver"]
     plain = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "plain")])
     wide = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "wide"), "--step", "1", "--crop-to-body"])
     assert plain.exit_code == wide.exit_code == 0, wide.output
-    masks = [np.asarray(nibabel.load(tmp_path / side / "two_liver.nii.gz").dataobj) for side in ("plain", "wide")]
+    masks = [np.asarray(nibabel.load(tmp_path / side / "one_liver.nii.gz").dataobj) for side in ("plain", "wide")]
     assert masks[0].any()
     assert not np.array_equal(*masks)
     wrong = CliRunner().invoke(app, [*common, "-o", str(tmp_path / "none"), "--step", "0"])

@@ -6,6 +6,8 @@ that official state dicts carry are never used (see `UNUSED`), so no prompt sees
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -36,7 +38,9 @@ class CrossAttention(nn.Module):
         """query: (batch, prompts, width); kv: from `keys_values`. Returns (batch, prompts, width)."""
         width = query.shape[-1]
         q = self._split(F.linear(query, self.in_proj_weight[:width], self.in_proj_bias[:width]))
-        attended = F.scaled_dot_product_attention(q, *kv)
+        keys, values = kv
+        scores = (q * math.sqrt(1 / q.shape[-1])) @ keys.transpose(-2, -1)  # as nn.MultiheadAttention rounds
+        attended = torch.softmax(scores, dim=-1) @ values
         merged: torch.Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return merged
 
