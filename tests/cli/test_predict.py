@@ -1,4 +1,4 @@
-"""`predict` on a folder of DICOM files: NIfTI masks on the series' own grid, where the anatomy is."""
+"""`predict` on a folder of DICOM files: NIfTI masks on the series' voxels in RAS order, where the anatomy is."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def test_a_dicom_folder_in_and_nifti_out_lies_on_the_truth(tmp_path: Path) -> No
     assert "Wrote 2 file(s)" in done.output
     for label in LABELS:
         name = label.replace(" ", "_") + ".nii.gz"
-        found, truth = nibabel.load(tmp_path / "out" / f"series_{name}"), nibabel.load(tmp_path / "p/truth" / name)
+        found = nibabel.load(tmp_path / "out" / f"series_{name}")
+        truth = nibabel.as_closest_canonical(nibabel.load(tmp_path / "p/truth" / name))
+        assert nibabel.aff2axcodes(found.affine) == ("R", "A", "S")
         assert found.shape == truth.shape
         assert np.allclose(found.affine, truth.affine, atol=1e-3)
         assert found.get_data_dtype() == np.uint8

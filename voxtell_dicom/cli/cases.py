@@ -68,7 +68,10 @@ def nifti_case(path: Path) -> Case:
 
 
 def dicom_cases(path: Path) -> Iterator[Case]:
-    """Every volume of a folder of DICOM files. Raises Refusal where it holds none."""
+    """Every volume of a folder of DICOM files; masks are written voxel for voxel, in RAS order of the axes.
+
+    Raises Refusal where it holds none.
+    """
     from voxtell_dicom.cli.folder import series_in
     from voxtell_dicom.errors import Refusal
     from voxtell_dicom.series.headers import assemble
