@@ -10,11 +10,12 @@ import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydicom.dataelem import DataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from tests.series import slices
+from tests.series import multiframe_cases, slices  # noqa: F401 - adds its cases
+from tests.series.cases import CASES
 from voxtell_dicom.engine.threshold import ThresholdEngine
 from voxtell_dicom.verify import verify_series
 
@@ -87,6 +88,53 @@ def test_strange(changes: list[tuple[int, str, str, int]], everywhere: bool) -> 
         monkeypatch.undo()
         found = list(verify_series(slices.series_in(folder / "series"), ThresholdEngine(), folder))
     assert found
+    for each in found:
+        assert each.outcome != "wrong", each.reason
+        if each.outcome == "refused":
+            assert each.row.code or ":" in each.reason
+
+
+def nested(ds: Dataset) -> list[Dataset]:
+    """A dataset and all items of its sequences."""
+    items = [item for element in ds if element.VR == "SQ" for item in element.value]
+    return [ds, *(deeper for item in items for deeper in nested(item))]
+
+
+def spoil_in_groups(ds: Dataset, where: int, which: int, text: str) -> None:
+    """Take an attribute of any item away, or set it to something that it should not be."""
+    items = [item for item in nested(ds) if len(item)]
+    item = items[where % len(items)]
+    tag = sorted(item.keys())[which % len(item)]
+    element = item[tag]
+    if tag == 0x7FE00010:
+        return
+    if text == "" or element.VR in ("US", "FD", "FL", "SS", "UL", "AT", "OB"):
+        del item[tag]
+    elif element.VR == "SQ":
+        element.value = element.value[:-1]
+    else:
+        raw = text.encode() + b" " * (len(text) % 2)
+        item[tag] = RawDataElement(tag, element.VR, len(raw), raw, 0, False, True)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    name=st.sampled_from(["enhanced-ct", "enhanced-mr-shuffled", "enhanced-pet", "enhanced-b-values", "legacy-ct"]),
+    changes=st.lists(
+        st.tuples(st.integers(0, 500), st.integers(0, 500), st.sampled_from(TEXTS)), min_size=1, max_size=3
+    ),
+)
+def test_strange_groups(name: str, changes: list[tuple[int, int, str]]) -> None:
+    (ds,) = next(case for case in CASES if case.name == name).build()
+    for where, which, text in changes:
+        spoil_in_groups(ds, where, which, text)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (Path(folder) / "series").mkdir()
+        ds.save_as(Path(folder) / "series" / "0.dcm", enforce_file_format=True)
+        found = list(verify_series(slices.series_in(Path(folder) / "series"), ThresholdEngine(), Path(folder)))
+    assert found
+    assert not any(each.row.code == "unreadable" for each in found)  # else nothing would be tried
     for each in found:
         assert each.outcome != "wrong", each.reason
         if each.outcome == "refused":
