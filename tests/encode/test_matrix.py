@@ -307,7 +307,7 @@ def test_every_structure_of_the_phantom_comes_back(plane: str, holes: str, tmp_p
     found = made.found(plan, list(masks.values()))
     result = encode_rtstruct(plan, volume, found, directory=tmp_path)
     assert result is not None
-    frames = [frame.path for frame in volume.frames]
+    frames = [(frame.path, frame.number) for frame in volume.frames]
     read = structures.rasterised(result.path, frames, volume.grid.shape)
     pixel = min(volume.grid.spacing_mm[1:])
     for mask, again in zip(masks.values(), read.values(), strict=True):
