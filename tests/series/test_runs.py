@@ -19,7 +19,7 @@ from voxtell_dicom.errors import GridMismatch
 from voxtell_dicom.model import Mask, Volume, dump, load
 from voxtell_dicom.readback import source_values
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.joined import joined, stacks_of
+from voxtell_dicom.series.joined import gaps_between, joined, stacks_of
 from voxtell_dicom.series.volume import all_to_frames, load_volume
 
 
@@ -275,3 +275,47 @@ def test_a_gap_within_a_run_is_that_runs_own_matter(gap: float, tmp_path: Path) 
 def test_an_uneven_gap_within_a_run_is_bridged(tmp_path: Path) -> None:
     frames, said, refused = found(tmp_path, *TWO, 2.6, *TWO, 3, *FIVE)
     assert (frames, said, refused) == ([12, 5], ["uneven-spacing"], [])
+
+
+def by_thickness(folder: Path, *parts: tuple[int, float, float]) -> slices.Series:
+    """One stack of parts: slices, their thickness and distance, and how far the next part is from the last slice."""
+    made, at = [], 0.0
+    for seed, (count, thick, gap) in enumerate(parts):
+        stored = slices.noise((count, 6, 5), seed)
+        made.append(slices.stack(stored, spacing=(thick, 1.0, 1.0), origin=(0, 0, at)))
+        at += (count - 1) * thick + gap
+    return slices.save(cases.many(*made), folder)
+
+
+@pytest.mark.parametrize(
+    ("parts", "lengths", "refused", "gaps"),
+    [
+        (((6, 2, 9), (5, 5, 0)), [6, 5], [], ["9.00 mm between run 1 and run 2"]),  # farther than 1.5 × 5 mm
+        (((2, 2, 3), (5, 5, 0)), [2, 5], [], []),  # too short for distances to tell
+        (((6, 2, 3), (2, 5, 0)), [6, 2], [], []),
+        (((1, 2, 1), (5, 5, 0)), [5], ["single-slice"], []),  # fits no grid of 5 mm
+        (((6, 2, 1), (1, 4, 1), (5, 5, 0)), [6, 5], ["single-slice"], []),
+    ],
+)
+def test_slice_thickness_tells_of_runs_where_distances_do_not(
+    parts: tuple[tuple[int, float, float], ...],
+    lengths: list[int],
+    refused: list[str],
+    gaps: list[str],
+    tmp_path: Path,
+) -> None:
+    assembly = assemble(by_thickness(tmp_path, *parts))
+    assert [len(volume.frames) for volume in assembly.volumes] == lengths
+    assert [item.code for item in assembly.set_aside] == refused
+    assert all(item.run and item.stack == assembly.volumes[0].stack for item in assembly.set_aside)
+    assert len({volume.stack for volume in assembly.volumes}) == 1
+    volume = joined(assembly.volumes)
+    assert list(gaps_between(volume.parts)) == gaps
+    said = [warning for warning in volume.warnings if warning.startswith("gap:")]
+    assert said == [f"gap: {gap}; slices may be missing there" for gap in gaps]
+    assert sum(volume.frame_mm) >= sum(len(run.frames) * run.grid.spacing_mm[0] for run in volume.runs) - 7
+
+
+def test_parts_of_a_thickness_that_overlap_are_volumes_of_their_own(tmp_path: Path) -> None:
+    assembly = assemble(by_thickness(tmp_path, (6, 2, -3), (5, 5, 0)))
+    assert [(volume.name, volume.stack) for volume in assembly.volumes] == [("2 mm thick", ""), ("5 mm thick", "")]

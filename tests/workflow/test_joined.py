@@ -196,3 +196,15 @@ def test_each_rule_has_its_own_word_on_a_gap_in_a_run(tmp_path: Path) -> None:
     assert [len(one.volume.frames) for one in alone.planned] == [6]
     assert sorted(len(one.volume.frames) for one in both.planned) == [6, 11]
     assert next(one for one in both.planned if len(one.arrays) == 2).volume.frame_mm[2] == pytest.approx(2)
+
+
+def test_what_lies_between_two_runs_may_be_missing(tmp_path: Path) -> None:
+    lower = slices.stack(slices.noise((6, 24, 20)))
+    upper = slices.stack(slices.noise((5, 24, 20), 1), spacing=(5.0, 1, 1), origin=(-10, -20, -11))
+    series = slices.save(cases.many(lower, upper), tmp_path / "ct")
+    found = planned(series, tmp_path / "work", rule("strict"), rule("lax", max_gap=2))
+    (one,) = found.planned
+    options = {plan.rule: plan.options for plan in one.plans}
+    assert options["strict"]["incomplete"] == "9.00 mm between run 1 and run 2 is not in the result (missing-slice)"
+    assert "incomplete" not in options["lax"]
+    assert any(warning.startswith("gap: 9.00 mm between run 1 and run 2") for warning in one.volume.warnings)

@@ -17,7 +17,7 @@ from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import stacks_of
 from voxtell_dicom.workflow import findings
 from voxtell_dicom.workflow.limit import Limit
-from voxtell_dicom.workflow.planning import Planned, codes_of, load_runs, refused_runs, soft_peers, with_lacking
+from voxtell_dicom.workflow.planning import Planned, codes_of, lacking_of, load_runs, soft_peers, with_lacking
 from voxtell_dicom.workflow.segment import found_for, segment_volume
 from voxtell_dicom.workflow.workers import Worker
 
@@ -69,7 +69,7 @@ class Offline:
             aside += [_not_processed(series, item.code, item.reason) for item in lacking.values()]
             try:
                 if loaded:
-                    gone = refused_runs(assembly, loaded[0]) | codes_of(lacking)
+                    gone = lacking_of(assembly, loaded[0], rule.max_gap) | codes_of(lacking)
                     results.append(self._volume(*loaded, with_lacking({}, gone)))
             except Refusal as refusal:
                 aside.append(_not_processed(series, refusal.code, str(refusal)))

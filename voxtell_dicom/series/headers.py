@@ -207,8 +207,8 @@ def _joined(items: Sequence[SetAside]) -> list[SetAside]:
         groups.setdefault((item.code, item.refused), []).append(item)
     joined: list[SetAside] = []
     for (code, refused), same in groups.items():
-        single = [item for item in same if len(item.uids) <= 1]
-        joined += [item for item in same if len(item.uids) > 1]
+        single = [item for item in same if len(item.uids) <= 1 and not item.stack]
+        joined += [item for item in same if len(item.uids) > 1 or item.stack]
         if single:
             more = f" (and {len(single) - 1} more alike)" if len(single) > 1 else ""
             names = tuple(dict.fromkeys(uid for item in single for uid in item.uids))

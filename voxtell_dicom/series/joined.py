@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from voxtell_dicom.errors import GridMismatch
 from voxtell_dicom.model import Volume, canonical_digest
+from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.names import describe
 
 
@@ -40,16 +41,30 @@ def joined(runs: Sequence[Volume]) -> Volume:
     usual = sum(len(part.frames) * part.grid.spacing_mm[0] for part in parts) / len(frames)
     spacing_mm = (usual, *first.grid.spacing_mm[1:])
     keys = _keys(parts)
+    said = [_said(parts), *(f"gap: {gap}; slices may be missing there" for gap in gaps_between(parts))]
     return replace(
         first,
         name=describe(keys) + first.name.removeprefix(describe(first.keys)),
         frames=frames,
         grid=replace(first.grid, shape=(len(frames), *first.grid.shape[1:]), spacing_mm=spacing_mm),
         key=canonical_digest(sorted(part.key for part in parts)) if all(part.key for part in parts) else "",
-        warnings=tuple(dict.fromkeys((_said(parts), *(said for part in parts for said in part.warnings)))),
+        warnings=tuple(dict.fromkeys((*said, *(warning for part in parts for warning in part.warnings)))),
         keys=keys,
         parts=parts,
     )
+
+
+def gaps_between(runs: Sequence[Volume], max_gap: float = GAP) -> Iterator[str]:
+    """What lies between neighbouring runs that are more than `max_gap` times the larger of their spacings apart."""
+    for before, after in pairwise(runs):
+        gap = _depths(after, before)[0] - _depths(before, before)[-1]
+        spacing = max(before.grid.spacing_mm[0], after.grid.spacing_mm[0])
+        if _number(after) == _number(before) + 1 and gap > max(max_gap, GAP) * spacing * (1 + 1e-6):
+            yield f"{gap:.2f} mm between run {_number(before)} and run {_number(after)}"
+
+
+def _number(run: Volume) -> int:
+    return int(run.keys["run"].split(" of ")[0])
 
 
 def _depths(run: Volume, first: Volume) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 
@@ -38,6 +38,26 @@ def runs_of(stack: Stack) -> list[Stack]:
         if thickness[0] == thickness[1] and round(ratio) > 1 and abs(ratio - round(ratio)) < MULTIPLE:
             return []
     return [replace(run, run_of=stack.frames) for run in runs]
+
+
+def runs_by_thickness(stack: Stack) -> list[Stack]:
+    """Parts of one Slice Thickness (0018,0050) each that follow one another, where distances alone do not tell of runs.
+
+    They may be as short, and as far apart, as they are: the thickness says what belongs together. A part may be a
+    single slice, for the caller to refuse. None where one is not regular, or two lie within one another.
+    """
+    parts = [stack_of(list(part)) for _, part in groupby(stack.frames, key=lambda frame: frame.key("thickness"))]
+    values = {part.frames[0].key("thickness") for part in parts}
+    single = [part for part in parts if len(part.frames) == 1]
+    told_apart = len(values) == len(parts) > 1 and "" not in values
+    if (
+        not told_apart
+        or 2 * len(single) > len(parts)
+        or not any(_is_run(part) for part in parts)
+        or not all(is_regular(part) for part in parts if len(part.frames) > 1)
+    ):
+        return []
+    return [replace(part, run_of=stack.frames) for part in parts]
 
 
 def spacing_of(run: Stack) -> float:

@@ -30,7 +30,7 @@ from voxtell_dicom.series.geometry import (
 from voxtell_dicom.series.header import FrameHeader, uids
 from voxtell_dicom.series.keys import PRINCIPAL, RESOLVING, TIMES
 from voxtell_dicom.series.names import describe, plane_of
-from voxtell_dicom.series.runs import runs_of, spacing_of
+from voxtell_dicom.series.runs import runs_by_thickness, runs_of, spacing_of
 
 Keys = dict[str, str]
 Found = tuple[Stack | SetAside, Keys]
@@ -152,17 +152,13 @@ def _resolve_coincident(stack: Stack, max_gap: float) -> Iterator[Found]:
 
 
 def _resolve_irregular(stack: Stack, max_gap: float) -> Iterator[Found]:
-    runs = runs_of(stack)
-    for number, run in enumerate(runs, 1):
-        keys = {"run": f"{number} of {len(runs)}", "spacing": f"{spacing_of(run):.2f}"}
-        if float(run.gaps.max()) > max(max_gap, GAP) * spacing_of(run) * (1 + 1e-6):
-            refusal = refuse_irregular(run)
-            yield SetAside(refusal.code, str(refusal), uids(run.frames), refused=True, stack=stack.frames[0].name), keys
-        else:
-            yield run, keys
-    if runs:
+    if runs := runs_of(stack):
+        yield from _runs(runs, max_gap)
         return
     for name in (*PRINCIPAL, "offset"):
+        if name == "thickness" and (runs := runs_by_thickness(stack)):
+            yield from _runs(runs, max_gap)
+            return
         parts = _partition(stack, name)
         if len(parts) > 1 and all(len(part) > 1 and is_regular(stack_of(part)) for part in parts.values()):
             yield from _parts(name, parts, max_gap)
@@ -173,6 +169,19 @@ def _resolve_irregular(stack: Stack, max_gap: float) -> Iterator[Found]:
         return
     refusal = refuse_irregular(stack)
     yield SetAside(refusal.code, str(refusal), uids(stack.frames), refused=True), {}
+
+
+def _runs(runs: Sequence[Stack], max_gap: float) -> Iterator[Found]:
+    """The runs of a stack; one that lacks a slice, or is one slice, is refused, and the others go on."""
+    for number, run in enumerate(runs, 1):
+        keys = {"run": f"{number} of {len(runs)}"}
+        if len(run.frames) > 1:
+            keys["spacing"] = f"{spacing_of(run):.2f}"
+        if len(run.frames) == 1 or float(run.gaps.max()) > max(max_gap, GAP) * spacing_of(run) * (1 + 1e-6):
+            refusal, stack = refuse_irregular(run), run.run_of[0].name
+            yield SetAside(refusal.code, str(refusal), uids(run.frames), refused=True, stack=stack), keys
+        else:
+            yield run, keys
 
 
 def _partition(stack: Stack, name: str) -> dict[str, list[FrameHeader]]:

@@ -18,7 +18,7 @@ from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canoni
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.geometry import GAP, widest_gap
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.joined import joined, stacks_of
+from voxtell_dicom.series.joined import gaps_between, joined, stacks_of
 from voxtell_dicom.series.split import SEVERAL_REFERENCES
 from voxtell_dicom.series.volume import load_volume
 from voxtell_dicom.suv import suv_factor
@@ -101,7 +101,7 @@ def plan_series(
         volume, arrays = loaded
         plans = []
         for found, lacking in wishes:
-            gone = refused_runs(assembly, volume) | codes_of(lacking) | codes_of(failed)
+            gone = lacking_of(assembly, volume, found.rule.max_gap) | codes_of(lacking) | codes_of(failed)
             own = with_lacking(for_rule(options, series, found.rule), gone)
             plans.append(plan_for(found, volume, engine_identity, encoder_revision, own, soft_peers))
         before = planned.get((volume.key, values))
@@ -160,9 +160,13 @@ def load_runs(
     return (joined([volume for volume, _ in loaded]), tuple(array for _, array in loaded)), refused
 
 
-def refused_runs(assembly: Assembly, volume: Volume) -> dict[str, str]:
-    """The names of runs of a volume's stack that are no volumes, since they were refused, with the codes."""
-    return {item.run: item.code for item in assembly.set_aside if item.stack and item.stack == volume.stack}
+def lacking_of(assembly: Assembly, volume: Volume, max_gap: float = GAP) -> dict[str, str]:
+    """What a volume lacks of its stack: runs that were refused, by their names and codes, and what lies between runs.
+
+    max_gap: the widest gap that is bridged, in parts of the spacing.
+    """
+    refused = {item.run: item.code for item in assembly.set_aside if item.stack and item.stack == volume.stack}
+    return refused | dict.fromkeys(gaps_between(volume.parts, max_gap), "missing-slice")
 
 
 def codes_of(lacking: Lacking) -> dict[str, str]:

@@ -21,11 +21,11 @@ from voxtell_dicom.workflow.planning import (
     Planned,
     for_rule,
     job_id,
+    lacking_of,
     load_runs,
     match_series,
     plan_for,
     refused_by,
-    refused_runs,
     soft_peers,
     with_lacking,
 )
@@ -137,7 +137,7 @@ class StudyChoice:
             ranked[:] = [each if each.lost else replace(each, lost=reason) for each in ranked]
             return
         gone = {run.volume.name: code for run, code in lacking if run.stack == chosen[0].candidate.stack}
-        gone |= refused_runs(self.assemblies[volume.series_uid], volume)
+        gone |= lacking_of(self.assemblies[volume.series_uid], volume, rule.max_gap)
         options = self._options(before, volume, gone, rule)
         soft = soft_peers(self.runtime.config)
         plan = plan_for(chosen[0].match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options, soft)
