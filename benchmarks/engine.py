@@ -20,7 +20,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -146,6 +145,12 @@ class Side:
 
     def ceilings(self) -> dict[str, float]:
         """What the card reaches at most, measured: operations per second in float16 and bfloat16, bytes per second."""
+        found = self._reach()
+        self.torch.cuda.empty_cache()
+        self.torch.cuda.reset_peak_memory_stats()  # what is reported is the windows' peak, not this one
+        return found
+
+    def _reach(self) -> dict[str, float]:
         torch, found = self.torch, {}
         for name, dtype in (("float16_flops", torch.float16), ("bfloat16_flops", torch.bfloat16)):
             a = torch.randn(8192, 8192, device=self.device, dtype=dtype)
@@ -240,7 +245,9 @@ class Side:
     def _peak(self) -> int:
         if self.device.type == "cuda":
             return int(self.torch.cuda.max_memory_allocated())
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        from voxtell_dicom.engine.memory import peak_host_bytes
+
+        return peak_host_bytes()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from tests.oracles import engine_oracle as oracle
 from voxtell_dicom.engine.accumulator import Accumulator
 from voxtell_dicom.engine.forward import WindowModel
-from voxtell_dicom.engine.memory import Allowance, Place, places_for
+from voxtell_dicom.engine.memory import Allowance, Place, peak_host_bytes, places_for
 from voxtell_dicom.engine.network import Sizes, VoxTellNetwork
 from voxtell_dicom.engine.pace import cpu_seconds_per_window, window_macs
 from voxtell_dicom.engine.predictor import Predictor
@@ -19,6 +21,7 @@ from voxtell_dicom.engine.windows import windows_over
 from voxtell_dicom.errors import OutOfMemory
 from voxtell_dicom.model import Request, Resampling, Segment
 
+ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
 REQUESTS = [Request("liver"), Request("spleen"), Request("aorta")]
 
@@ -127,6 +130,17 @@ def test_passes_at_two_spacings_are_reported_together(tiny_directory: Path) -> N
 def test_after_the_last_step_the_error_says_so(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutOfMemory, match="453"):
         _run(tiny_directory, monkeypatch, (2, 3, 4))
+
+
+def test_the_peak_is_this_process_s_own_and_not_its_parents() -> None:
+    held = np.ones(400 << 20, np.uint8)  # 400 MB here, when the other process is started
+    code = (
+        "from voxtell_dicom.engine.memory import peak_host_bytes as p; a = p(); b = b'x' * (300 << 20); print(a, p())"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    before, after = map(int, run.stdout.split())
+    assert before < peak_host_bytes() - held.nbytes // 4
+    assert 250 << 20 < after - before < 350 << 20
 
 
 def test_another_error_is_not_taken_for_it(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,14 @@ once; the weights are 0.9 GB, one prompt is decoded at a time. So 12 GB of devic
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -47,6 +49,19 @@ def places_for(device: torch.device) -> list[Place]:
 def ran_out(error: BaseException) -> bool:
     """Whether a RuntimeError of torch means that there was no memory."""
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in _WORDS)
+
+
+def peak_host_bytes() -> int:
+    """The most memory that this process has held since it was started.
+
+    Of Linux's two answers this is the process's own; getrusage's also counts what its parent held when it started it.
+    """
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class Allowance:
@@ -150,14 +165,13 @@ class Places:
     def report(self, encoded: int) -> RunReport:
         """What the pass took; `encoded`: how often the encoder ran."""
         cuda = self._first.type == "cuda"
-        unit = 1 if sys.platform == "darwin" else 1024
         return RunReport(
             windows=self._count,
             encoded=encoded,
             device=str(self.current.network),
             steps=tuple(self._steps),
             peak_device_bytes=torch.cuda.max_memory_allocated(self._first) if cuda else 0,
-            peak_host_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit,
+            peak_host_bytes=peak_host_bytes(),
         )
 
     def _down(self, why: str) -> None:
