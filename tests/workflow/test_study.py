@@ -152,12 +152,15 @@ def test_one_volume_is_chosen_and_the_others_say_why_not(
 
 
 def test_a_look_is_put_off_while_a_series_is_on_its_way(
-    site: Callable[..., Site], thick: list[Path], thin: list[Path]
+    site: Callable[..., Site], thick: list[Path], thin: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = site()
     name = here.receive(thick)
     data = look_input(here.runtime, STUDY)
-    at_once = look_at_study(here.runtime, data, lambda _: False)
+    arrived = max(each.last_arrived for each in here.spool.overview())
+    with monkeypatch.context() as clock:  # however long it took until here
+        clock.setattr(time, "time", lambda: arrived)
+        at_once = look_at_study(here.runtime, data, lambda _: False)
     assert at_once["next"] == {**data, "attempt": 1}
     assert 0 < at_once["delay_s"] <= QUIET_S
     here.being_sent = {name}
