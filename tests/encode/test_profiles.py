@@ -146,7 +146,7 @@ def test_ohif_gets_no_frame_that_begins_within_a_byte(tmp_path: Path, columns: i
 
 
 def test_one_object_for_each_segment(tmp_path: Path) -> None:
-    """Each in a series of its own, because OHIF shows one object of a series; named, coloured and tracked as in one."""
+    """Each in a series of its own; named, coloured and tracked as in one object."""
     volume, plan, arrays, found = setting(tmp_path, outputs=("seg", "sr"), send_to=("all", "one"))
     arrays[1][:] = False
     found = made.found(plan, arrays)
