@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,6 +58,23 @@ def test_cancelling_stops_before_the_next_window_and_gives_nothing(predictor: Pr
     )
     assert list(segments) == []
     assert done == [1, 2, 3]
+
+
+def test_cancelling_does_not_wait_for_the_windows_other_prompts(
+    predictor: Predictor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    accumulate = predictor._model.accumulate
+
+    def counted(*arguments: Any) -> Iterator[int]:
+        for prompt in accumulate(*arguments):
+            asked.append(prompt)
+            yield prompt
+
+    monkeypatch.setattr(predictor._model, "accumulate", counted)
+    requests = [Request("liver"), Request("spleen"), Request("aorta")]
+    assert list(predictor.segment(_volume(), SPACING, requests, cancelled=lambda: len(asked) == 5)) == []
+    assert asked == [0, 1, 2, 0, 1]
 
 
 def test_a_volume_of_zeros_gives_empty_segments(predictor: Predictor) -> None:

@@ -133,8 +133,8 @@ class Predictor:
         within_s: float | None = None,
     ) -> Iterator[Segment]:
         """array_zyx: RAS volume (z, y, x), HU for CT. Yields one Segment per request, prompts shared between requests
-        computed once; yields nothing more once `cancelled()` is true (asked before each window). within_s: where a GPU
-        runs out of memory, the CPU takes over only if it can be done in so many seconds from the start.
+        computed once; yields nothing more once `cancelled()` is true (asked after each prompt of a window). within_s:
+        where a GPU runs out of memory, the CPU takes over only if it can be done in so many seconds from the start.
 
         Requests with a `resampling` that applies to the spacing are run at that spacing, in a pass of their own;
         clean-up comes last. mean_probability is taken over the mask before clean-up; uncertain_share is the share of
@@ -253,6 +253,8 @@ class Predictor:
                     patch, asked = patches.get(index, model.device), vectors.to(model.device)
                     for prompt in _answer(model, accumulator, start, patch, asked, answered):
                         answered = prompt + 1
+                        if cancelled():  # a window of many prompts takes minutes on a CPU
+                            return None
                     patches.prepare(index + 1, model.device)
                 except RuntimeError as error:
                     places.step_down(error, accumulator)

@@ -118,6 +118,7 @@ class TruthEngine:
         *,
         progress: Progress = lambda _done, _total: None,
         cancelled: Cancelled = lambda: False,
+        within_s: float | None = None,  # noqa: ARG002 - it is never slow
     ) -> Iterator[Segment]:
         """See `Engine.segment`. Raises GridMismatch where shape or spacing are not the volume's."""
         same = np.allclose(spacing_zyx_mm, self._volume.spacing_zyx_mm, atol=1e-3)
