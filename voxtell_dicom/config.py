@@ -146,7 +146,7 @@ class Peer(Strict):
     encoding: Literal["binary", "aligned", "occupancy", "fractional", "labelmap"] | None = None
     transfer_syntax: Literal["auto", "native", "rle", "deflated"] | None = None
     empty_frames: bool | None = None
-    segments_per_object: Literal["all", "one"] | None = None
+    segments_per_object: Literal["all", "disjoint", "one"] | None = None  # disjoint: those that do not overlap
     frames_per_object: int | None = Field(None, ge=0)  # split by segments above so many; 0: never
     # What is sent in the place of a segmentation that it refuses, the first that it takes; native: the same, not
     # compressed.

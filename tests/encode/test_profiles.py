@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from tests.encode import made
 from voxtell_dicom.config import Config, load_config
@@ -23,15 +24,16 @@ TEXTS = ("liver", "left kidney", "liver lesion")
 FORMS = [
     Form(transfer_syntax="deflated"),
     Form(empty_frames=True),
-    Form(one_segment=True),
+    Form(together="one"),
+    Form(together="disjoint"),
     Form("occupancy", "rle"),
     Form("occupancy", "native", empty_frames=True),
     Form("occupancy", "deflated"),
-    Form("labelmap", "native", one_segment=True),
-    Form("labelmap", "deflated", one_segment=True),
-    Form("labelmap", "rle", one_segment=True, empty_frames=True),
+    Form("labelmap", "native", together="one"),
+    Form("labelmap", "deflated", together="one"),
+    Form("labelmap", "rle", together="one", empty_frames=True),
     Form("fractional", "rle"),
-    Form("fractional", "native", one_segment=True),
+    Form("fractional", "native", together="one"),
     Form("fractional", "deflated", empty_frames=True),
 ]
 
@@ -79,10 +81,11 @@ def read(results: Sequence[Result], volume: Volume) -> dict[int, made.Bools]:
 def test_every_reader_sees_the_same_voxels_in_every_form(tmp_path: Path, form: Form) -> None:
     volume, plan, arrays, found = setting(tmp_path)
     results = encode_segmentation(plan, volume, found, form, directory=tmp_path)
-    assert len(results) == (3 if form.one_segment else 1)
+    assert (len(results) == 1) == (form.together == "all")
     masks = read(results, volume)
     assert all(np.array_equal(masks[number], array) for number, array in enumerate(arrays))
     images = [image for n, each in enumerate(results) for image in made.dcmqi_values(each.path, tmp_path / str(n))]
+    arrays = [arrays[number] for result in results for number in result.segments]
     if form.encoding == "fractional":
         soft = [made.soft(array).to_array(volume.grid.shape) for array in arrays]
         assert images == [made.true_values(values, volume) for values in soft]
@@ -123,7 +126,9 @@ def test_a_generic_peer_gets_what_no_peer_got(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("columns", "shared"), [(23, False), (24, True)])
 def test_ohif_gets_no_frame_that_begins_within_a_byte(tmp_path: Path, columns: int, shared: bool) -> None:
-    volume, plan, arrays, found = setting(tmp_path, (6, 21, columns), send_to=("pacs", "ohif", "ward"))
+    volume, plan, arrays, _ = setting(tmp_path, (6, 21, columns), send_to=("pacs", "ohif", "ward"))
+    apart = [array & ~np.any([np.zeros_like(array), *arrays[:number]], axis=0) for number, array in enumerate(arrays)]
+    found, arrays = made.found(plan, apart), apart
     peers = config(pacs={}, ohif={"profile": "ohif"}, ward={"profile": "ohif"})
     results = encode(plan, volume, found, config=peers, directory=tmp_path)
     assert [result.peers for result in results] == (
@@ -141,8 +146,31 @@ def test_ohif_gets_no_frame_that_begins_within_a_byte(tmp_path: Path, columns: i
         assert (ds.SegmentationFractionalType, ds.MaximumFractionalValue, ds.SegmentsOverlap) == (
             "OCCUPANCY",
             255,
-            "YES",
+            "NO",
         )
+
+
+def test_segments_that_overlap_go_to_ohif_in_objects_of_their_own(tmp_path: Path) -> None:
+    volume = made.volume(tmp_path / "s", shape=(8, 24, 24))
+    plan = made.plan(["urinary bladder", "liver", "liver lesion", "cyst"], send_to=("ohif", "pacs"))
+    arrays = [np.zeros(volume.grid.shape, bool) for _ in range(4)]
+    for array, (first, last, left) in zip(arrays, ((0, 3, 2), (3, 8, 4), (4, 6, 6), (5, 6, 6)), strict=True):
+        array[first:last, left:12, left:16] = True
+    found = made.found(plan, arrays)
+    peers = config(pacs={}, ohif={"profile": "ohif"})
+    whole, *apart = sorted(encode(plan, volume, found, config=peers, directory=tmp_path), key=lambda r: -len(r.labels))
+    assert (whole.peers, whole.segments) == (("pacs",), (0, 1, 2, 3))
+    assert [result.segments for result in apart] == [(0, 1), (2,), (3,)]
+    assert {pydicom.dcmread(result.path).SegmentsOverlap for result in apart} == {"NO"}
+    assert len({result.series_uid for result in (whole, *apart)}) == 4
+    masks = read(apart, volume)
+    assert all(np.array_equal(masks[number], array) for number, array in enumerate(arrays))
+    colors = [item.RecommendedDisplayCIELabValue for result in apart for item in _segments(result)]
+    assert colors == [item.RecommendedDisplayCIELabValue for item in _segments(whole)]
+
+
+def _segments(result: Result) -> Sequence[Dataset]:
+    return pydicom.dcmread(result.path).SegmentSequence
 
 
 def test_one_object_for_each_segment(tmp_path: Path) -> None:
@@ -215,7 +243,7 @@ def test_a_segmentation_encoded_as_a_label_map_is_the_label_map(tmp_path: Path) 
 def test_what_is_set_by_hand_stands_above_the_profile() -> None:
     peers = config(
         a={"profile": "weasis", "frames_per_object": 0},
-        b={"profile": "ohif", "encoding": "binary", "fallback": []},
+        b={"profile": "ohif", "encoding": "binary", "segments_per_object": "all", "fallback": []},
         c={"profile": "generic", "encoding": "occupancy", "transfer_syntax": "rle"},
     ).peers
     assert profile_of(peers["a"]) == PROFILES["generic"]
@@ -226,7 +254,8 @@ def test_what_is_set_by_hand_stands_above_the_profile() -> None:
 
 def test_peers_of_one_profile_are_taken_together() -> None:
     plan = made.plan(TEXTS, send_to=("a", "b", "c", "gone"))
-    peers = config(a={"profile": "ohif"}, b={}, c={"encoding": "aligned", "fallback": ["native"]})
+    same = {"encoding": "aligned", "segments_per_object": "disjoint", "fallback": ["native"]}
+    peers = config(a={"profile": "ohif"}, b={}, c=same)
     assert takers(plan, peers) == {PROFILES["ohif"]: ("a", "c"), Profile(): ("b", "gone")}
 
 
@@ -249,7 +278,7 @@ peers:
         ),
         ("profil: ohif", "unknown key 'profil' in peers.pacs; did you mean 'profile'?"),
         ("encoding: binray", "did you mean 'binary'?"),
-        ("segments_per_object: on", "is not one of all, one"),
+        ("segments_per_object: on", "is not one of all, disjoint, one"),
         ("transfer_syntax: rle", "one bit a pixel takes no RLE"),
         ("fallback: [seq]", "did you mean 'seg'?"),
         ("segments_per_object: one, frames_per_object: 4", "frames_per_object"),

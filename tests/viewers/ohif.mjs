@@ -47,7 +47,7 @@ try {
 /** Open a study, put its SEG on the viewport, and answer "Do you want to open this Segmentation?" with yes. */
 async function open(page, study) {
   await page.goto(`${job.url}/segmentation?StudyInstanceUIDs=${study.uid}`);
-  await page.locator('[data-cy="study-browser-thumbnail-no-image"]').dblclick();
+  await page.locator('[data-cy="study-browser-thumbnail-no-image"]', { hasText: study.opens }).dblclick();
   await page.locator('[data-cy="yes-hydrate-btn"]').click();
   // The dialogue goes, the viewport is the source's again, and the segmentation is drawn over it.
   await page.locator('[data-cy="yes-hydrate-btn"]').waitFor({ state: 'detached' });

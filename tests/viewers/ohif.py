@@ -76,7 +76,7 @@ def view(url: str, studies: Sequence[tuple[Study, Sequence[str]]], folder: Path)
         "chromium": shutil.which("chromium") or "/usr/bin/chromium",
         "timeout_ms": STEP_S * 1000,
         "studies": [
-            {"uid": study.uid, "slices": list(slices), "folder": str(each)}
+            {"uid": study.uid, "opens": study.opens, "slices": list(slices), "folder": str(each)}
             for (study, slices), each in zip(studies, folders, strict=True)
         ],
     }

@@ -22,13 +22,22 @@ from voxtell_dicom.series.volume import with_key
 
 @dataclass(frozen=True)
 class Study:
-    """files: the source series and its SEG. truth: by segment number, by SOP Instance UID, bool (row, column)."""
+    """files: the source series and its SEG. truth: by segment number, by SOP Instance UID, bool (row, column).
+
+    opens: a part of the SEG's series description, where the study has several.
+    """
 
     uid: str
     files: tuple[Path, ...]
     labels: tuple[str, ...]
     truth: dict[int, dict[str, BoolArray]]
     order: tuple[str, ...]  # SOP Instance UIDs of the source, along the stack
+    opens: str = ""
+
+    def part(self, opens: str, numbers: Sequence[int]) -> Study:
+        """The study with one of its SEGs, which holds these segments under numbers from 1."""
+        truth = {place: self.truth[number] for place, number in enumerate(numbers, 1)}
+        return replace(self, opens=opens, truth=truth, labels=tuple(self.labels[number - 1] for number in numbers))
 
 
 def phantom_study(
@@ -55,8 +64,8 @@ def phantom_study(
     }
     volume = _volume(folder / "series")
     masks = [truth_mask(anatomy, label, volume) for label in labels]
-    seg = _encode(volume, labels, masks, folder / "seg", profile)
-    return Study(volume.study_uid, (*files, seg), tuple(labels), truth, tuple(uids))
+    segs = _encode(volume, labels, masks, folder / "seg", profile)
+    return Study(volume.study_uid, (*files, *segs), tuple(labels), truth, tuple(uids))
 
 
 def stack_study(folder: Path, labels: Sequence[str], frames: Sequence[int], *, seed: int = 0) -> Study:
@@ -70,8 +79,8 @@ def stack_study(folder: Path, labels: Sequence[str], frames: Sequence[int], *, s
     truth = {number: dict(zip(uids, mask, strict=True)) for number, mask in enumerate(masks, 1)}
     volume = joined_stack(folder / "series")
     assert [frame.sop_instance_uid for frame in volume.frames] == uids
-    seg = _encode(volume, labels, masks, folder / "seg")
-    return Study(volume.study_uid, (*files, seg), tuple(labels), truth, tuple(uids))
+    segs = _encode(volume, labels, masks, folder / "seg")
+    return Study(volume.study_uid, (*files, *segs), tuple(labels), truth, tuple(uids))
 
 
 def threshold_study(series: Path, limit: float, folder: Path) -> Study:
@@ -80,8 +89,8 @@ def threshold_study(series: Path, limit: float, folder: Path) -> Study:
     truth = {uid: values > limit for (uid, _), values in source_values(files).items()}
     volume = _volume(series)
     uids = tuple(frame.sop_instance_uid for frame in volume.frames)
-    seg = _encode(volume, [f"> {limit:g}"], [np.stack([truth[uid] for uid in uids])], folder / "seg")
-    return Study(volume.study_uid, (*files, seg), (f"> {limit:g}",), {1: truth}, uids)
+    segs = _encode(volume, [f"> {limit:g}"], [np.stack([truth[uid] for uid in uids])], folder / "seg")
+    return Study(volume.study_uid, (*files, *segs), (f"> {limit:g}",), {1: truth}, uids)
 
 
 def _volume(folder: Path) -> Volume:
@@ -92,7 +101,7 @@ def _volume(folder: Path) -> Volume:
 
 def _encode(
     volume: Volume, labels: Sequence[str], masks: Sequence[BoolArray], folder: Path, profile: str = "generic"
-) -> Path:
+) -> list[Path]:
     prompts = tuple(Prompt(label, label.capitalize()) for label in labels)
     plan = Plan(
         volume_key=volume.key,
@@ -109,5 +118,4 @@ def _encode(
         update={"peers": {"viewer": Peer.model_validate({"folder": folder, "profile": profile})}}
     )
     found = [Found(prompt, Mask.from_array(mask)) for prompt, mask in zip(prompts, masks, strict=True)]
-    (result,) = encode(plan, volume, found, config=config, directory=folder)
-    return result.path
+    return [result.path for result in encode(plan, volume, found, config=config, directory=folder)]

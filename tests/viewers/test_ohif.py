@@ -27,6 +27,7 @@ from voxtell_dicom.model import BoolArray, Prompt
 
 IntArray = npt.NDArray[np.int64]
 LABELS = ("liver", "liver lesion", "spleen", "left kidney", "right kidney", "urinary bladder")  # the lesion overlaps
+LOST = ("urinary bladder", "liver", "liver lesion")  # in one object, and in this order, it shows nothing of the liver
 APART = tuple(label for label in LABELS if label != "liver lesion")  # of overlapping ones this viewer loses frames
 TINTED = 16  # how far a colour lies from grey, in RGB
 PICTURE = os.environ.get("VOXTELL_DICOM_OHIF_PICTURE")  # where the README's picture is to be written
@@ -108,14 +109,21 @@ def phantoms(orthanc: Orthanc, site: Site, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp("phantoms")
     whole = phantom_study(folder / "whole", LABELS, shape=(72, 72))
     broken = phantom_study(folder / "broken", LABELS, seed=1, shape=(70, 70))
-    own = phantom_study(folder / "own", LABELS, seed=2, shape=(70, 70), profile="ohif")
+    both = phantom_study(folder / "own", LOST, seed=2, shape=(70, 70), profile="ohif")
+    own, lesion = both.part("1 of 2", (1, 2)), both.part("Liver", (3,))
     stack = stack_study(folder / "stack", APART, steps((10, 3), (16, 1), (10, 2)), seed=3)
-    for path in (*whole.files, *broken.files, *own.files, *stack.files):
+    for path in (*whole.files, *broken.files, *both.files, *stack.files):
         orthanc.upload(path)
-    studies = [(whole, three_slices(whole)), (broken, []), (own, three_slices(own)), (stack, three_slices(stack))]
+    studies = [
+        (whole, three_slices(whole)),
+        (broken, []),
+        (own, three_slices(own)),
+        (lesion, []),
+        (stack, three_slices(stack)),
+    ]
     viewed = view(site.url, studies, folder / "viewer")
-    every = zip((whole, broken, own, stack), viewed, strict=True)
-    return dict(zip(("whole", "broken", "own", "stack"), every, strict=True))
+    every = zip((whole, broken, own, lesion, stack), viewed, strict=True)
+    return dict(zip(("whole", "broken", "own", "lesion", "stack"), every, strict=True))
 
 
 def test_the_phantom_is_held_as_it_is(phantoms: dict[str, tuple[Study, Viewed]]) -> None:
@@ -159,15 +167,19 @@ def test_frames_that_end_within_a_byte_are_misread_by_this_viewer(phantoms: dict
 
 
 def test_what_the_profile_makes_of_such_frames_is_read_right(phantoms: dict[str, tuple[Study, Viewed]]) -> None:
-    """The remedy for the above: FRACTIONAL of 0 and 255, overlapping segments and colours included."""
+    """The remedy for the above: FRACTIONAL of 0 and 255, what overlaps in an object of its own; colours included."""
     study, viewed = phantoms["own"]
-    seg = pydicom.dcmread(study.files[-1])
-    assert (seg.Rows * seg.Columns) % 8
-    assert (seg.SegmentationType, seg.SegmentsOverlap) == ("FRACTIONAL", "YES")
+    lesion, viewed_lesion = phantoms["lesion"]
+    for path in study.files[-2:]:
+        seg = pydicom.dcmread(path)
+        assert (seg.Rows * seg.Columns) % 8
+        assert (seg.SegmentationType, seg.SegmentsOverlap) == ("FRACTIONAL", "NO")
     assert_held(viewed, study)
+    assert_held(viewed_lesion, lesion)
     assert_shown(viewed, study, three_slices(study))
-    for number, color in enumerate(colors_of([Prompt(label, label) for label in study.labels]), 1):
-        assert np.abs(np.subtract(viewed.colors[number], color)).max() <= 2, study.labels[number - 1]
+    colors = {number: viewed.colors[number] for number in (1, 2)} | {3: viewed_lesion.colors[1]}
+    for number, color in enumerate(colors_of([Prompt(label, label) for label in LOST]), 1):
+        assert np.abs(np.subtract(colors[number], color)).max() <= 2, LOST[number - 1]
 
 
 @pytest.mark.corpus

@@ -74,6 +74,7 @@ class PerObject(str, Enum):
     """Segments of an object."""
 
     all = "all"
+    disjoint = "disjoint"
     one = "one"
 
 
@@ -95,7 +96,9 @@ def segment(
     profile: Annotated[Profile, typer.Option(help="For which viewer (docs/viewers.md).")] = Profile.generic,
     encoding: Annotated[Encoding | None, typer.Option(help="Of the output seg.  [default: the profile's]")] = None,
     transfer_syntax: Annotated[Syntax | None, typer.Option(help="Of segmentations.  [default: the profile's]")] = None,
-    segments_per_object: Annotated[PerObject, typer.Option(help="All in one object, or one in each.")] = PerObject.all,
+    segments_per_object: Annotated[
+        PerObject | None, typer.Option(help="Of the segments, in an object: all, those that do not overlap, or one.")
+    ] = None,
     max_gap: MaxGap = 1.5,
     frames_of_reference: FramesOfReference = References.refuse,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
@@ -110,7 +113,8 @@ def segment(
     configure_logs(level=logging.WARNING)
     policy: dict[str, Any] = {"max_gap": max_gap, "frames_of_reference": frames_of_reference.value}
     policy |= {"outputs": [each.value for each in output or [Output.seg]], "receipt": "never", "send_to": ["out"]}
-    taker = {"folder": out, "profile": profile.value, "segments_per_object": segments_per_object.value}
+    taker = {"folder": out, "profile": profile.value}
+    taker |= {"segments_per_object": segments_per_object.value} if segments_per_object else {}
     taker |= {"encoding": encoding.value} if encoding else {}
     taker |= {"transfer_syntax": transfer_syntax.value} if transfer_syntax else {}
     settings = _settings(model, engine, bank, device, name, prompt, policy, taker)

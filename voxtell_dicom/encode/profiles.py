@@ -31,7 +31,7 @@ class Profile:
 
 PROFILES: Final[Mapping[str, Profile]] = {
     "generic": Profile(),
-    "ohif": Profile(encoding="aligned", fallback=("native",)),
+    "ohif": Profile(encoding="aligned", segments_per_object="disjoint", fallback=("native",)),
     "weasis": Profile(frames_per_object=400),
     "slicer": Profile(),
 }
@@ -64,7 +64,7 @@ class Form:
     encoding: str = "binary"
     transfer_syntax: str = "native"  # or rle, deflated
     empty_frames: bool = False
-    one_segment: bool = False  # an object for each segment
+    together: str = "all"  # of the segments, in an object; or one, or disjoint: those that do not overlap
     frames: int | None = None  # at most so many in an object of several segments
 
     @property
@@ -79,7 +79,8 @@ class Form:
         if self == usual and self.encoding != "occupancy":
             return "generic"
         words = [self.encoding, self.transfer_syntax]
-        words += ["empty frames"] * self.empty_frames + ["one segment"] * self.one_segment
+        words += ["empty frames"] * self.empty_frames
+        words += ["one segment" if self.together == "one" else "disjoint segments"] * (self.together != "all")
         words += [f"{self.frames} frames"] * (self.frames is not None)
         return ", ".join(words)
 
@@ -97,8 +98,8 @@ def form_of(output: str, profile: Profile, matrix: tuple[int, int]) -> Form:
     syntax = profile.transfer_syntax
     if syntax == "auto" or (syntax == "rle" and encoding == "binary"):  # one bit a pixel takes no RLE (PS3.5 Annex G)
         syntax = _usual_syntax(encoding)
-    one = profile.segments_per_object == "one"
-    return Form(encoding, syntax, profile.empty_frames, one, None if one else profile.frames_per_object)
+    together = profile.segments_per_object
+    return Form(encoding, syntax, profile.empty_frames, together, profile.frames_per_object)
 
 
 def forms_of(outputs: Sequence[str], profile: Profile, matrix: tuple[int, int]) -> list[Form]:

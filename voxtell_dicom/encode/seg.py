@@ -87,7 +87,7 @@ def encode_segmentation(
 def settled(form: Form, found: Sequence[Found], volume: Volume) -> Form:
     """The form without what changes nothing: one object is the same, however many there might have been."""
     several = len(_parts(_kept(found), form, volume.grid.shape)) > 1
-    return form if several else replace(form, one_segment=False, frames=None)
+    return form if several else replace(form, together="all", frames=None)
 
 
 def _layers(kept: Sequence[Kept], form: Form) -> list[Layer]:
@@ -123,16 +123,32 @@ class _Part:
 
 def _parts(kept: Sequence[Kept], form: Form, shape: tuple[int, int, int]) -> list[list[Kept]]:
     """The segments of each object. A segment is never divided: alone it may have more frames than the limit."""
-    if form.one_segment:
+    if form.together == "one":
         return [[item] for item in kept]
+    groups = _disjoint(kept, form) if form.together == "disjoint" else [list(kept)] if kept else []
     if form.frames is None:
-        return [list(kept)] if kept else []
+        return groups
     parts: list[list[Kept]] = []
-    for item in kept:
-        if not parts or _frames([*parts[-1], item], form, shape) > form.frames:
-            parts.append([])
-        parts[-1].append(item)
+    for group in groups:
+        parts.append([])
+        for item in group:
+            if parts[-1] and _frames([*parts[-1], item], form, shape) > form.frames:
+                parts.append([])
+            parts[-1].append(item)
     return parts
+
+
+def _disjoint(kept: Sequence[Kept], form: Form) -> list[list[Kept]]:
+    """Groups of segments of which no two share a voxel: each goes to the first group that it leaves so."""
+    groups: list[list[Kept]] = []
+    for item in kept:
+        fits = (group for group in groups if not any(overlapping(_layers([item, other], form)) for other in group))
+        group = next(fits, None)
+        if group is None:
+            groups.append([item])
+        else:
+            group.append(item)
+    return groups
 
 
 def _frames(kept: Sequence[Kept], form: Form, shape: tuple[int, int, int]) -> int:
