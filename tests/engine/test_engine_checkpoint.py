@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -124,3 +126,13 @@ def test_safetensors_keeps_the_digest_and_tells_damage(directory: Path) -> None:
     (directory / SAFETENSORS).write_bytes(data)
     stated, real = stored_digest(directory / SAFETENSORS)
     assert stated == digest != real
+
+
+def test_loading_takes_neither_compiler_nor_triton_along(directory: Path) -> None:
+    """On a CPU they would be 0.1 GB and seconds for nothing."""
+    script = (
+        "import sys; from pathlib import Path; from voxtell_dicom.engine.checkpoint import load_checkpoint; "
+        "load_checkpoint(Path(sys.argv[1])); print(sorted({'triton', 'torch._dynamo'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(directory)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

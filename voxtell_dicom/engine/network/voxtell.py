@@ -26,7 +26,8 @@ def _mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 def position_table(shape_zyx: Sequence[int], width: int) -> torch.Tensor:
     """The sinusoidal table of the memory's tokens, (tokens, 1, width), tokens in (y, x, z) order as the memory's."""
     z, y, x = shape_zyx
-    table: torch.Tensor = PositionalEncoding3D(width)(torch.zeros(1, y, x, z, width))
+    with torch.device("cpu"):  # arithmetic on the meta device would load torch's compiler and Triton: 0.1 GB, seconds
+        table: torch.Tensor = PositionalEncoding3D(width)(torch.zeros(1, y, x, z, width))
     return table.flatten(0, 3).unsqueeze(1)
 
 
