@@ -74,7 +74,7 @@ DCM2NIIX = {
         ("gantry-tilt-backwards", "tilted-directions", "oblique-tilt", "three-tilted-runs", "slice-between-runs"),
         RESLICES,
     ),
-    "two-spacings": "resamples to one spacing",
+    **dict.fromkeys(("two-spacings", "missing-slice-in-a-run"), "resamples to one spacing"),
     "noisy-directions": "makes a volume of each slice",
     "duplicate": "makes a volume of the surplus slice",
     "temporal-interrupted": "fails on time points of unequal length",

@@ -277,3 +277,16 @@ def test_many_threads_and_children_that_go_away(tmp_path: Path) -> None:
         thread.join()
     assert not wrong
     assert all(child.process.poll() is None or child.process.returncode == -9 for child in apart._idle)
+
+
+def test_children_that_all_left_are_replaced(tmp_path: Path) -> None:
+    """After a series that many threads decoded, all wait; a minute later all have left."""
+    syntax, encode = LOSSLESS["gdcmconv-jpeg"]
+    path = encoded("signed-16", encode, syntax, tmp_path)
+    apart._idle += [apart._Child() for _ in range(4)]
+    for child in apart._idle:
+        child.process.kill()
+        child.process.wait()
+    ((stored, _),) = decode(path, [1])
+    np.testing.assert_array_equal(stored, values_of("signed-16"))
+    assert [child.process.poll() for child in apart._idle] == [None]

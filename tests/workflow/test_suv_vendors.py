@@ -90,7 +90,7 @@ def test_legacy_converted(tmp_path: Path) -> None:
     (one,) = planned(series, tmp_path / "work", rule("b", "PT", values="suv")).planned
     (volume,) = assemble(series).volumes
     stored, _ = (np.load(load_array(volume, tmp_path / "work", values)[1]) for values in ("stored", "suv"))
-    np.testing.assert_allclose(np.load(one.array), stored * by_weight(3600), rtol=1e-6)
+    np.testing.assert_allclose(np.load(one.arrays[0]), stored * by_weight(3600), rtol=1e-6)
 
 
 def enhanced_pet(unit: str, slope: float = 0.5) -> Dataset:

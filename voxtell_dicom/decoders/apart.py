@@ -17,7 +17,6 @@ from pydicom.pixels.decoders.base import DecodeRunner
 from pydicom.uid import UID, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1
 
 LABEL: Final = "gdcm-apart"
-ATTEMPTS = 2  # a child that waited long for work may have left just now
 LENGTH = 8  # bytes of the length before an answer
 
 DECODER_DEPENDENCIES = dict.fromkeys((JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1), ("python-gdcm>=3.0.24",))
@@ -43,8 +42,8 @@ def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
         "planar": runner.planar_configuration if runner.samples_per_pixel > 1 else 0,
         "length": len(src),
     }
-    for _ in range(ATTEMPTS):
-        with suppress(OSError), _borrowed() as child:
+    for fresh in (False, True):  # one that waited may leave just now; that a new one ends is the frame's doing
+        with suppress(OSError), _borrowed(fresh) as child:
             answer = child.ask(json.dumps(task).encode(), src)
             expected = runner.frame_length(unit="bytes")
             if len(answer) != expected:
@@ -88,12 +87,21 @@ class _Child:
 _idle: list[_Child] = []
 
 
+def _waiting() -> _Child:
+    """A child that waits for work; a new one where none does: all leave when nothing was asked for a while."""
+    while True:
+        try:
+            child = _idle.pop()
+        except IndexError:
+            return _Child()
+        if child.process.poll() is None:
+            return child
+        child.end()
+
+
 @contextmanager
-def _borrowed() -> Iterator[_Child]:
-    try:
-        child = _idle.pop()
-    except IndexError:
-        child = _Child()
+def _borrowed(fresh: bool) -> Iterator[_Child]:
+    child = _Child() if fresh else _waiting()
     try:
         yield child
     except OSError:
