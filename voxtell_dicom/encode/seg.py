@@ -67,7 +67,7 @@ def encode_segmentation(
     check(plan, volume, found)
     kept = _kept(found)
     parts = _parts(kept, form, volume.grid.shape)
-    form = settled(form, found, volume)
+    form = _settled(form, parts)
     colors = dict(zip((index for index, _ in kept), colors_of([item.prompt for _, item in kept]), strict=True))
     sources: Sources | None = None
     results = []
@@ -86,8 +86,11 @@ def encode_segmentation(
 
 def settled(form: Form, found: Sequence[Found], volume: Volume) -> Form:
     """The form without what changes nothing: one object is the same, however many there might have been."""
-    several = len(_parts(_kept(found), form, volume.grid.shape)) > 1
-    return form if several else replace(form, together="all", frames=None)
+    return _settled(form, _parts(_kept(found), form, volume.grid.shape))
+
+
+def _settled(form: Form, parts: Sequence[Sequence[Kept]]) -> Form:
+    return form if len(parts) > 1 else replace(form, together="all", frames=None)
 
 
 def _layers(kept: Sequence[Kept], form: Form) -> list[Layer]:
