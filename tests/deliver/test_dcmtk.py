@@ -13,7 +13,7 @@ from voxtell_dicom.deliver import deliver
 from voxtell_dicom.model import Outcome, Result
 
 
-def send(result: Result, scp: StoreScp, timeout_s: float = 10) -> Outcome:
+def send(result: Result, scp: StoreScp, timeout_s: float = 60) -> Outcome:
     peer = Peer(ae_title="STORESCP", host="127.0.0.1", port=scp.port, timeout_s=timeout_s)
     return deliver(result, peer, calling_ae="VOXTELL", name="pacs")
 

@@ -49,7 +49,7 @@ def test_a_stopped_pacs_gets_it_when_it_is_back(tmp_path: object, tmp_path_facto
     result = write_small_seg(tmp_path_factory.mktemp("spool"))
     with Orthanc(tmp_path_factory.mktemp("orthanc")) as orthanc:
         orthanc.stop()
-        peers = [orthanc.peer(timeout_s=2), orthanc.web_peer(timeout_s=2)]
+        peers = [orthanc.peer(), orthanc.web_peer(timeout_s=2)]
         assert [send(result, peer).status for peer in peers] == ["no connection"] * 2
         orthanc.start()
         assert [send(result, peer).state for peer in peers] == ["delivered"] * 2

@@ -89,7 +89,7 @@ class Receiver:
     def port(self) -> int:
         return self.scp.port
 
-    def wait(self, count: int, timeout_s: float = 10) -> list[Series]:
+    def wait(self, count: int, timeout_s: float = 60) -> list[Series]:
         """Until `count` versions were handed on."""
         with self.news:
             assert self.news.wait_for(lambda: len(self.completed) >= count, timeout_s), self.completed

@@ -139,7 +139,7 @@ def test_rerun_makes_a_new_object_and_retry_makes_none(node: NodeProcess, orthan
 def test_a_newer_version_replaces_what_was_not_delivered_yet(tmp_path: Path) -> None:
     files = write_ct(tmp_path / "ct")
     port = free_port()
-    peer = {"ae_title": "SCRIPTED", "host": "127.0.0.1", "port": port, "timeout_s": 5}
+    peer = {"ae_title": "SCRIPTED", "host": "127.0.0.1", "port": port, "timeout_s": 60}
     with NodeProcess(tmp_path / "node", peers={"pacs": peer}) as node:
         storescu(files[:-1], node.port)
         node.wait(lambda: node.read("SELECT 1 FROM voxtell_delivery"), what="an attempt")

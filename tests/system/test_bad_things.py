@@ -99,7 +99,7 @@ def test_an_unknown_prompt_stops_the_start(tmp_path: Path) -> None:
 def test_an_unreachable_pacs_gets_it_when_it_is_back(tmp_path: Path) -> None:
     files = write_ct(tmp_path / "ct")
     away = free_port()
-    peer = {"ae_title": "SCRIPTED", "host": "127.0.0.1", "port": away, "timeout_s": 5}
+    peer = {"ae_title": "SCRIPTED", "host": "127.0.0.1", "port": away, "timeout_s": 60}
     with NodeProcess(tmp_path / "node", peers={"pacs": peer}) as node:
         storescu(files, node.port)
         tried = "SELECT state, status FROM voxtell_delivery ORDER BY attempt"

@@ -48,10 +48,10 @@ def test_every_answer_has_its_outcome_in_jobs(tmp_path: Path) -> None:
     with ExitStack() as stack:
         for name, (step, _) in OVER_DIMSE.items():
             scripted[name] = stack.enter_context(ScriptedScp([step], ae_title=name.upper()))
-            peers[name] = {"ae_title": name.upper(), "host": "127.0.0.1", "port": scripted[name].port, "timeout_s": 5}
+            peers[name] = {"ae_title": name.upper(), "host": "127.0.0.1", "port": scripted[name].port, "timeout_s": 60}
         for name, (answer, _) in OVER_STOW.items():
             server = stack.enter_context(ScriptedStow([answer]))
-            peers[name] = {"dicomweb": server.url, "timeout_s": 5}
+            peers[name] = {"dicomweb": server.url, "timeout_s": 60}
         rule = {**CT_RULE, "send_to": list(peers)}
         node = stack.enter_context(NodeProcess(tmp_path / "node", peers=peers, rules=[rule]))
         storescu(write_ct(tmp_path / "ct"), node.port)

@@ -30,7 +30,7 @@ def write(folder: Path, number: int) -> list[Path]:
 def test_wrong_side_is_held_until_a_person_decides(tmp_path: Path) -> None:
     prompts = [{"text": "> 500", "label": "Left kidney"}]
     with ScriptedScp([0x0000], ae_title="PACS") as pacs:
-        peers = {"pacs": {"ae_title": "PACS", "host": "127.0.0.1", "port": pacs.port, "timeout_s": 5}}
+        peers = {"pacs": {"ae_title": "PACS", "host": "127.0.0.1", "port": pacs.port, "timeout_s": 60}}
         rule = {**CT_RULE, "prompts": prompts, "send_to": ["pacs"]}
         with NodeProcess(tmp_path / "node", peers=peers, rules=[rule]) as node:
             storescu(write(tmp_path / "one", 1), node.port)

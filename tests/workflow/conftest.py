@@ -39,7 +39,7 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **user)
         try:
             ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while subprocess.run(ready).returncode and time.monotonic() < deadline:
                 time.sleep(0.1)
             yield f"postgresql://voxtell@127.0.0.1:{port}/postgres"

@@ -50,7 +50,7 @@ def begin(workflow, name, **data):
         return DBOS.enqueue_workflow("work", workflow, data)
 
 def until(happened):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not happened() and time.monotonic() < end:
         time.sleep(0.05)
     assert happened()

@@ -137,12 +137,12 @@ class Orthanc:
     @property
     def dimse_settings(self) -> dict[str, Any]:
         """This Orthanc as a DIMSE peer, as it stands in node.yaml."""
-        return {"ae_title": self.ae_title, "host": "127.0.0.1", "port": self.dicom_port, "timeout_s": 10}
+        return {"ae_title": self.ae_title, "host": "127.0.0.1", "port": self.dicom_port, "timeout_s": 60}
 
     @property
     def web_settings(self) -> dict[str, Any]:
         """This Orthanc as a DICOMweb peer, as it stands in node.yaml."""
-        return {"dicomweb": self.dicomweb, "timeout_s": 10}
+        return {"dicomweb": self.dicomweb, "timeout_s": 60}
 
     def peer(self, **more: Any) -> Peer:
         """This Orthanc as a DIMSE peer."""

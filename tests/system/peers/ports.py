@@ -13,7 +13,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_for_port(port: int, *, timeout_s: float = 20.0) -> None:
+def wait_for_port(port: int, *, timeout_s: float = 60.0) -> None:
     """Return when something listens on the loopback port. Raises TimeoutError."""
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:

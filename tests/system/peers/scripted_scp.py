@@ -90,7 +90,7 @@ class ScriptedScp:
 
     def peer(self, **more: Any) -> Peer:
         """This SCP as a peer of node.yaml."""
-        return Peer(ae_title=self.ae_title, host="127.0.0.1", port=self.port, **{"timeout_s": 5, **more})
+        return Peer(ae_title=self.ae_title, host="127.0.0.1", port=self.port, **{"timeout_s": 60, **more})
 
     def __enter__(self) -> ScriptedScp:
         entity = AE(ae_title=self.ae_title)

@@ -113,7 +113,7 @@ class ScriptedStow:
 
     def peer(self, **more: Any) -> Peer:
         """This server as a peer of node.yaml."""
-        return Peer(dicomweb=self.url, **{"timeout_s": 5, **more})
+        return Peer(dicomweb=self.url, **{"timeout_s": 60, **more})
 
     def _post(self, request: BaseHTTPRequestHandler) -> None:
         body = _read_body(request)
