@@ -1,0 +1,73 @@
+"""What a rule wants of a volume: prompts as they are resolved, and what is made of their masks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from voxtell_dicom.model.serial import canonical_digest
+from voxtell_dicom.model.volume import Vector
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What is done to a mask after the network: applied in the order of the fields."""
+
+    fill_holes: bool = False  # enclosed background, 6-connected, becomes mask
+    largest_component: bool = False  # of 26-connected components, the one with most voxels is kept
+    minimum_ml: float = 0.0  # smaller components are removed
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Run the network at an isotropic spacing where an axis of the input is finer or coarser than the bounds."""
+
+    spacing_mm: float
+    finer_than_mm: float = 0.0
+    coarser_than_mm: float | None = None
+
+    def applies_to(self, spacing_mm: Vector) -> bool:
+        """Whether a volume of this spacing is resampled."""
+        too_coarse = self.coarser_than_mm is not None and max(spacing_mm) > self.coarser_than_mm
+        return min(spacing_mm) < self.finer_than_mm or too_coarse
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt as a rule resolves it: the text for the engine, and how the segment is shown."""
+
+    text: str
+    label: str
+    color: str | None = None  # "#rrggbb"
+    threshold: float = 0.5
+    cleanup: Cleanup = Cleanup()
+    exclusive_group: str = ""  # within its rule
+    resampling: Resampling | None = None
+    codes: str = ""  # what it is coded as, where the rule says it: other words, or JSON of config.Codes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one rule wants of one volume. One plan makes one result per output kind (contracts § 1)."""
+
+    volume_key: str
+    rule: str
+    rule_index: int  # position in node.yaml, from 0: part of the Series Number
+    prompts: tuple[Prompt, ...]
+    outputs: tuple[str, ...]
+    send_to: tuple[str, ...]
+    engine_identity: str
+    encoder_revision: str
+    options: dict[str, Any] = field(default_factory=dict)
+    run: int = 0  # grows with `jobs rerun`, hence new UIDs
+
+    @property
+    def key(self) -> str:
+        """The plan key: everything that decides the content of the result, nothing that does not (not the peers)."""
+        content = asdict(self)
+        for name in ("send_to", "rule_index"):
+            del content[name]
+        for prompt in content["prompts"]:
+            if not prompt["codes"]:
+                del prompt["codes"]  # as in the keys of plans from before there were any
+        return canonical_digest(content)
