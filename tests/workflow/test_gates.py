@@ -20,13 +20,14 @@ from voxtell_dicom.receive.spool import Spool
 from voxtell_dicom.rules import match_volume
 from voxtell_dicom.series.selfcheck import Finding, self_check
 from voxtell_dicom.workflow import findings, gates
+from voxtell_dicom.workflow.arrays import headers_of
 from voxtell_dicom.workflow.database import open_database
 from voxtell_dicom.workflow.deliver import send
 from voxtell_dicom.workflow.fallback import after_refusal
 from voxtell_dicom.workflow.jobs import JobBook
 from voxtell_dicom.workflow.masks import save_found
 from voxtell_dicom.workflow.notices import notices_due
-from voxtell_dicom.workflow.planning import headers_of, plan_for
+from voxtell_dicom.workflow.planning import plan_for
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime, Spooled

@@ -17,8 +17,9 @@ from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.volume import to_ras
 from voxtell_dicom.workflow import findings
+from voxtell_dicom.workflow.arrays import arrays_of
 from voxtell_dicom.workflow.masks import Answer
-from voxtell_dicom.workflow.planning import Planning, arrays_of, plan_series, planned_of
+from voxtell_dicom.workflow.planning import Planning, plan_series, planned_of
 from voxtell_dicom.workflow.segment import found_for, request_for
 
 

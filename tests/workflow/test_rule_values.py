@@ -19,7 +19,8 @@ from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Series
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.suv import suv_factor
-from voxtell_dicom.workflow.planning import Planning, load_array, plan_series
+from voxtell_dicom.workflow.arrays import load_array
+from voxtell_dicom.workflow.planning import Planning, plan_series
 
 CORPUS = Path(os.environ.get("VOXTELL_DICOM_CORPUS") or "/nonexistent")
 

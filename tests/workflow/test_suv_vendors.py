@@ -18,7 +18,7 @@ from voxtell_dicom.errors import Refusal
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.suv import suv_factor
 from voxtell_dicom.suv_frames import frame_header
-from voxtell_dicom.workflow.planning import load_array
+from voxtell_dicom.workflow.arrays import load_array
 
 HALF_LIFE_S = 6586.2
 

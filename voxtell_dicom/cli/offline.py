@@ -16,8 +16,9 @@ from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import stacks_of
 from voxtell_dicom.workflow import findings
+from voxtell_dicom.workflow.arrays import load_runs
 from voxtell_dicom.workflow.limit import Limit
-from voxtell_dicom.workflow.planning import Planned, codes_of, lacking_of, load_runs, soft_peers, with_lacking
+from voxtell_dicom.workflow.planning import Planned, codes_of, lacking_of, soft_peers, with_lacking
 from voxtell_dicom.workflow.segment import found_for, segment_volume
 from voxtell_dicom.workflow.workers import Worker
 

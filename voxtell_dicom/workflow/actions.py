@@ -13,9 +13,10 @@ from voxtell_dicom.config import Config
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result, Series, Volume, dump, load
 from voxtell_dicom.workflow import pipeline
+from voxtell_dicom.workflow.arrays import arrays_of, values_of
 from voxtell_dicom.workflow.deliver import delivery_inputs, notice_inputs
 from voxtell_dicom.workflow.jobs import ASKED_FOR, JobBook
-from voxtell_dicom.workflow.planning import Planned, arrays_of, values_of, with_run
+from voxtell_dicom.workflow.planning import Planned, with_run
 from voxtell_dicom.workflow.process import segment_input
 from voxtell_dicom.workflow.runtime import FORMAT
 

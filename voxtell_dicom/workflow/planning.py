@@ -1,8 +1,7 @@
-"""From a series to plans: assemble, match the rules, decode what a rule wants, write its array for the worker."""
+"""From a series to plans: assemble, match the rules, have decoded what a rule wants."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +17,9 @@ from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canoni
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.geometry import GAP, widest_gap
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.joined import gaps_between, joined, stacks_of
+from voxtell_dicom.series.joined import gaps_between, stacks_of
 from voxtell_dicom.series.split import SEVERAL_REFERENCES
-from voxtell_dicom.series.volume import load_volume
-from voxtell_dicom.suv import suv_factor
-from voxtell_dicom.suv_frames import frame_header
+from voxtell_dicom.workflow.arrays import Lacking, headers_of, load_runs
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +48,6 @@ class Planning:
     set_aside: tuple[SetAside, ...]  # what is not part of a volume, or was refused
     unmatched: tuple[Volume, ...]  # volumes that no rule of scope series wants
     volumes: int  # how many there are in all
-
-
-def headers_of(volume: Volume) -> list[pydicom.Dataset]:
-    """The headers of a volume's instances, each once, in frame order."""
-    paths = dict.fromkeys(frame.path for frame in volume.frames)
-    return [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
 
 
 def facts_of(series: Series) -> dict[str, Any]:
@@ -110,7 +101,6 @@ def plan_series(
     return Planning(tuple(planned.values()), (*assembly.set_aside, *refused), tuple(unmatched), len(volumes))
 
 
-Lacking = dict[str, SetAside]  # by the name of a run, why it was refused
 _Wishes = list[tuple[Match, Lacking]]  # of rules for the same runs, and what each rule lacks of the stack
 
 
@@ -133,31 +123,6 @@ def _wishes(
             lacking = {volumes[position].name: item for position, item in against.items()}
             wishes.setdefault((positions, rule.values), []).append((found, lacking))
     return sorted(wishes.items(), key=lambda wish: wish[0][0])
-
-
-def load_runs(
-    runs: Sequence[Volume], work_dir: Path, values: str = "stored"
-) -> tuple[tuple[Volume, tuple[Path, ...]] | None, Lacking]:
-    """Decode the runs of a stack, or the one volume that it is.
-
-    Returns the (joined) volume with its key and the files that hold the arrays of its runs, None where none could be
-    decoded; and the runs that were refused: the volume is then made of the others.
-    """
-    loaded: list[tuple[Volume, Path]] = []
-    refused: Lacking = {}
-    for run in runs:
-        try:
-            loaded.append(load_array(run, work_dir, values, runs))
-        except Refusal as refusal:
-            refused[run.name] = SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)
-    if refused and loaded:  # the arrays are named by the runs that are joined
-        for _, array in loaded:
-            array.unlink(missing_ok=True)
-        again, more = load_runs([run for run in runs if run.name not in refused], work_dir, values)
-        return again, {**refused, **more}
-    if not loaded:
-        return None, refused
-    return (joined([volume for volume, _ in loaded]), tuple(array for _, array in loaded)), refused
 
 
 def lacking_of(assembly: Assembly, volume: Volume, max_gap: float = GAP) -> dict[str, str]:
@@ -265,56 +230,6 @@ def soft_peers(config: Config) -> frozenset[str]:
 def wants_probabilities(plan: Plan) -> bool:
     """Whether a plan's results need the probability of each voxel: an output, or what one of its peers takes."""
     return "fractional" in plan.outputs or bool(plan.options.get("probabilities"))
-
-
-def values_of(plan: Plan) -> str:
-    """What the model is given for a plan: ``stored`` (rescaled values) or ``suv`` (SUVbw, g/mL)."""
-    return str(plan.options.get("values", "stored"))
-
-
-def arrays_of(work_dir: Path, volume: Volume, values: str) -> tuple[Path, ...]:
-    """Where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `values_of`."""
-    return tuple(_array_path(work_dir, run, values, volume.runs) for run in volume.runs)
-
-
-def _array_path(work_dir: Path, run: Volume, values: str, runs: Sequence[Volume]) -> Path:
-    """A run has a file for each result that it is part of: each is dropped when its own pass is done."""
-    frames = [f"{other.frames[0].sop_instance_uid} {other.frames[0].number}" for other in runs]
-    joint = f"-{canonical_digest(frames)[:12]}" if len(frames) > 1 else ""
-    return work_dir / (f"{run.key}{joint}.npy" if values == "stored" else f"{run.key}{joint}-{values}.npy")
-
-
-def load_array(
-    volume: Volume, work_dir: Path, values: str = "stored", runs: Sequence[Volume] = ()
-) -> tuple[Volume, Path]:
-    """Decode a regular volume: returns it with its key, and the file that holds its RAS array for the worker.
-
-    values: as in `values_of`. runs: those it is joined with, itself among them. Raises Refusal, also (``suv``) where
-    the headers do not allow SUV.
-    """
-    factor = _suv_factor(volume) if values == "suv" else None
-    array, volume = load_volume(volume)
-    path = _array_path(work_dir, volume, values, runs)
-    if not path.exists():
-        if factor is not None:
-            array *= np.float32(factor)
-        work_dir.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{uuid.uuid4().hex}.npy")  # two rules of two series may want the same volume
-        np.save(temporary, array)
-        temporary.replace(path)
-    return volume, path
-
-
-def _suv_factor(volume: Volume) -> float:
-    """The one factor to SUV of all slices."""
-    headers = {str(header.SOPInstanceUID): header for header in headers_of(volume)}
-    places = [(frame.sop_instance_uid, frame.number) for frame in volume.frames]
-    factors = [(suv_factor(frame_header(headers[uid], number)), uid) for uid, number in places]
-    (least, one), (most, other) = min(factors), max(factors)
-    if most > least * (1 + 1e-4):
-        words = f"SUV factors {least:g} and {most:g}: Patient Weight (0010,1030), dose, units or times differ"
-        raise Refusal("suv", f"{one} and {other}: {words}", one)
-    return least
 
 
 def missing_slices(series: Series, max_gap: float = GAP) -> str:

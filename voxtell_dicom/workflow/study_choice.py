@@ -15,14 +15,13 @@ from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Plan, Series, Volume, load
 from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
+from voxtell_dicom.workflow.arrays import Lacking, load_runs
 from voxtell_dicom.workflow.jobs import FINAL
 from voxtell_dicom.workflow.planning import (
-    Lacking,
     Planned,
     for_rule,
     job_id,
     lacking_of,
-    load_runs,
     match_series,
     plan_for,
     refused_by,
