@@ -10,8 +10,8 @@ from pathlib import Path
 
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver.outcomes import State, outcome
-from voxtell_dicom.deliver.spooled import digest
 from voxtell_dicom.errors import ConfigError
+from voxtell_dicom.files import sha256_of, sync_folder
 from voxtell_dicom.model import Outcome, Result
 
 # What passes by itself or with room made: full, quota, a share that is away.
@@ -42,7 +42,7 @@ def _copy(result: Result, folder: Path, name: str) -> Outcome:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if target.exists():
-            if digest(target) == result.digest:
+            if sha256_of(target) == result.digest:
                 return outcome("delivered", "present", "the same file is there already", result, name)
             what = f"{target} holds other bytes under this SOP Instance UID"
             return outcome("failed", "duplicate", what, result, name, todo="move that file away")
@@ -54,18 +54,9 @@ def _copy(result: Result, folder: Path, name: str) -> Outcome:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
-        _sync(folder)
+        sync_folder(folder)
     except OSError as error:
         state: State = "retry" if error.errno in _TRANSIENT else "failed"
         code = errno.errorcode.get(error.errno or 0, type(error).__name__)
         return outcome(state, code, f"{folder}: {error.strerror}", result, name, todo="make the folder writable")
     return outcome("delivered", "copied", str(target), result, name)
-
-
-def _sync(folder: Path) -> None:
-    """Make the rename itself durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
 from typing import Final
 
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver.outcomes import outcome
+from voxtell_dicom.files import sha256_of
 from voxtell_dicom.model import Outcome, Result
 
 SLOWEST_BYTES_PER_S: Final = 125_000  # a link of 1 Mbit/s
@@ -21,20 +20,11 @@ def patience_s(result: Result, peer: Peer) -> float:
     return peer.timeout_s + result.path.stat().st_size / SLOWEST_BYTES_PER_S
 
 
-def digest(path: Path) -> str:
-    """SHA-256 (hex) of a file, read in pieces. Raises OSError."""
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            sha.update(piece)
-    return sha.hexdigest()
-
-
 def broken(result: Result, peer: str) -> Outcome | None:
     """None where the file is the one that was encoded; else the failure, so that no second content gets this UID."""
     todo = "run 'jobs rerun' to make it anew"
     try:
-        found = digest(result.path)
+        found = sha256_of(result.path)
     except OSError as error:
         what = f"{result.path}: {error.strerror or type(error).__name__}"
         return outcome("failed", "unreadable", what, result, peer, todo=todo)

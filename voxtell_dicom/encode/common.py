@@ -14,8 +14,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from voxtell_dicom.encode import provenance, words
 from voxtell_dicom.encode.clock import stamp, zone
-from voxtell_dicom.encode.part10 import file_digest, write_once
+from voxtell_dicom.encode.part10 import write_once
 from voxtell_dicom.encode.template import CARRIED, TYPE_2
+from voxtell_dicom.files import sha256_of
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 PATIENT_AND_STUDY = (
@@ -143,7 +144,7 @@ def already(kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Re
     if not path.exists():
         return None
     ds = pydicom.dcmread(path, stop_before_pixels=True)
-    return result_of(ds, kind, path, file_digest(path), found, volume)
+    return result_of(ds, kind, path, sha256_of(path), found, volume)
 
 
 def result_of(ds: Dataset, kind: str, path: Path, digest: str, found: Sequence[Found], volume: Volume) -> Result:

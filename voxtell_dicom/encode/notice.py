@@ -12,10 +12,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import SecondaryCaptureImageStorage
 
 from voxtell_dicom.encode import common, provenance, words
-from voxtell_dicom.encode.part10 import file_digest, write_once
+from voxtell_dicom.encode.part10 import write_once
 from voxtell_dicom.encode.receipt import maker_lines, receipt_page, series_lines
 from voxtell_dicom.encode.sources import mend
 from voxtell_dicom.errors import Refusal
+from voxtell_dicom.files import sha256_of
 from voxtell_dicom.model import Plan, Result
 
 MEANINGS = {
@@ -67,7 +68,7 @@ def encode_notice(
         series_uid=str(ds.SeriesInstanceUID),
         study_uid=str(ds.StudyInstanceUID),
         path=path,
-        digest=file_digest(path),
+        digest=sha256_of(path),
         labels=(),
     )
 

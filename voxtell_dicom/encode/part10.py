@@ -16,6 +16,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
+from voxtell_dicom.files import sha256_of, sync_folder
 from voxtell_dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
 
@@ -46,20 +47,11 @@ def write_once(
             os.fsync(file.fileno())
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)  # unlike a rename, this does not replace what another process has just written
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             return digest.hexdigest()
-        return file_digest(path)
+        return sha256_of(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _head(ds: Dataset, transfer_syntax: UID) -> bytes:
@@ -92,11 +84,3 @@ def _deflated(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
         yield piece
     last = packer.flush()
     yield last + b"\0" * ((length + len(last)) % 2)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -16,12 +16,13 @@ from voxtell_dicom.encode.colors import Rgb, colors_of
 from voxtell_dicom.encode.frames import pack, per_frame_groups
 from voxtell_dicom.encode.modules import Kept, segmentation
 from voxtell_dicom.encode.overlap import overlapping
-from voxtell_dicom.encode.part10 import file_digest, write_once
+from voxtell_dicom.encode.part10 import write_once
 from voxtell_dicom.encode.planes import POLICY, Layer, check_fits, label_planes, occupied, segment_planes
 from voxtell_dicom.encode.profiles import GENERIC, Form
 from voxtell_dicom.encode.rle import encapsulated, rle_frame
 from voxtell_dicom.encode.sources import Sources, read_sources
 from voxtell_dicom.errors import EncodingError, GridMismatch
+from voxtell_dicom.files import sha256_of
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 LARGEST_VALUE = 2**32 - 2  # bytes of one element with a defined length (PS3.5 7.1.1)
@@ -235,7 +236,7 @@ def _already_written(plan: Plan, volume: Volume, form: Form, path: Path) -> Resu
     ds = pydicom.dcmread(path, defer_size=1024, stop_before_pixels=True)
     own = {str(provenance.tracking_uid(plan, index)): index for index in range(len(plan.prompts))}
     indices = [own[str(item.TrackingUID)] for item in ds.SegmentSequence if "TrackingUID" in item]
-    return _result(plan, volume, form, ds, path, file_digest(path), indices)
+    return _result(plan, volume, form, ds, path, sha256_of(path), indices)
 
 
 def _result(

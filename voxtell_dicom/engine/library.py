@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -16,6 +15,7 @@ from voxtell_dicom.engine.bank import FILE as BANK_FILE
 from voxtell_dicom.engine.bank import Bank, find_bank
 from voxtell_dicom.engine.checkpoint import PICKLE, SAFETENSORS, Checkpoint, convert, load_checkpoint, stored_digest
 from voxtell_dicom.errors import ModelError
+from voxtell_dicom.files import sha256_of
 
 HUB_REPOSITORY = "mrokuss/VoxTell"
 HUB_MODEL = "voxtell_v1.1"
@@ -100,7 +100,7 @@ def import_model(source: Path, models: Path, name: str | None = None) -> ModelIn
         record = {
             "name": target.name,
             "source": str(directory.resolve()),
-            "source_sha256": _sha256(weights),
+            "source_sha256": sha256_of(weights),
             "licence": _licence(directory),
         }
         (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
@@ -215,11 +215,3 @@ def _licence(directory: Path) -> str:
         if card.is_file() and (found := re.search(r"(?m)^license:\s*(\S+)", card.read_text(encoding="utf-8"))):
             return found[1]
     return OFFICIAL_LICENCE if directory.name.startswith("voxtell_v") else UNKNOWN_LICENCE
-
-
-def _sha256(path: Path) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 24):
-            sha.update(block)
-    return sha.hexdigest()

@@ -10,16 +10,9 @@ from typing import Any
 
 import structlog
 
+from voxtell_dicom.files import sync_folder
+
 log = structlog.get_logger(__name__)
-
-
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's entries to disk, so that a rename or a new file in it survives a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 class Journal:

@@ -27,9 +27,10 @@ import structlog
 
 from voxtell_dicom.config import Receive
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
+from voxtell_dicom.files import sync_folder
 from voxtell_dicom.model import Series
 from voxtell_dicom.receive.arrival import Arrival, Sender
-from voxtell_dicom.receive.journal import Journal, sync_folder
+from voxtell_dicom.receive.journal import Journal
 from voxtell_dicom.receive.kept import End, Kept, SeriesRecord, name_of
 from voxtell_dicom.receive.never import never_starts
 from voxtell_dicom.receive.part10 import Facts, write_part10

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import socket
-import threading
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +21,7 @@ from dbos import DBOS
 
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.workflow.jobs import FINAL, JobBook
+from voxtell_dicom.workflow.repeating import Repeating
 
 log = structlog.get_logger(__name__)
 _metadata = sa.MetaData()
@@ -55,27 +55,22 @@ def executor_id(storage: Path) -> str:
     return f"{socket.gethostname()}:node:{storage.resolve()}"[:120]
 
 
-class Leases:
+class Leases(Repeating):
     """Renews this process's lease and recovers the work of executors whose lease has run out."""
 
     def __init__(self, engine: sa.Engine, executor: str, *, ttl_s: float = 30, renew_s: float = 5) -> None:
+        super().__init__("leases", renew_s)
         self._engine = engine
         self._executor = executor
         self._ttl_s = ttl_s
-        self._renew_s = renew_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
+        self._unbroken_since = time.monotonic()
         _metadata.create_all(engine)
 
     def start(self) -> None:
-        """Renew once, then go on in a thread."""
+        """Renew once, then go on in a thread. Once stopped, the lease runs out and the work stays ours by our name."""
         self.renew()
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Give the lease up: the work stays ours, as we shall start again under the same name."""
-        self._stop.set()
-        self._thread.join()
+        self._unbroken_since = time.monotonic()
+        super().start()
 
     def _now(self) -> sa.ColumnElement[Any]:
         if self._engine.dialect.name == "sqlite":
@@ -101,16 +96,15 @@ class Leases:
         owners = {workflow.executor_id for workflow in DBOS.list_workflows(status=["PENDING"], load_input=False)}
         return sorted(owner for owner in owners if owner and owner not in alive)
 
-    def _run(self) -> None:
-        unbroken_since = time.monotonic()
-        while not self._stop.wait(self._renew_s):
-            try:
-                self.renew()
-                if time.monotonic() - unbroken_since > self._ttl_s:
-                    self.reap()
-            except sa.exc.SQLAlchemyError as error:
-                unbroken_since = time.monotonic()
-                log.warning("the database does not answer; the lease could not be renewed", error=type(error).__name__)
+    def again(self) -> None:
+        """Renew; take over what is dead, once the database has answered for a whole lifetime."""
+        try:
+            self.renew()
+            if time.monotonic() - self._unbroken_since > self._ttl_s:
+                self.reap()
+        except sa.exc.SQLAlchemyError as error:
+            self._unbroken_since = time.monotonic()
+            log.warning("the database does not answer; the lease could not be renewed", error=type(error).__name__)
 
     def reap(self) -> list[str]:
         """Take over what dead executors left. Returns their ids."""

@@ -6,7 +6,6 @@ person retries or drops the job.
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.receive.spool import Spool
 from voxtell_dicom.workflow.findings import drop_masks
 from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.workflow.repeating import Repeating
 
 PERIOD_S = 600.0
 FINISHED_WORKFLOWS_KEPT_S = 30 * 86400.0
@@ -26,33 +26,20 @@ FINISHED_WORKFLOWS_KEPT_S = 30 * 86400.0
 log = structlog.get_logger(__name__)
 
 
-class Retention:
+class Retention(Repeating):
     """Drops what is old enough, every ten minutes, from a thread."""
 
     def __init__(self, config: Config, jobs: JobBook, spool: Spool) -> None:
+        super().__init__("retention", PERIOD_S)
         self._config = config
         self._limits = config.receive.retention
         self._jobs = jobs
         self._spool = spool
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, when the pass under way is over."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(PERIOD_S):
-            try:
-                self.sweep(time.time())
-                self._forget_finished_workflows()
-            except Exception:
-                log.exception("retention pass failed; the next one is in ten minutes")
+    def again(self) -> None:
+        """Drop what is due, and the durable engine's records of what ended long ago."""
+        self.sweep(time.time())
+        self._forget_finished_workflows()
 
     def sweep(self, now: float) -> list[str]:
         """Drop the series that are due at `now` (seconds since 1970). Returns their UIDs."""

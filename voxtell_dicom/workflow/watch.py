@@ -7,7 +7,6 @@ failover made it read-only), the workflow's thread ends and nobody goes on with 
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,11 +17,12 @@ from dbos._recovery import _recover_workflow
 
 from voxtell_dicom.workflow.jobs import JobBook
 from voxtell_dicom.workflow.recovery import settle_given_up
+from voxtell_dicom.workflow.repeating import Repeating
 
 log = structlog.get_logger(__name__)
 
 
-class Watch:
+class Watch(Repeating):
     """Looks every `period_s` seconds, from a thread.
 
     What is stuck waits while less than `min_free_percent` of the storage folder's disk is free: it would fail again,
@@ -40,34 +40,21 @@ class Watch:
         given_up: Callable[[str], None],
         period_s: float = 5,
     ) -> None:
+        super().__init__("watch", period_s)
         self._jobs = jobs
         self._executor = executor
         self._application_version = application_version
         self._storage = storage
         self._min_free_percent = min_free_percent
         self._given_up = given_up
-        self._period_s = period_s
         self._suspects: set[str] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
-    def start(self) -> None:
-        """Begin."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End, when the look under way is over."""
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._period_s):
-            try:
-                self.look()
-            except sa.exc.SQLAlchemyError as error:
-                log.warning("the database does not answer; stuck work waits", error=type(error).__name__)
-            except Exception:
-                log.exception("looking for stuck work failed; the next look is soon")
+    def again(self) -> None:
+        """Look, where the database answers."""
+        try:
+            self.look()
+        except sa.exc.SQLAlchemyError as error:
+            log.warning("the database does not answer; stuck work waits", error=type(error).__name__)
 
     def look(self) -> list[str]:
         """Start again what two looks in a row found stuck; fail the jobs of what was given up. Returns workflow ids.
