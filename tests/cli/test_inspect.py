@@ -104,6 +104,7 @@ def test_files_that_only_begin_like_dicom_are_named(tmp_path: Path) -> None:
     (tmp_path / "dataset").write_bytes(whole[whole.index(b"\x08\x00\x08\x00CS") :])  # as ACR-NEMA files were
     (tmp_path / "cut.dcm").write_bytes(whole[:300])
     (tmp_path / "empty.dcm").write_bytes(b"")
+    (tmp_path / "no.mod").write_bytes(bytes.fromhex("080001007c0400000d000000") + bytes(200))  # numbers of some program
     (tmp_path / "x.zip").write_bytes(b"PK\x03\x04" + bytes(200))
     rows = json.loads(inspect(str(tmp_path), "--json"))
     refused = {row["reason"].partition(":")[0]: row["reason"] for row in rows if row["status"] == "refused"}

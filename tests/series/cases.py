@@ -183,6 +183,13 @@ def missing_slice() -> Sequence[Dataset]:
     return slices
 
 
+@case("Three slices, between two of which one is missing", refused=("missing-slice",))
+def missing_of_four() -> Sequence[Dataset]:
+    slices = stack(noise((4, 24, 20)))
+    del slices[2]
+    return slices
+
+
 @case("Every second slice is missing in a part", refused=("missing-slice",))
 def interrupted_interleaved() -> Sequence[Dataset]:
     slices = stack(noise((14, 24, 20)))
@@ -259,6 +266,28 @@ def no_position() -> Sequence[Dataset]:
 @case("Slices of one stack in two frames of reference", refused=("mixed-frames-of-reference",))
 def two_frames_of_reference() -> Sequence[Dataset]:
     return stack(noise(SHAPE), edit=lambda ds, index: setattr(ds, "FrameOfReferenceUID", f"{UID}.3.{index // 3}"))
+
+
+@case(
+    "Two echoes, each in a frame of reference of its own",
+    handled=(("echo 2.4 ms", 6), ("echo 4.8 ms", 6)),
+)
+def echo_and_reference() -> Sequence[Dataset]:
+    def edit(ds: Dataset, index: int) -> None:
+        ds.FrameOfReferenceUID = f"{UID}.3.{ds.EchoTime:g}"
+
+    return edited("EchoTime", [2.4, 4.8], SOPClassUID=MRImageStorage, Modality="MR", edit=edit)
+
+
+@case(
+    "Before and after the patient moved: two stacks told apart by their frames of reference alone",
+    handled=(("frame of reference 1", 6), ("frame of reference 2", 6)),
+)
+def a_stack_in_each_reference() -> Sequence[Dataset]:
+    def edit(ds: Dataset, index: int) -> None:
+        ds.FrameOfReferenceUID = f"{UID}.33"
+
+    return many(stack(noise(SHAPE)), stack(noise(SHAPE, 1), origin=(-10, -20, -29.3), edit=edit))
 
 
 # Duplicates

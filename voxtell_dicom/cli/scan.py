@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from voxtell_dicom.series.report import Row
 
 LARGE = 200  # files from which on progress is shown
+FIRST = frozenset([(2, 0), (2, 1), (8, 0), (8, 1), (8, 5), (8, 8), (8, 0x12), (8, 0x16)])  # tags a dataset begins with
+LONGEST = 256  # bytes in the value of such an element
 
 
 @dataclass(frozen=True)
@@ -66,10 +69,18 @@ def _unreadable(file: Path) -> str:
     if start[128:] == b"DICM":
         words = "begins like a DICOM file, but cannot be read: damaged, cut short, or without any UID"
         return "" if _is_directory(file) else words
-    group, element = start[:2], start[2:4]
-    if group in (b"\x02\x00", b"\x08\x00") and element in (b"\x00\x00", b"\x01\x00", b"\x05\x00", b"\x08\x00"):
+    if _begins_with_an_element(start):
         return "a dataset without the preamble and prefix of a DICOM file (PS3.10 7.1): convert it, dcmconv +f"
     return ""
+
+
+def _begins_with_an_element(start: bytes) -> bool:
+    """Whether what a file begins with is the first element of a dataset or of a File Meta Information."""
+    if len(start) < 8:
+        return False
+    group, element, length = struct.unpack("<HHL", start[:8])
+    explicit = start[4:6].isalpha() and start[4:6].isupper()  # its Value Representation
+    return (group, element) in FIRST and (explicit or length <= LONGEST)
 
 
 def _is_directory(file: Path) -> bool:

@@ -140,7 +140,7 @@ def refuse_irregular(stack: Stack) -> Refusal:
     uid = frames[0].series_uid
     if len(frames) == 1:
         return Refusal("single-slice", f"{frames[0].name}: a single slice is no volume", uid)
-    usual = float(np.median(gaps))
+    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two the smaller: a slice lacks rather than one is too many
     widest = int(np.argmax(gaps))
     between = f"between {frames[widest].name} and {frames[widest + 1].name}"
     where = f"Image Position (Patient) (0020,0032) of series {uid}"

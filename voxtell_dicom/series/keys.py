@@ -28,8 +28,10 @@ PRINCIPAL = (
     "flip_angle",
     "thickness",
     "contrast",
+    "reference",
 )
-"""Attributes that distinguish volumes by themselves, in the order in which they are tried."""
+"""Attributes that distinguish volumes by themselves, in the order in which they are tried. `reference`: the number of
+the frame of reference, where those of a series are not accepted as one; positions in two of them are no neighbours."""
 
 RESOLVING = (
     "image_type",

@@ -25,6 +25,7 @@ WORDS = {
     "flip_angle": "flip {}",
     "thickness": "{} mm thick",
     "contrast": "contrast {}",
+    "reference": "frame of reference {}",
     "image_type": "{}",
     "frame_time": "frame time {} ms",
     "echo_number": "echo no. {}",

@@ -67,19 +67,18 @@ def volumes_of(
         else:
             home.append(frame)
     several = len(groups) > 1
-    found: list[tuple[Stack, Keys, int]] = []
+    found: list[tuple[Stack, Keys]] = []
     for group in groups:
         common = _group_keys(group[0], groups) if several else {}
-        references = sorted({frame.frame_of_reference_uid for frame in group})
-        if len(references) > 1 and frames_of_reference != "accept":
-            yield _several_references(group, references)
-            continue
-        for outcome, keys in _resolve(group, max_gap):
+        outcomes = _resolve(group, max_gap)
+        if frames_of_reference != "accept":
+            outcomes = _in_one_reference(_with_references(group), max_gap)
+        for outcome, keys in outcomes:
             keys = {**common, **keys}
             if isinstance(outcome, SetAside):
                 yield replace(outcome, run=describe(keys)) if outcome.stack else outcome
             else:
-                found.append((outcome, keys, len(references)))
+                found.append((outcome, keys))
     yield from _named(found)
 
 
@@ -100,12 +99,35 @@ def _group_keys(frame: FrameHeader, groups: Sequence[Sequence[FrameHeader]]) -> 
     return keys
 
 
-def _several_references(group: list[FrameHeader], references: list[str]) -> SetAside:
+def _with_references(group: list[FrameHeader]) -> list[FrameHeader]:
+    """The frames with the number of their frame of reference as a key, where there are several."""
+    references = sorted({frame.frame_of_reference_uid for frame in group})
+    if len(references) == 1:
+        return group
+    numbers = {uid: str(number) for number, uid in enumerate(references, 1)}
+    return [replace(one, keys=(*one.keys, ("reference", numbers[one.frame_of_reference_uid]))) for one in group]
+
+
+def _in_one_reference(group: list[FrameHeader], max_gap: float) -> Iterator[Found]:
+    """What the frames resolve to; what mixes frames of reference is refused: each has positions of its own."""
+    reference_of = {frame.sop_instance_uid: frame.frame_of_reference_uid for frame in group}
+    refused: set[str] = set()
+    for outcome, keys in _resolve(group, max_gap):
+        names = outcome.uids if isinstance(outcome, SetAside) else uids(outcome.run_of or outcome.frames)
+        references = sorted({reference_of[name] for name in names})
+        if len(references) == 1 or (isinstance(outcome, SetAside) and not outcome.refused):
+            yield outcome, keys
+        elif not refused.issuperset(names):
+            refused.update(names)
+            yield _several_references(group[0].series_uid, names, references), {}
+
+
+def _several_references(series: str, names: tuple[str, ...], references: list[str]) -> SetAside:
     reason = (
-        f"series {group[0].series_uid}: {len(references)} different values of Frame of Reference UID (0020,0052) "
+        f"series {series}: {len(references)} different values of Frame of Reference UID (0020,0052) "
         f"on slices of one stack: {', '.join(references[:3])}; a rule may accept them (frames_of_reference)"
     )
-    return SetAside(SEVERAL_REFERENCES, reason, uids(group), refused=True)
+    return SetAside(SEVERAL_REFERENCES, reason, names, refused=True)
 
 
 def _resolve(frames: Sequence[FrameHeader], max_gap: float) -> Iterator[Found]:
@@ -246,24 +268,24 @@ def _ranked(stack: Stack, name: str) -> dict[str, list[FrameHeader]]:
     return ranks
 
 
-def _named(found: Sequence[tuple[Stack, Keys, int]]) -> Iterator[Volume]:
+def _named(found: Sequence[tuple[Stack, Keys]]) -> Iterator[Volume]:
     """Volumes with names that differ, and a warning on one that has fewer slices than its like.
 
-    found: a stack, what distinguishes it, and how many frames of reference its group has.
+    found: a stack, and what distinguishes it.
     """
     most: dict[tuple[object, ...], int] = {}
-    for stack, keys, _ in found:
+    for stack, keys in found:
         kind = _kind_of(stack, keys)
         most[kind] = max(most.get(kind, 0), len(stack.frames))
     names: dict[str, int] = {}
-    for stack, keys, references in found:
+    for stack, keys in found:
         name = describe(keys)
         names[name] = names.get(name, 0) + 1
         if names[name] > 1:
             name = f"{name} #{names[name]}".strip()
         volume = volume_of(stack, name, keys)
-        if references > 1:
-            volume = _in_the_usual_reference(volume, stack, references)
+        if len({frame.frame_of_reference_uid for frame in stack.run_of or stack.frames}) > 1:
+            volume = _in_the_usual_reference(volume, stack)
         slices, usual = len(stack.frames), most[_kind_of(stack, keys)]
         if usual > slices and "run" not in keys:
             said = f"fewer-slices: {slices} slices, where the series has volumes of the same kind with {usual}"
@@ -271,13 +293,14 @@ def _named(found: Sequence[tuple[Stack, Keys, int]]) -> Iterator[Volume]:
         yield volume
 
 
-def _in_the_usual_reference(volume: Volume, stack: Stack, references: int) -> Volume:
+def _in_the_usual_reference(volume: Volume, stack: Stack) -> Volume:
     """The volume in the frame of reference that most of its slices name, of several the first; with a warning."""
     frames = stack.run_of or stack.frames
-    usual, count = Counter(frame.frame_of_reference_uid for frame in frames).most_common(1)[0]
+    references = Counter(frame.frame_of_reference_uid for frame in frames)
+    usual, count = references.most_common(1)[0]
     said = (
-        f"{SEVERAL_REFERENCES}: {references} different values of Frame of Reference UID (0020,0052) on slices of one "
-        f"stack; the result has {usual}, as {count} of {len(frames)} slices here"
+        f"{SEVERAL_REFERENCES}: {len(references)} different values of Frame of Reference UID (0020,0052) on slices of "
+        f"one stack; the result has {usual}, as {count} of {len(frames)} slices here"
     )
     return replace(volume, frame_of_reference_uid=usual, warnings=(*volume.warnings, said))
 
