@@ -21,7 +21,7 @@ from pynetdicom import AE
 from tests.encode import made
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
-from voxtell_dicom.encode import encode
+from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
 from voxtell_dicom.encode.terminology import PRIVATE_SCHEME, PRIVATE_SCHEME_UID
 from voxtell_dicom.implementation import introduce
 from voxtell_dicom.receive import dimse
@@ -34,7 +34,7 @@ from voxtell_dicom.rules.never import not_an_image
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/dicom-conformance.md"
 OUTPUTS = get_args(get_args(Rule.model_fields["outputs"].annotation)[0])
-KINDS = (*OUTPUTS, "receipt")
+KINDS = (*OUTPUTS, *RECEIPTS)
 RULE = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": ["liver"], "receipt": "always"}
 CONFIG = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [RULE]})
 FULL = {
@@ -65,9 +65,10 @@ def created(folder: Path) -> dict[str, tuple[Dataset, Dataset]]:
         volume = made.volume(folder / name, **attributes)
         plan = made.plan(["liver", "something odd"], outputs=OUTPUTS)
         found = made.found(plan, made.masks(volume.grid.shape, 2))
-        for result in encode(plan, volume, found, config=CONFIG, directory=folder / f"{name}-out"):
+        results = encode(plan, volume, found, config=CONFIG, directory=folder / f"{name}-out")
+        for result in [*results, *(other for result in results if (other := in_other_form(result)))]:
             objects.setdefault(result.kind, []).append(pydicom.dcmread(result.path))
-    assert set(objects) == set(KINDS), "every output, and the receipt, makes one object here"
+    assert set(objects) == set(KINDS), "every output, and each form of the receipt, makes one object here"
     return {kind: (pair[0], pair[1]) for kind, pair in objects.items()}
 
 

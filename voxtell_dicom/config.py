@@ -297,6 +297,7 @@ class Rule(Strict):
         ["seg"], min_length=1
     )
     receipt: Literal["always", "on_problem", "never"] = "on_problem"  # a page that names what was searched, and why not
+    receipt_as: Literal["secondary", "sr"] = "secondary"  # a page as an image, or a report of text; both say the same
     holes: Literal["keyhole", "xor", "inner"] = "keyhole"  # how a structure set writes them
     send_to: list[str] = []
     minimum_confidence: float = Field(0, ge=0, lt=1)  # a segment of lower mean probability is left out, and named

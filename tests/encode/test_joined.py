@@ -18,7 +18,7 @@ from tests.series import cases, slices, stacks
 from voxtell_dicom.encode import encode
 from voxtell_dicom.encode.measure import measure
 from voxtell_dicom.encode.provenance import maker_of
-from voxtell_dicom.encode.receipt import receipt_lines
+from voxtell_dicom.encode.receipt import statement_of
 from voxtell_dicom.encode.scene import read_scene, scene_of
 from voxtell_dicom.encode.spacing import MOST_PLANES, common_step_mm
 from voxtell_dicom.encode.terminology import Code
@@ -134,7 +134,7 @@ def test_the_report_says_what_geometry_says(frames: list[int], tmp_path: Path) -
     ml = f"{volume.millilitres(found[0].mask):.1f} mL"
     assert float(ml.split()[0]) == pytest.approx(values["118565006", ""], abs=0.05)
     header = pydicom.dcmread(volume.frames[0].path, stop_before_pixels=True)
-    lines = receipt_lines(plan, maker_of(plan), volume, found, header)
+    lines = statement_of(plan, maker_of(plan), volume, found, header).lines
     assert any(line.endswith(f"found, {ml}") for line in lines)
     spacings = " and ".join(f"{run.grid.spacing_mm[0]:.2f}" for run in volume.runs)
     assert f"Images      {len(frames)} CT, {spacings} mm apart" in lines

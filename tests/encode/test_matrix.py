@@ -21,7 +21,7 @@ from pydicom.uid import UID
 from tests.encode import made, modalities, structures
 from tests.series.slices import series_in
 from voxtell_dicom.config import Config, Rule
-from voxtell_dicom.encode import encode
+from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
 from voxtell_dicom.encode.measure import Measured, measure
 from voxtell_dicom.encode.rtstruct import HOLES, encode_rtstruct
 from voxtell_dicom.encode.secondary import encode_secondary
@@ -120,11 +120,12 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     rule = {"name": "matrix", "when": {"Modality": modality}, "prompts": list(SEARCHED), "receipt": "always"}
     config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "peers": PEERS, "rules": [rule]})
     results = encode(plan, volume, found, config=config, directory=folder / "results")
+    results += [other for result in results if (other := in_other_form(result))]
     return Cell(modality, volume, found, results, folder)
 
 
 def test_every_output_is_there(cell: Cell) -> None:
-    assert {result.kind for result in cell.results} == {*OUTPUTS, "receipt"}
+    assert {result.kind for result in cell.results} == {*OUTPUTS, *RECEIPTS}
     assert {pydicom.dcmread(frame.path, specific_tags=["Modality"]).Modality for frame in cell.volume.frames} == {
         cell.modality
     }

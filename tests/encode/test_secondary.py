@@ -17,7 +17,8 @@ from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.encode.drawing import LACKING, figure_of
 from voxtell_dicom.encode.fonts import fonts_for
 from voxtell_dicom.encode.provenance import maker_of
-from voxtell_dicom.encode.receipt import encode_receipt, receipt_figure, receipt_lines
+from voxtell_dicom.encode.receipt import encode_receipt, statement_of
+from voxtell_dicom.encode.receipt_page import receipt_figure
 from voxtell_dicom.encode.scene import scene_of
 from voxtell_dicom.encode.secondary import encode_secondary
 from voxtell_dicom.model import Prompt
@@ -162,7 +163,7 @@ def test_the_receipt_says_what_was_found_and_what_not(tmp_path: Path) -> None:
     found = made.found(plan, arrays)
     header = pydicom.dcmread(volume.frames[0].path)
     header.SeriesDescription = "ABD  PORTAL"
-    lines = receipt_lines(plan, maker_of(plan), volume, found, header)
+    lines = statement_of(plan, maker_of(plan), volume, found, header).lines
     assert lines[1:3] == ["Series      4, ABD PORTAL", "Series UID  2.25.12"]
     assert "Found       1 of 2" in lines
     assert f"  Liver   found, {arrays[0].sum() * 2.5 * 0.75 * 0.8 / 1000:.1f} mL" in lines

@@ -113,6 +113,81 @@ def deliveries_of(shown: dict[str, Any]) -> dict[str, list[tuple[str, str, str]]
     return found
 
 
+PAGE = "1.2.840.10008.5.1.4.1.1.7"
+REPORT = "1.2.840.10008.5.1.4.1.1.88.11"
+HELD = {"name": "held", "prompts": ["> 9000"], "empty": "hold"}
+# peer → what it takes
+RECEIVERS = {"no pages": (SEG, REPORT), "no reports": (SEG, PAGE), "neither": (SEG,)}
+
+
+def test_a_receipt_that_is_refused_goes_in_its_other_form_and_fails_no_result(tmp_path: Path) -> None:
+    peers: dict[str, dict[str, Any]] = {}
+    scripted: dict[str, ScriptedScp] = {}
+    with ExitStack() as stack:
+        for name, takes in RECEIVERS.items():
+            scp = ScriptedScp(ae_title=name.upper(), only={uid: [EXPLICIT] for uid in takes})
+            scripted[name] = stack.enter_context(scp)
+            peers[name] = {"ae_title": scp.ae_title, "host": "127.0.0.1", "port": scp.port}
+        always = {**CT_RULE, "receipt": "always", "send_to": list(peers)}
+        rules = [
+            {**always, "name": "page"},
+            {**always, "name": "report", "receipt_as": "sr"},
+            {**always, "name": "empty", "prompts": ["> 9000"], "send_to": ["no pages", "neither"]},
+            {**always, **HELD, "send_to": ["no pages", "neither"]},
+        ]
+        node = stack.enter_context(NodeProcess(tmp_path / "node", peers=peers, rules=rules))
+        storescu(write_ct(tmp_path / "ct"), node.port)
+        jobs = {job["rule"]: job for job in node.wait_for_jobs("delivered", "delivered", "failed", "held")}
+        shown = {rule: json.loads(node.cli("jobs", "show", job["id"], "--json").stdout) for rule, job in jobs.items()}
+        page, report, neither = "receipt", "receipt_sr", scripted["neither"]
+        for rule, first, second, taker in (("page", page, report, "no pages"), ("report", report, page, "no reports")):
+            assert shown[rule]["state"] == "delivered"
+            sent = receipts_of(shown[rule])
+            (other,) = {"no pages", "no reports"} - {taker}
+            assert sent[taker] == [(first, "replaced"), (second, "delivered")]
+            assert sent[other] == [(first, "delivered")]
+            assert sent["neither"] == [(first, "replaced"), (second, "refused")]
+            said = "peer 'neither' takes receipts neither as Secondary Capture nor as Basic Text SR (context refused)"
+            assert f"{said}: its results go without a receipt" in shown[rule]["reason"]
+        assert {stored.sop_class_uid for stored in neither.stored} == {SEG}
+        assert len(neither.stored) == 2
+
+        # Where the receipt is all there is, nothing of the work is there without it.
+        assert receipts_of(shown["empty"]) == {
+            "no pages": [(page, "replaced"), (report, "delivered")],
+            "neither": [(page, "replaced"), (report, "failed")],
+        }
+        assert "nothing tells there what became of the work" in shown["empty"]["reason"]
+
+        def told() -> dict[str, Any]:
+            sent = receipts_of(json.loads(node.cli("jobs", "show", jobs["held"]["id"], "--json").stdout))
+            return sent if sum(map(len, sent.values())) == 4 else {}
+
+        assert node.wait(told, what="notices") == receipts_of(shown["empty"])
+        words = [pydicom.dcmread(BytesIO(stored.part10())) for stored in scripted["no pages"].stored]
+        assert sum("[held]" in ds.SeriesDescription for ds in words if ds.SOPClassUID == REPORT) == 1
+
+        # A peer that has learnt to take them gets the receipt by `jobs retry`; what it has it does not get again.
+        neither.only = {uid: [EXPLICIT] for uid in (SEG, REPORT)}
+        node.cli("jobs", "retry", jobs["page"]["id"])
+        node.wait_for_jobs("delivered", "delivered", "failed", "held")
+        again = node.wait(
+            lambda: [stored for stored in neither.stored if stored.sop_class_uid == REPORT], what="the receipt"
+        )
+        assert len(again) == 1
+        assert len(neither.stored) == 3
+
+
+def receipts_of(shown: dict[str, Any]) -> dict[str, list[tuple[str, str]]]:
+    """Per peer (kind, state) of the last attempt at each form of the receipt, in order of time."""
+    kinds = {each["sop_instance_uid"]: each["kind"] for each in (*shown["results"], *shown["notices"])}
+    found: dict[str, list[tuple[str, str]]] = {}
+    for row in sorted(shown["deliveries"], key=lambda row: row["at"]):
+        if kinds[row["sop_instance_uid"]].startswith("receipt"):
+            found.setdefault(row["peer"], []).append((kinds[row["sop_instance_uid"]], row["state"]))
+    return found
+
+
 STORESCP = f"""
 [[TransferSyntaxes]]
 [Plain]

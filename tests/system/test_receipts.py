@@ -316,16 +316,28 @@ def test_receipts_that_come_back_start_nothing(node: NodeProcess, orthanc: Ortha
     assert node.jobs() == before
 
 
-def test_a_study_of_which_all_is_refused(orthanc: Orthanc, tmp_path: Path) -> None:
-    """A rule of scope study chooses nothing: its receipt says so."""
+def test_a_study_of_which_all_is_refused_told_by_a_report(orthanc: Orthanc, tmp_path: Path) -> None:
+    """A rule of scope study chooses nothing: its receipt says so, as Basic Text SR, which starts nothing either."""
     files = with_a_bright_block(write_ct(tmp_path / "s", patient_id="study", slices=6, rows=24, columns=24))
     study = str(pydicom.dcmread(files[0]).StudyInstanceUID)
     files.remove(files[3])  # a gap
     rule = {"name": "organs", "scope": "study", "when": {"Modality": "CT"}, "prompts": [BRIGHT], "send_to": ["pacs"]}
+    rule["receipt_as"] = "sr"
     settings = {"quiet_s": 0.5, "incomplete_s": 1}
     with NodeProcess(tmp_path, peers={"pacs": orthanc.dimse_settings}, rules=[rule], receive=settings) as running:
         storescu(files, running.port)
-        (instance,) = orthanc.wait_for(1, study_uid=study, modality="OT", settle_s=3)
-        page = pydicom.dcmread(BytesIO(orthanc.download(instance)))
-        assert "AI RESEARCH organs [refused]" in page.SeriesDescription
-        assert any(line.startswith("! missing-slice: ") for line in words(page))
+        (instance,) = orthanc.wait_for(1, study_uid=study, modality="SR", settle_s=3)
+        (tmp_path / "receipt.dcm").write_bytes(orthanc.download(instance))
+        report = pydicom.dcmread(tmp_path / "receipt.dcm")
+        assert report.SOPClassUID.name == "Basic Text SR Storage"
+        assert "AI RESEARCH organs [refused]" in report.SeriesDescription
+        said = [item.TextValue for item in report.ContentSequence[-3].ContentSequence]
+        assert said[0].startswith("REFUSED: ")
+        assert said[1].startswith("missing-slice: ")
+        assert dciodvfy_errors(tmp_path / "receipt.dcm") == []
+        before = running.jobs()
+        storescu([tmp_path / "receipt.dcm"], running.port)
+        time.sleep(1.5)  # more than `receive.quiet_s`
+        assert running.wait_until_idle(10)
+        assert running.jobs() == before
+        assert len(orthanc.instances(study)) == 1

@@ -35,15 +35,17 @@ class Site:
             sender = Sender("association", "CT1", "VOXTELL", time.time())
             self.spool.store(read_arrival(path.read_bytes()[start:], str(header.file_meta.TransferSyntaxUID)), sender)
         self.series_uid = str(header.SeriesInstanceUID)
-        self.result = folder / "result.dcm"
+        self.result, self.other = folder / "result.dcm", folder / "other.dcm"
         self.result.write_bytes(b"result")
+        self.other.write_bytes(b"the same in another form")
         self.retention = Retention(config, self.jobs, self.spool)
 
     def job(self, state: str, job_id: str = "j", version: str | None = None) -> None:
         version = version or self.spool.current_version(self.series_uid)
         uids = {"study_uid": "1.2", "series_uid": self.series_uid, "series_version": version}
         self.jobs.open_job(job_id, state=state, **uids)
-        self.jobs.record_results(job_id, [Result("seg", "2.25.1", "", "", "", self.result, "", ())], [], [])
+        result = Result("receipt", "2.25.1", "", "", "", self.result, "", (), other=self.other)
+        self.jobs.record_results(job_id, [result], [], [])
 
     def dropped_after(self, hours: float) -> bool:
         return self.retention.sweep(time.time() + hours * HOUR) == [self.series_uid]
@@ -62,6 +64,7 @@ def test_a_finished_series_goes_after_its_time_and_not_before(site: Site, state:
     assert site.dropped_after(hours + 0.1)
     assert site.spool.kept(site.series_uid) is None
     assert not site.result.exists()
+    assert not site.other.exists()
 
 
 @pytest.mark.parametrize("state", NEVER)

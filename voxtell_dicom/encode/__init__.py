@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict
 
-from voxtell_dicom.config import Config
+from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.encode.notice import Notice, encode_notice
 from voxtell_dicom.encode.profiles import SEGMENTATIONS, Form, fallback_form, form_of, forms_of, profile_of, takers
-from voxtell_dicom.encode.receipt import encode_receipt
+from voxtell_dicom.encode.receipt import RECEIPTS, encode_receipt, in_other_form
 from voxtell_dicom.encode.rtstruct import encode_rtstruct
 from voxtell_dicom.encode.secondary import encode_secondary
 from voxtell_dicom.encode.seg import encode_seg, encode_segmentation, settled
@@ -21,12 +21,14 @@ ENCODER_REVISION = "2"
 
 __all__ = [
     "ENCODER_REVISION",
+    "RECEIPTS",
     "SEGMENTATIONS",
     "Notice",
     "encode",
     "encode_instead",
     "encode_notice",
     "encode_seg",
+    "in_other_form",
     "profile_of",
 ]
 
@@ -66,8 +68,9 @@ def encode(
         shared.append(encode_rtstruct(plan, volume, found, **settings))
     if "secondary" in plan.outputs:
         shared += encode_secondary(plan, volume, found, **settings)
-    if _wants_receipt(plan, set(volume.warnings) - set(minor), found, config):
-        shared.append(encode_receipt(plan, volume, found, **settings))
+    rule = next((rule for rule in config.rules if rule.name == plan.rule), None)
+    if rule and _wants_receipt(rule, plan, set(volume.warnings) - set(minor), found):
+        shared.append(encode_receipt(plan, volume, found, form=rule.receipt_as, **settings))
     to_all = [replace(result, peers=plan.send_to) for result in shared if result is not None]
     return [*results.values(), *to_all]
 
@@ -124,14 +127,11 @@ def _segmented(
     return made
 
 
-def _wants_receipt(plan: Plan, warnings: Collection[str], found: Sequence[Found], config: Config) -> bool:
+def _wants_receipt(rule: Rule, plan: Plan, warnings: Collection[str], found: Sequence[Found]) -> bool:
     """The rule's `receipt`: always, on_problem (something was not found, or there are warnings) or never.
 
     `empty: report` asks for one where a prompt found nothing, whatever `receipt` says.
     """
-    rule = next((rule for rule in config.rules if rule.name == plan.rule), None)
-    if rule is None:
-        return False
     missed = any(not item.mask.voxels for item in found)
     problem = missed or bool(warnings) or bool({"incomplete", "warnings"} & plan.options.keys())
     reported = rule.empty == "report" and any(not item.mask.voxels and not item.left_out for item in found)

@@ -9,14 +9,12 @@ from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.uid import SecondaryCaptureImageStorage
 
 from voxtell_dicom.encode import common, provenance, words
-from voxtell_dicom.encode.part10 import write_once
-from voxtell_dicom.encode.receipt import maker_lines, receipt_page, series_lines
+from voxtell_dicom.encode.receipt import write_receipt
 from voxtell_dicom.encode.sources import mend
+from voxtell_dicom.encode.statement import Statement, Told, now, series_name
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.files import sha256_of
 from voxtell_dicom.model import Plan, Result
 
 MEANINGS = {
@@ -44,49 +42,43 @@ class Notice:
 
 
 def encode_notice(
-    plan: Plan, notice: Notice, *, directory: Path, series_number_base: int = 100, engine: str | None = None
+    plan: Plan,
+    notice: Notice,
+    *,
+    directory: Path,
+    series_number_base: int = 100,
+    engine: str | None = None,
+    form: str = "secondary",
 ) -> Result:
-    """Write the page, or give back the one already there. plan: its key must hold all that the page says.
+    """Write the receipt, or give back the one already there. plan: its key must hold all that the receipt says.
 
-    Raises Refusal where the files do not agree on whose they are: then nobody's page is made.
+    form: a rule's `receipt_as`. Raises Refusal where the files do not agree on whose they are: then nobody's is made.
     """
-    path = common.path_of(plan, "receipt", directory)
-    if not path.exists():
+
+    def told() -> Told:
         headers = _headers(notice.paths)
         header = _agreed(headers, notice)
         maker = provenance.maker_of(plan, engine)
         said = words.description(plan, maker, notice.outcome)
-        instances = [(str(each.SOPClassUID), str(each.SOPInstanceUID)) for each in headers]
-        lines = notice_lines(plan, maker, notice, header, len(headers))
-        ds = receipt_page(plan, maker, notice, header, said, lines, instances, series_number_base)
-        write_once(path, ds)
-    ds = pydicom.dcmread(path, stop_before_pixels=True)
-    return Result(
-        kind="receipt",
-        sop_instance_uid=str(ds.SOPInstanceUID),
-        sop_class_uid=str(SecondaryCaptureImageStorage),
-        series_uid=str(ds.SeriesInstanceUID),
-        study_uid=str(ds.StudyInstanceUID),
-        path=path,
-        digest=sha256_of(path),
-        labels=(),
+        instances = tuple((str(each.SOPClassUID), str(each.SOPInstanceUID)) for each in headers)
+        return Told(statement_of(plan, maker, notice, header, len(headers)), notice, header, said, instances)
+
+    return write_receipt(plan, told, form=form, directory=directory, series_number_base=series_number_base)
+
+
+def statement_of(plan: Plan, maker: provenance.Maker, notice: Notice, header: Dataset, images: int) -> Statement:
+    """What a notice says."""
+    return Statement(
+        plan.rule,
+        series_name(header),
+        notice.series_uid,
+        f"{images} {header.get('Modality', '')}".rstrip(),
+        ("Outcome", MEANINGS[notice.outcome]),
+        notice.prompts,
+        notice.reasons,
+        maker,
+        now(),
     )
-
-
-def notice_lines(plan: Plan, maker: provenance.Maker, notice: Notice, header: Dataset, images: int) -> list[str]:
-    """The words of the page, without patient data."""
-    width = max((len(label) for label, _ in notice.prompts), default=0)
-    return [
-        f"Rule        {plan.rule}",
-        *series_lines(notice, header),
-        f"Images      {images} {header.get('Modality', '')}".rstrip(),
-        f"Outcome     {MEANINGS[notice.outcome]}",
-        "",
-        *(f"  {label:<{width}}  {said}" for label, said in notice.prompts),
-        "",
-        *(f"! {reason}" for reason in notice.reasons),
-        *maker_lines(maker),
-    ]
 
 
 def _headers(paths: Sequence[Path]) -> list[Dataset]:

@@ -90,7 +90,7 @@ def encode_sr(
         for (index, item), values in zip(kept, measured, strict=True)
     ]
     report = MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=_observer(maker)),
+        observation_context=ObservationContext(observer_device_context=observer_of(maker)),
         procedure_reported=_procedure(volume.modality),
         imaging_measurements=groups,
         title=CodedConcept("126000", "DCM", "Imaging Measurement Report"),
@@ -237,7 +237,8 @@ def _concept(code: Code) -> CodedConcept:
     return CodedConcept(code.value, code.scheme, code.meaning)
 
 
-def _observer(maker: provenance.Maker) -> ObserverContext:
+def observer_of(maker: provenance.Maker) -> ObserverContext:
+    """The program as the observer of a report (PS3.16 TID 1004)."""
     return ObserverContext(
         observer_type=CodedConcept("121007", "DCM", "Device"),
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(

@@ -40,13 +40,16 @@ class Result:
     warnings: tuple[str, ...] = ()
     segments: tuple[int, ...] = ()  # of each segment, the position of its prompt in the plan
     peers: tuple[str, ...] = ()  # to which it is sent; none named: all of the plan's
+    other: Path | None = None  # of a receipt: the same in its other form, for a peer that refuses this one
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a delivery attempt came to (contracts § 4)."""
 
-    state: str  # "delivered" | "retry" | "failed" | "replaced" (refused, and another object is sent in its place)
+    # "delivered" | "retry" | "failed" | "replaced" (refused, and another object is sent in its place) | "refused" (a
+    # receipt that the peer takes in no form: no failure of the result that it goes with)
+    state: str
     status: str  # "0000", "A700", "HTTP 409", "no connection", …
     message: str = ""
     warning: bool = False

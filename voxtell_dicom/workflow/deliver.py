@@ -30,7 +30,7 @@ def delivery_inputs(
     ]
 
 
-AfterRefusal = Callable[[Runtime, str, Result, str, Outcome], Outcome]
+AfterRefusal = Callable[[Runtime, str, Result, str, Outcome, bool], Outcome]  # the last: it is a notice
 
 
 def notice_inputs(jobs: JobBook, job: str) -> list[dict[str, Any]]:
@@ -52,7 +52,7 @@ def send(
     *,
     notice: bool = False,
 ) -> str:
-    """Try once. Returns "delivered", "retry", "replaced", "failed", or "cancelled" where the job is wanted no more.
+    """Try once. Returns the state of the outcome, or "cancelled" where the job is wanted no more.
 
     after_refusal: makes what goes in the place of what the peer refuses, and the outcome that says so. notice: it is
     the receipt of a job without a result, whose state it leaves as it is.
@@ -66,7 +66,7 @@ def send(
     else:
         outcome = deliver(result, peer, name=peer_name, calling_ae=runtime.config.node.ae_title)
     outcome = _give_up(outcome, runtime.config, runtime.jobs.created(job))
-    outcome = after_refusal(runtime, job, result, peer_name, outcome)
+    outcome = after_refusal(runtime, job, result, peer_name, outcome, notice)
     runtime.jobs.record_delivery(job, result.sop_instance_uid, peer_name, attempt, outcome)
     runtime.jobs.record_stage(job, f"deliver {peer_name} {attempt}", began, time.time() - began, outcome.status)
     if not notice:

@@ -1,19 +1,21 @@
-"""Another object in the place of one that a peer refuses, as its `fallback` says; the book and the log say so.
+"""Another object in the place of one that a peer refuses; the book and the log say so.
 
-It has UIDs of its own and is encoded once, as every result is; so the masks are kept until all has arrived.
+In the place of a segmentation, what the peer's `fallback` says; in that of a receipt, the same in its other form. It
+has UIDs of its own and is encoded once, as every result is; so the masks are kept until all has arrived.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from voxtell_dicom.encode import SEGMENTATIONS, encode_instead, profile_of
+from voxtell_dicom.encode import RECEIPTS, SEGMENTATIONS, encode_instead, in_other_form, profile_of
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Outcome, Result, load
-from voxtell_dicom.workflow.deliver import delivery_inputs
+from voxtell_dicom.workflow.deliver import delivery_inputs, notice_inputs
 from voxtell_dicom.workflow.findings import drop_masks
 from voxtell_dicom.workflow.publish import material
 from voxtell_dicom.workflow.runtime import Runtime
@@ -21,13 +23,24 @@ from voxtell_dicom.workflow.runtime import Runtime
 log = structlog.get_logger(__name__)
 
 
-def after_refusal(runtime: Runtime, job: str, result: Result, peer: str, outcome: Outcome) -> Outcome:
+def after_refusal(
+    runtime: Runtime, job: str, result: Result, peer: str, outcome: Outcome, notice: bool = False
+) -> Outcome:
     """The outcome of a refused delivery: ``replaced`` where something is sent instead, else failed, and what to do.
 
-    What is sent instead then stands among the results of the job, for `instead`.
+    What is sent instead then stands among the results of the job, or its notices, for `instead`. A receipt that the
+    peer takes in no form is ``refused``, where it goes with a result: that is what counts.
     """
-    if not outcome.refused or result.kind not in SEGMENTATIONS:
+    if not outcome.refused:
         return outcome
+    if result.kind in RECEIPTS:
+        return _receipt(runtime, job, result, peer, outcome, notice)
+    if result.kind in SEGMENTATIONS:
+        return _segmentation(runtime, job, result, peer, outcome)
+    return outcome
+
+
+def _segmentation(runtime: Runtime, job: str, result: Result, peer: str, outcome: Outcome) -> Outcome:
     if not profile_of(runtime.config.peers.get(peer)).fallback:
         return _failed(outcome, "or give the peer a 'fallback' (docs/viewers.md) and run 'jobs rerun'")
     if not runtime.masks(job).exists():
@@ -49,16 +62,46 @@ def after_refusal(runtime: Runtime, job: str, result: Result, peer: str, outcome
         return _failed(outcome, f"its fallback could not be made: {error.code}: {error}")
     if not made:
         return _failed(outcome, "and nothing is left of the peer's 'fallback'")
-    runtime.remember_own([uid for each in made for uid in (each.sop_instance_uid, each.series_uid)])
     runtime.jobs.add_results(job, made)
-    sent = ", ".join(f"{each.kind.upper()} {each.sop_instance_uid}" for each in made)
-    name = f"{result.kind.upper()} {result.sop_instance_uid}"
-    message = f"{name} is refused by peer '{peer}' ({outcome.status}); in its place goes {sent}"
+    return _replaced(runtime, result, peer, outcome, made)
+
+
+def _receipt(runtime: Runtime, job: str, result: Result, peer: str, outcome: Outcome, notice: bool) -> Outcome:
+    other = in_other_form(result)
+    if other is None or other.sop_instance_uid in runtime.jobs.replaced(job, peer):
+        why = f"peer '{peer}' takes receipts neither as Secondary Capture nor as Basic Text SR"
+        if notice or not _gets_more(runtime, job, peer):
+            return _failed(outcome, f"{why}: nothing tells there what became of the work; see 'receipt' of the rule")
+        return Outcome("refused", outcome.status, f"{why} ({outcome.status}): its results go without a receipt")
+    if notice:
+        runtime.jobs.add_notice(job, other, peer)
+    else:
+        runtime.jobs.add_results(job, [replace(other, peers=(peer,))])
+    return _replaced(runtime, result, peer, outcome, [other])
+
+
+def _gets_more(runtime: Runtime, job: str, peer: str) -> bool:
+    """Whether a job has objects for a peer besides receipts."""
+    row = runtime.jobs.get(job)
+    results = [load(Result, result) for result in row["results"]] if row else []
+    return any(peer in (result.peers or (peer,)) for result in results if result.kind not in RECEIPTS)
+
+
+def _replaced(runtime: Runtime, result: Result, peer: str, outcome: Outcome, made: Sequence[Result]) -> Outcome:
+    runtime.remember_own([uid for each in made for uid in (each.sop_instance_uid, each.series_uid)])
+    sent = ", ".join(_name(each) for each in made)
+    message = f"{_name(result)} is refused by peer '{peer}' ({outcome.status}); in its place goes {sent}"
     return Outcome("replaced", outcome.status, message)
 
 
-def instead(runtime: Runtime, job: str, peer: str) -> list[dict[str, Any]]:
+def _name(result: Result) -> str:
+    return f"{result.kind.upper()} {result.sop_instance_uid}"
+
+
+def instead(runtime: Runtime, job: str, peer: str, *, notice: bool = False) -> list[dict[str, Any]]:
     """The inputs of `deliver` for what has not been tried at this peer yet."""
+    if notice:
+        return [item for item in notice_inputs(runtime.jobs, job) if (item["peer"], item["attempt"]) == (peer, 1)]
     row = runtime.jobs.get(job)
     results = [load(Result, result) for result in row["results"]] if row else []
     fresh = [

@@ -22,6 +22,8 @@ from voxtell_dicom.workflow.tables import delivery_table, job_table, metadata, n
 FINAL = ("delivered", "failed", "empty", "kept", "refused", "unmatched", "cancelled", "set_aside", "dropped")
 # States that a late stage must not overwrite.
 STOPPED = ("cancelled", "dropped")
+# States of deliveries that do not fail a job.
+_DONE = {"delivered", "replaced", "refused"}
 # Stands in the book until the attempt is made: else the job would end with the first of several that is made.
 ASKED_FOR = Outcome("retry", "asked for")
 
@@ -152,6 +154,15 @@ class JobBook:
         key = {"job_id": job_id, "sop_instance_uid": result.sop_instance_uid}
         self._upsert(notice_table, key, {"result": dump(result), "send_to": list(send_to), "at": time.time()})
 
+    def add_notice(self, job_id: str, result: Result, peer: str) -> None:
+        """Note a receipt that goes to this peer in another one's place; others may have got it already."""
+        key = {"job_id": job_id, "sop_instance_uid": result.sop_instance_uid}
+        query = sa.select(notice_table.c.send_to).where(*(notice_table.c[name] == value for name, value in key.items()))
+        with self._settling:
+            with self._engine.connect() as connection:
+                before = connection.execute(query).scalar() or []
+            self.record_notice(job_id, result, list(dict.fromkeys([*before, peer])))
+
     def record_stage(self, job_id: str, stage: str, started: float, seconds: float | None, detail: str = "") -> None:
         """Note when a stage began (seconds since 1970) and how long it took."""
         key = {"job_id": job_id, "stage": stage}
@@ -227,13 +238,7 @@ class JobBook:
             states = {last[key]["state"] if key in last else "waiting" for key in wanted}
             mine = [row for key, row in last.items() if key in wanted]
             notes = {row["message"] for row in mine if row["state"] != "delivered" or row["warning"]}
-            state = (
-                "delivered"
-                if states <= {"delivered", "replaced"}
-                else "failed"
-                if states <= {"delivered", "replaced", "failed"}
-                else "delivering"
-            )
+            state = "delivered" if states <= _DONE else "failed" if states <= {*_DONE, "failed"} else "delivering"
             if state == "delivered" and (nothing := nothing_shown(job)):
                 notes.add(nothing)
             connection.execute(

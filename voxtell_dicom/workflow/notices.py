@@ -47,6 +47,7 @@ def notices_due(runtime: Runtime, data: dict[str, Any]) -> list[dict[str, Any]]:
                 directory=runtime.results_dir,
                 series_number_base=runtime.config.node.series_number_base,
                 engine=runtime.config.model.engine,
+                form=_form(runtime, plan),
             )
         except VoxtellDicomError as error:
             log.warning("no receipt", job=job, rule=plan.rule, outcome=notice.outcome, reason=f"{error.code}: {error}")
@@ -60,6 +61,10 @@ def notices_due(runtime: Runtime, data: dict[str, Any]) -> list[dict[str, Any]]:
         log.info("receipt", job=job, rule=plan.rule, outcome=notice.outcome, sop_instance_uid=result.sop_instance_uid)
         told.append(job)
     return [item for job in dict.fromkeys(told) for item in notice_inputs(runtime.jobs, job)]
+
+
+def _form(runtime: Runtime, plan: Plan) -> str:
+    return next((rule.receipt_as for rule in runtime.config.rules if rule.name == plan.rule), "secondary")
 
 
 def _due(runtime: Runtime, data: dict[str, Any]) -> Iterator[tuple[str, Plan, Notice]]:

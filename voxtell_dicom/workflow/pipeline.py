@@ -216,7 +216,7 @@ def _deliver(data: dict[str, Any]) -> str:
 
 @DBOS.step(name="instead", **PATIENT)
 def _instead(data: dict[str, Any]) -> list[dict[str, Any]]:
-    return instead(_get(), data["job"], data["peer"])
+    return instead(_get(), data["job"], data["peer"], notice=bool(data.get("notice")))
 
 
 def _enqueue_delivery(item: dict[str, Any], delay_s: float | None = None) -> None:

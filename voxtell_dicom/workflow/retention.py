@@ -86,7 +86,8 @@ class Retention(Repeating):
         for job in self._jobs.find(series_uid=series_uid, limit=1000):
             results = [*(job["results"] or []), *self._jobs.notices(job["id"])]
             for result in results:
-                Path(result["path"]).unlink(missing_ok=True)
+                for path in filter(None, (result["path"], result.get("other"))):
+                    Path(path).unlink(missing_ok=True)
             drop_masks(self._config.node.storage / "work", job["id"])
 
     def _forget_finished_workflows(self) -> None:

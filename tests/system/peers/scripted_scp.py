@@ -55,7 +55,7 @@ class ScriptedScp:
     `silence` answers nothing until the other side gives up. Objects answered 0000 or Bxxx are in `stored`, all attempts
     in `attempts`. C-FIND is answered from `holds`, a set of SOP Instance UIDs (the stored ones are added to it);
     `find` = None refuses the C-FIND context, a status is given as the final answer. `only`: SOP Class UID → transfer
-    syntaxes in which it is taken; no other is.
+    syntaxes in which it is taken; no other is. It may be changed between associations.
     """
 
     def __init__(
@@ -94,12 +94,7 @@ class ScriptedScp:
 
     def __enter__(self) -> ScriptedScp:
         entity = AE(ae_title=self.ae_title)
-        every = dict.fromkeys([*(str(c.abstract_syntax) for c in AllStoragePresentationContexts), LABEL_MAP])
-        takes = dict.fromkeys(every, AllTransferSyntaxes) if self.only is None else self.only
-        entity.supported_contexts = [build_context(uid, list(syntaxes)) for uid, syntaxes in takes.items()]
-        entity.add_supported_context("1.2.840.10008.1.1")
-        if self.find is not None:
-            entity.add_supported_context(STUDY_ROOT_FIND)
+        entity.supported_contexts = self._contexts()
         self._server = entity.make_server(
             ("127.0.0.1", self.port),
             server_class=ThreadedAssociationServer,
@@ -122,6 +117,13 @@ class ScriptedScp:
             self._server.shutdown()
             self._server = None
 
+    def _contexts(self) -> list[Any]:
+        every = dict.fromkeys([*(str(c.abstract_syntax) for c in AllStoragePresentationContexts), LABEL_MAP])
+        takes = dict.fromkeys(every, AllTransferSyntaxes) if self.only is None else self.only
+        contexts = [build_context(uid, list(syntaxes)) for uid, syntaxes in takes.items()]
+        services = ["1.2.840.10008.1.1"] + ([STUDY_ROOT_FIND] if self.find is not None else [])
+        return contexts + [build_context(uid) for uid in services]
+
     def _on_request(self, event: Any) -> None:
         """Runs before the negotiation, so what is set here decides it."""
         self.associations += 1
@@ -130,6 +132,7 @@ class ScriptedScp:
         entity = event.assoc.ae
         entity.maximum_associations = 10
         entity.require_called_aet = False
+        event.assoc.acceptor.supported_contexts = self._contexts()
         if self.steps and self.steps[0] in AT_ASSOCIATION:
             step = self.steps.pop(0)
             if step == "reject transient":
