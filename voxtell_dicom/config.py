@@ -148,6 +148,7 @@ class Peer(Strict):
     empty_frames: bool | None = None
     segments_per_object: Literal["all", "disjoint", "one"] | None = None  # disjoint: those that do not overlap
     frames_per_object: int | None = Field(None, ge=0)  # split by segments above so many; 0: never
+    holes: Literal["keyhole", "xor", "inner"] | None = None  # how a structure set writes them
     # What is sent in the place of a segmentation that it refuses, the first that it takes; native: the same, not
     # compressed.
     fallback: list[Literal["native", "seg", "labelmap", "rtstruct", "secondary"]] | None = None
@@ -298,7 +299,7 @@ class Rule(Strict):
     )
     receipt: Literal["always", "on_problem", "never"] = "on_problem"  # a page that names what was searched, and why not
     receipt_as: Literal["secondary", "sr"] = "secondary"  # a page as an image, or a report of text; both say the same
-    holes: Literal["keyhole", "xor", "inner"] = "keyhole"  # how a structure set writes them
+    holes: Literal["keyhole", "xor", "inner"] = "keyhole"  # for peers that name none
     send_to: list[str] = []
     minimum_confidence: float = Field(0, ge=0, lt=1)  # a segment of lower mean probability is left out, and named
     empty: Literal["omit", "report", "hold"] = "omit"  # a prompt found nothing: leave it out, make a receipt, or hold

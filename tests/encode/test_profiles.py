@@ -246,16 +246,16 @@ def test_what_is_set_by_hand_stands_above_the_profile() -> None:
         b={"profile": "ohif", "encoding": "binary", "segments_per_object": "all", "fallback": []},
         c={"profile": "generic", "encoding": "occupancy", "transfer_syntax": "rle"},
     ).peers
-    assert profile_of(peers["a"]) == PROFILES["generic"]
-    assert profile_of(peers["b"]) == Profile()
+    assert profile_of(peers["a"]) == PROFILES["slicer"]
+    assert profile_of(peers["b"]) == Profile(holes="keyhole")
     assert form_of("seg", profile_of(peers["c"]), (21, 23)) == Form("occupancy", "rle")
     assert profile_of(None) == PROFILES["generic"], "a peer that is gone from node.yaml"
 
 
 def test_peers_of_one_profile_are_taken_together() -> None:
     plan = made.plan(TEXTS, send_to=("a", "b", "c", "gone"))
-    same = {"encoding": "aligned", "segments_per_object": "disjoint", "fallback": ["native"]}
-    peers = config(a={"profile": "ohif"}, b={}, c=same)
+    same = {"encoding": "aligned", "segments_per_object": "disjoint", "holes": "keyhole"}
+    peers = config(a={"profile": "ohif"}, b={}, c={**same, "fallback": ["native"]})
     assert takers(plan, peers) == {PROFILES["ohif"]: ("a", "c"), Profile(): ("b", "gone")}
 
 

@@ -14,7 +14,8 @@ from hypothesis.extra.numpy import arrays
 from matplotlib.path import Path as Polygon
 
 from tests.encode import made
-from voxtell_dicom.config import Rule
+from voxtell_dicom.config import Config, Peer, Rule
+from voxtell_dicom.encode import encode, encode_instead
 from voxtell_dicom.encode.contours import Rings, keyholed, rings
 from voxtell_dicom.encode.rtstruct import HOLES, encode_rtstruct
 from voxtell_dicom.model import Prompt
@@ -169,6 +170,43 @@ def test_another_method_of_a_peer_makes_another_object(tmp_path: Path) -> None:
         ds = pydicom.dcmread(result.path)
         assert (ds.SOPInstanceUID, ds.SeriesInstanceUID) == (result.sop_instance_uid, result.series_uid)
         assert ds.StructureSetDescription == HOLES[holes or "keyhole"]
+
+
+def test_each_peer_gets_its_method_and_the_same_method_is_one_object(tmp_path: Path) -> None:
+    """The peer's own word, then its profile's, then the rule's."""
+    folders = {name: {"folder": tmp_path / name} for name in ("plain", "planning", "eclipse", "viewer", "nested")}
+    own: dict[str, dict[str, str]] = {
+        "planning": {"holes": "xor"},
+        "eclipse": {"holes": "inner"},
+        "viewer": {"profile": "ohif"},  # it skips contours of type CLOSEDPLANAR_XOR
+        "nested": {"profile": "ohif", "holes": "inner"},
+    }
+    peers = {name: {**folder, **own.get(name, {})} for name, folder in folders.items()}
+    config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "peers": peers})
+    volume = made.volume(tmp_path / "s")
+    for options, shared in (({"holes": "xor"}, ["plain", "planning"]), ({}, ["plain", "viewer"])):
+        plan = made.plan(["liver"], outputs=("rtstruct",), send_to=tuple(peers), options=options)
+        found = made.found(plan, strange_masks(volume.grid.shape)[:1])
+        results = encode(plan, volume, found, config=config, directory=tmp_path / "out")
+        said = {str(pydicom.dcmread(result.path).StructureSetDescription): list(result.peers) for result in results}
+        assert len(said) == len(results) == 3
+        assert said[HOLES["inner"]] == ["eclipse", "nested"]
+        assert shared in said.values()
+        assert "viewer" in said[HOLES["keyhole"]]
+        assert "planning" in said[HOLES["xor"]]
+        instead = [
+            encode_instead(plan, volume, found, "seg", name, (), config=tried, directory=tmp_path / "out")
+            for tried in [config.model_copy(update={"peers": falling_back(config)})]
+            for name in peers
+        ]
+        assert [each.sop_instance_uid for (each,) in instead] == [
+            next(result.sop_instance_uid for result in results if name in result.peers) for name in peers
+        ]
+
+
+def falling_back(config: Config) -> dict[str, Peer]:
+    """Its peers, with a structure set in the place of what they refuse."""
+    return {name: peer.model_copy(update={"fallback": ["rtstruct"]}) for name, peer in config.peers.items()}
 
 
 @pytest.mark.parametrize("holes", HOLES)

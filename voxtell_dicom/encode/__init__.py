@@ -50,29 +50,31 @@ def encode(
 ) -> list[Result]:
     """Every result object that `plan.outputs` asks for, written into `directory` once; none where nothing was found.
 
-    Segmentations are made in the form that each peer takes; peers of the same form share one object (`Result.peers`).
+    Segmentations and structure sets are made as each peer takes them; what is the same for several is one object
+    (`Result.peers`).
     The report refers to the segmentation's segments, so "sr" brings "seg" along. minor: those of the volume's warnings
     that alone are no reason for a receipt. Raises Refusal, GridMismatch or EncodingError.
     """
     settings = _settings(config, directory)
     matrix = volume.grid.shape[1:]
-    results: dict[str, Result] = {}
+    segmentations: list[Result] = []
+    structures: list[Result] = []
     for profile, peers in takers(plan, config).items():
         for form in forms_of(plan.outputs, profile, matrix):
             reported = "sr" in plan.outputs and form == form_of("seg", profile, matrix)
-            for result in _segmented(plan, volume, found, form, settings, reported=reported):
-                others = results[result.sop_instance_uid].peers if result.sop_instance_uid in results else ()
-                results[result.sop_instance_uid] = replace(result, peers=(*others, *peers))
-    shared: list[Result | None] = []
-    if "rtstruct" in plan.outputs:
-        shared.append(encode_rtstruct(plan, volume, found, **settings))
+            made = _segmented(plan, volume, found, form, settings, reported=reported)
+            segmentations += [replace(result, peers=peers) for result in made]
+        if "rtstruct" in plan.outputs:
+            structure_set = encode_rtstruct(plan, volume, found, holes=profile.holes, **settings)
+            structures += [replace(structure_set, peers=peers)] if structure_set else []
+    shared: list[Result] = []
     if "secondary" in plan.outputs:
         shared += encode_secondary(plan, volume, found, **settings)
     rule = next((rule for rule in config.rules if rule.name == plan.rule), None)
     if rule and _wants_receipt(rule, plan, set(volume.warnings) - set(minor), found):
         shared.append(encode_receipt(plan, volume, found, form=rule.receipt_as, **settings))
-    to_all = [replace(result, peers=plan.send_to) for result in shared if result is not None]
-    return [*results.values(), *to_all]
+    to_all = [replace(result, peers=plan.send_to) for result in shared]
+    return [*_each_once([*segmentations, *structures]), *to_all]
 
 
 def encode_instead(
@@ -96,8 +98,8 @@ def encode_instead(
     for word in profile.fallback:
         made: list[Result] = []
         if word == "rtstruct":
-            structures = encode_rtstruct(plan, volume, found, **settings)
-            made = [structures] if structures else []
+            structure_set = encode_rtstruct(plan, volume, found, holes=profile.holes, **settings)
+            made = [structure_set] if structure_set else []
         elif word == "secondary":
             made = encode_secondary(plan, volume, found, **settings)
         else:
@@ -107,6 +109,15 @@ def encode_instead(
         if made and not {result.sop_instance_uid for result in made} & set(refused):
             return [replace(result, peers=(peer,)) for result in made]
     return []
+
+
+def _each_once(results: Sequence[Result]) -> list[Result]:
+    """The same object for several peers as one result, for all of them."""
+    once: dict[str, Result] = {}
+    for result in results:
+        others = once[result.sop_instance_uid].peers if result.sop_instance_uid in once else ()
+        once[result.sop_instance_uid] = replace(result, peers=(*others, *result.peers))
+    return list(once.values())
 
 
 def _settings(config: Config, directory: Path) -> _Settings:

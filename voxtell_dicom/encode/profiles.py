@@ -1,7 +1,7 @@
-"""What a peer takes of segmentations, and the form of each object that follows (the reasons stand in docs/viewers.md).
+"""What a peer takes of segmentations and structure sets, and the form of each segmentation that follows.
 
-A profile is a peer's `profile` in node.yaml with the switches that stand beside it. A form is what one object becomes:
-peers whose forms are the same get the very same object.
+The reasons stand in docs/viewers.md. A profile is a peer's `profile` in node.yaml with the switches that stand beside
+it. A form is what one object becomes: peers whose forms are the same get the very same object.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ class Profile:
     empty_frames: bool = False
     segments_per_object: str = "all"
     frames_per_object: int | None = None
+    holes: str = ""  # of structure sets: a method of `rtstruct.HOLES`, "" for the rule's
     fallback: tuple[str, ...] = ()
 
 
 PROFILES: Final[Mapping[str, Profile]] = {
     "generic": Profile(),
-    "ohif": Profile(encoding="aligned", segments_per_object="disjoint", fallback=("native",)),
-    "weasis": Profile(frames_per_object=400),
-    "slicer": Profile(),
+    "ohif": Profile(encoding="aligned", segments_per_object="disjoint", holes="keyhole", fallback=("native",)),
+    "weasis": Profile(frames_per_object=400, holes="keyhole"),
+    "slicer": Profile(holes="keyhole"),
 }
 
 
