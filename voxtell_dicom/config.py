@@ -109,9 +109,8 @@ class Model(Strict):
     engine: Literal["phantom", "threshold"] | None = None
     devices: list[str] = ["auto"]
     bank: Path | None = None  # prompt-embedding bank (.npz); default: the one beside the model
-    text_model: str | None = (
-        None  # embeds prompts that no bank holds, once at the start: a folder, or a name on the hub
-    )
+    # Embeds prompts that no bank holds, once at the start: a folder, or a name on the hub.
+    text_model: str | None = None
     windows: Windows = Windows()
     exact: bool = False  # the plain image decoder, prompt by prompt: slower, to compare with
     bfloat16: bool = False  # on a CPU with AVX-512 BF16: faster, and not exact
