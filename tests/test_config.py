@@ -106,6 +106,8 @@ def test_defaults(tmp_path: Path) -> None:
         ("{ae_title: CT1}", "{host: a, port: 1, dicomweb: 'http://a'}", "'host' and 'port' need the peer's 'ae_title'"),
         ("{ae_title: CT1}", "{ae_title: CT1, host: a}", "'host' and 'port' go together"),
         ("104", "70000", "node.yaml:6: peers.pacs.port: '70000': input should be less than or equal to 65535"),
+        ("threshold}", "threshold, devices: [cpu, gpu]}", ":4: model.devices[1]: 'gpu' is not a device: auto, cpu,"),
+        ("threshold}", "threshold, devices: []}", ":4: model.devices: list should have at least 1 item"),
         ("{engine: threshold}", "{}", "node.yaml:4: model: give either 'directory'"),
         ("model: {engine: threshold}\n", "", "node.yaml:1: 'model' is required"),
         ("version: 1", "version: 2", "node.yaml:1: version: '2' is not one of 1"),

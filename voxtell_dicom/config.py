@@ -38,6 +38,9 @@ AeTitle = Annotated[
     ),
 ]
 
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+Device = Annotated[str, Field(pattern=DEVICE, description="a device: auto, cpu, cuda or cuda:N")]
+
 
 class Strict(BaseModel):
     """No unknown keys; immutable."""
@@ -107,7 +110,8 @@ class Model(Strict):
 
     directory: Path | None = None
     engine: Literal["phantom", "threshold"] | None = None
-    devices: list[str] = ["auto"]
+    # One worker each. auto: a GPU where there is one, else the CPU; several cpu: one NUMA node each.
+    devices: list[Device] = Field(["auto"], min_length=1)
     bank: Path | None = None  # prompt-embedding bank (.npz); default: the one beside the model
     # Embeds prompts that no bank holds, once at the start: a folder, or a name on the hub.
     text_model: str | None = None

@@ -92,6 +92,7 @@ def test_a_finding_is_only_warned_of(small_ct: Path, tmp_path: Path) -> None:
         (["--engine", "threshold", "-p", " "], "a prompt needs"),
         (["--engine", "threshold"], "--prompt"),
         (["--engine", "thresh", "-p", "> 1"], "thresh"),
+        (["-p", "> 300", "--engine", "threshold", "--device", "gpu"], "--device: 'gpu' is not a device"),
     ],
 )
 def test_wrong_input_is_two(small_ct: Path, tmp_path: Path, arguments: list[str], words: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from enum import Enum
@@ -162,7 +163,7 @@ def _settings(
     """The settings of a node that would do the same: one rule, one peer that takes it. Raises ConfigError."""
     from pydantic import ValidationError
 
-    from voxtell_dicom.config import Config, PromptSettings
+    from voxtell_dicom.config import DEVICE, Config, PromptSettings
 
     if model is not None and engine is not None:
         raise ConfigError("give either --model or --engine, not both")
@@ -176,6 +177,8 @@ def _settings(
     for text in prompts:
         if not 0 < len(text.strip()) <= 1024:
             raise ConfigError("a prompt needs 1 to 1024 characters")
+    if not re.match(DEVICE, device):
+        raise ConfigError(f"--device: '{device}' is not a device: auto, cpu, cuda or cuda:N")
     kind = engine.value if engine else None
     section = {"directory": model, "engine": kind, "bank": bank, "devices": [device]}
     texts = dict.fromkeys(text.strip() for text in prompts)

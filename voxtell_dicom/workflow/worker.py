@@ -29,6 +29,7 @@ from voxtell_dicom.engine import open_engine, worker_environment
 from voxtell_dicom.engine.soft import with_probabilities
 from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
 from voxtell_dicom.model import Engine, Request, Segment, dump, load
+from voxtell_dicom.workflow import numa
 from voxtell_dicom.workflow.masks import Answer, save_answers
 from voxtell_dicom.workflow.patience import NO_SPACE, no_space
 
@@ -107,7 +108,10 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True, help="JSON of the model section of node.yaml")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--cpus", type=numa.parse_cpus, help="to keep to, as Linux writes lists of CPUs")
     arguments = parser.parse_args()
+    if arguments.cpus:  # before torch counts the CPUs and makes its threads; what they touch first lies on their node
+        os.sched_setaffinity(0, arguments.cpus)
     _in_engine_environment()
     wire = _Wire()
     tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()

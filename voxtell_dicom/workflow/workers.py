@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -19,6 +20,7 @@ import structlog
 from voxtell_dicom.config import Model
 from voxtell_dicom.errors import ModelError, VoxtellDicomError
 from voxtell_dicom.model import Progress
+from voxtell_dicom.workflow import numa
 
 UNKNOWN_S = 1800.0  # the text model may have to be loaded, from a slow disk into a CPU's memory
 
@@ -62,13 +64,15 @@ def _engine_arguments(model: Model) -> str:
 class Worker:
     """One worker process for one device. Thread-safe; one request at a time is the pool's business."""
 
-    def __init__(self, model: Model, device: str) -> None:
+    def __init__(self, model: Model, device: str, cpus: numa.Cpus | None = None) -> None:
+        """cpus: that its threads keep to, and so its memory; None: all of ours."""
         self._ready: Future[str] = Future()
         self._pending: dict[str, tuple[Future[dict[str, Any]], Progress | None]] = {}
         self._lock = threading.Lock()
         self._gone = False
         command = [sys.executable, "-m", "voxtell_dicom.workflow.worker"]
         command += ["--model", _engine_arguments(model), "--device", device]
+        command += ["--cpus", numa.write_cpus(cpus)] if cpus else []
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -175,13 +179,13 @@ class Worker:
 class WorkerPool:
     """One worker per configured device, restarted where one has died."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, sysfs: Path = numa.SYSFS) -> None:
         self._model = model
-        self._free: queue.Queue[tuple[str, Worker | None]] = queue.Queue()
+        self._free: queue.Queue[tuple[str, numa.Cpus | None, Worker | None]] = queue.Queue()
         self._workers: set[Worker] = set()
         self._identity: str | None = None
-        for device in model.devices:
-            self._free.put((device, None))
+        for device, cpus in zip(model.devices, numa.cpus_of_workers(model.devices, sysfs), strict=True):
+            self._free.put((device, cpus, None))
 
     @property
     def size(self) -> int:
@@ -194,18 +198,19 @@ class WorkerPool:
 
         Raises ModelError where the model cannot be loaded.
         """
-        device, worker = self._free.get()
+        device, cpus, worker = self._free.get()
         try:
             if worker is None or not worker.alive:
                 if worker is not None:
                     self._workers.discard(worker)
-                worker = Worker(self._model, device)
+                worker = Worker(self._model, device, cpus)
                 self._workers.add(worker)
-                log.info("worker started", device=device, pid=worker.pid)
+                where = {"cpus": numa.write_cpus(cpus)} if cpus else {}
+                log.info("worker started", device=device, pid=worker.pid, **where)
             self._identity = worker.identity(timeout_s)
             yield worker
         finally:
-            self._free.put((device, worker))
+            self._free.put((device, cpus, worker))
 
     def identity(self) -> str:
         """The engine's identity; waits for the first worker to be ready. Raises ModelError, WorkerDied."""
