@@ -6,6 +6,7 @@ import colorsys
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from voxtell_dicom.model import Prompt
 
@@ -42,6 +43,7 @@ def colors_of(prompts: Sequence[Prompt]) -> list[Rgb]:
     return [chosen[index] for index in range(len(prompts))]
 
 
+@lru_cache(maxsize=1 << 14)  # each new colour is held against all before it
 def cielab(rgb: Rgb) -> tuple[float, float, float]:
     """sRGB (0-255) to CIELab under D65 (IEC 61966-2-1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in rgb)]
