@@ -60,16 +60,17 @@ LACKING = ("PatientBirthDate", "PatientSex", "StudyTime", "StudyID", "AccessionN
 def created(folder: Path) -> dict[str, tuple[Dataset, Dataset]]:
     """Kind → the object made of a source that says much, and of one that says little."""
     sparse = {**dict.fromkeys(LACKING), "Manufacturer": None, "PositionReferenceIndicator": None}
-    objects: dict[str, list[Dataset]] = {}
+    objects: dict[tuple[str, str], Dataset] = {}
     for name, attributes in (("full", FULL), ("sparse", sparse)):
         volume = made.volume(folder / name, **attributes)
         plan = made.plan(["liver", "something odd"], outputs=OUTPUTS)
         found = made.found(plan, made.masks(volume.grid.shape, 2))
         results = encode(plan, volume, found, config=CONFIG, directory=folder / f"{name}-out")
         for result in [*results, *(other for result in results if (other := in_other_form(result)))]:
-            objects.setdefault(result.kind, []).append(pydicom.dcmread(result.path))
-    assert set(objects) == set(KINDS), "every output, and each form of the receipt, makes one object here"
-    return {kind: (pair[0], pair[1]) for kind, pair in objects.items()}
+            objects.setdefault((result.kind, name), pydicom.dcmread(result.path))  # of several the first
+    kinds = dict.fromkeys(kind for kind, _ in objects)
+    assert set(kinds) == set(KINDS), "every output, and each form of the receipt, makes an object here"
+    return {kind: (objects[kind, "full"], objects[kind, "sparse"]) for kind in kinds}
 
 
 def tables(folder: Path) -> dict[str, str]:

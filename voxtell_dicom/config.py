@@ -154,7 +154,7 @@ class Peer(Strict):
     holes: Literal["keyhole", "xor", "inner"] | None = None  # how a structure set writes them
     # What is sent in the place of a segmentation that it refuses, the first that it takes; native: the same, not
     # compressed.
-    fallback: list[Literal["native", "seg", "labelmap", "rtstruct", "secondary"]] | None = None
+    fallback: list[Literal["native", "seg", "labelmap", "rtstruct", "secondary", "overlay"]] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> Peer:
@@ -297,7 +297,7 @@ class Rule(Strict):
     resample: Resample | None = None
     max_minutes: float = Field(240, gt=0)  # the longest that the model may take for one volume, retries included
     # sr brings seg along
-    outputs: list[Literal["seg", "labelmap", "fractional", "sr", "rtstruct", "secondary"]] = Field(
+    outputs: list[Literal["seg", "labelmap", "fractional", "sr", "rtstruct", "secondary", "overlay"]] = Field(
         ["seg"], min_length=1
     )
     receipt: Literal["always", "on_problem", "never"] = "on_problem"  # a page that names what was searched, and why not

@@ -16,7 +16,7 @@ from voxtell_dicom.config import Rule
 from voxtell_dicom.readback import seg_frames
 from voxtell_dicom.rules import match
 
-KINDS = ("seg", "labelmap", "fractional", "sr", "rtstruct", "secondary")
+KINDS = ("seg", "labelmap", "fractional", "sr", "rtstruct", "secondary", "overlay")
 
 
 def segment(folder: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -161,7 +161,10 @@ def test_every_output_in_the_form_that_is_asked_for(small_ct: Path, tmp_path: Pa
     assert done.returncode == 0, done.stderr
     (result,) = assert_documented("voxtell-dicom segment", done.stdout)["results"]
     kinds = [item["kind"] for item in result["files"]]
-    assert sorted(kinds) == sorted([*KINDS, "seg", "labelmap", "fractional"]), "segmentations twice: one a segment"
+    slices = len(list(small_ct.iterdir()))
+    assert kinds.count("overlay") == slices
+    once = [kind for kind in kinds if kind != "overlay"] + ["overlay"]
+    assert sorted(once) == sorted([*KINDS, "seg", "labelmap", "fractional"]), "segmentations twice: one a segment"
     assert result["file"] == result["files"][0]["file"]
     types = {item["kind"]: pydicom.dcmread(item["file"]).get("SegmentationType") for item in result["files"]}
     assert (types["seg"], types["labelmap"], types["fractional"]) == ("FRACTIONAL", "LABELMAP", "FRACTIONAL")

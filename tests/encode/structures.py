@@ -1,4 +1,4 @@
-"""Masks back out of an RT Structure Set, as a planning system makes them: by pydicom, matplotlib and the source files.
+"""Masks back out of contours, of an RT Structure Set or burned in: by pydicom, matplotlib and the source files.
 
 Nothing of ours is used: planes come from the images that the contours name.
 """
@@ -36,6 +36,58 @@ def rasterised(path: Path, frames: Sequence[tuple[Path, int]], shape: tuple[int,
             mask[index] ^= Polygon(corners).contains_points(centres).reshape(shape[1:])
         masks[str(roi.ROIName)] = mask
     return masks
+
+
+def outlined(
+    paths: Sequence[Path],
+    frames: Sequence[tuple[Path, int]],
+    shape: tuple[int, int, int],
+    colors: Sequence[tuple[int, int, int]],
+) -> list[Bools]:
+    """Per colour the voxels of (frame, row, column) in which captures have pixels of it.
+
+    A pixel lies where the capture's own position, orientation and spacing put it, in the plane of the source image that
+    the capture names; below the last row stands the legend.
+    """
+    files = {file: pydicom.dcmread(file, stop_before_pixels=True) for file, _ in frames}
+    images = [_plane(files[file], number) for file, number in frames]
+    place = {(files[file].SOPInstanceUID, number): index for index, (file, number) in enumerate(frames)}
+    masks = [np.zeros(shape, bool) for _ in colors]
+    for path in paths:
+        ds = pydicom.dcmread(path)
+        (source,) = ds.SourceImageSequence
+        index = place[source.ReferencedSOPInstanceUID, int(source.get("ReferencedFrameNumber", 1))]
+        cosines = np.array(ds.ImageOrientationPatient, float).reshape(2, 3)
+        between = np.array(ds.PixelSpacing, float)
+        for mask, color in zip(masks, colors, strict=True):
+            where = np.argwhere((ds.pixel_array == color).all(axis=2)) * between
+            points = np.array(ds.ImagePositionPatient, float) + where[:, 1:] * cosines[0] + where[:, :1] * cosines[1]
+            if len(points):
+                columns, rows = np.rint(to_pixels(points, images[index])).astype(int).T
+                within = (rows < shape[1]) & (columns < shape[2])
+                mask[index][rows[within], columns[within]] = True
+    return masks
+
+
+def outlines(mask: Bools) -> Bools:
+    """The voxels of a mask with a neighbour, of four in its frame, that is not of it."""
+    cross = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], bool)
+    return mask & ~binary_erosion(mask, cross)
+
+
+def assert_outlined(
+    paths: Sequence[Path],
+    frames: Sequence[tuple[Path, int]],
+    truth: Sequence[Bools],
+    colors: Sequence[tuple[int, int, int]],
+) -> None:
+    """Each outline is drawn whole, but where others lie upon it, and nothing else is drawn in its colour."""
+    edges = [outlines(mask) for mask in truth]
+    for number, drawn in enumerate(outlined(paths, frames, truth[0].shape, colors)):
+        others = np.logical_or.reduce([edge for other, edge in enumerate(edges) if other != number] or [[False]])
+        assert not (drawn & ~edges[number]).any()
+        assert not (edges[number] & ~others & ~drawn).any()
+        assert drawn.any()
 
 
 def _plane(ds: pydicom.Dataset, number: int) -> pydicom.Dataset:

@@ -16,6 +16,7 @@ from tests.encode.test_encode import CONFIG
 from tests.encode.test_labelmap import labels
 from tests.series import cases, slices, stacks
 from voxtell_dicom.encode import encode
+from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.encode.measure import measure
 from voxtell_dicom.encode.provenance import maker_of
 from voxtell_dicom.encode.receipt import statement_of
@@ -31,7 +32,7 @@ from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.selfcheck import centre_mm, self_check
 
-ALL = ("seg", "sr", "rtstruct", "labelmap", "secondary")
+ALL = ("seg", "sr", "rtstruct", "labelmap", "secondary", "overlay")
 LABELS = ("liver", "spleen", "right kidney", "left kidney", "urinary bladder")
 FINE = {"slice_spacing_mm": 3.0, "pixel_spacing_mm": (6.0, 6.0)}
 STACKS = {  # frames of a scan of 3 mm
@@ -55,9 +56,10 @@ def test_every_reader_finds_the_anatomy_where_it_is(name: str, tmp_path: Path) -
     truth = [truth_mask(anatomy, label, volume) for label in LABELS]
     plan = made.plan(LABELS, volume_key=volume.key, outputs=ALL)
     found = made.found(plan, truth)
-    results = {one.kind: one for one in encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out")}
+    every = encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out")
+    results = {one.kind: one for one in every}
     assert set(results) == set(ALL)
-    for kind in ("seg", "sr", "rtstruct", "secondary"):  # dciodvfy does not know label maps
+    for kind in ("seg", "sr", "rtstruct", "secondary", "overlay"):  # dciodvfy does not know label maps
         assert made.dciodvfy(results[kind].path) == [], kind
 
     decoded = made.decoded(results["seg"].path, volume)  # positions, too
@@ -83,6 +85,12 @@ def test_every_reader_finds_the_anatomy_where_it_is(name: str, tmp_path: Path) -
         results["rtstruct"].path, [(frame.path, frame.number) for frame in volume.frames], volume.grid.shape
     )
     np.testing.assert_array_equal(list(drawn.values()), truth)
+    structures.assert_outlined(
+        [one.path for one in every if one.kind == "overlay"],
+        [(frame.path, frame.number) for frame in volume.frames],
+        truth,
+        colors_of(plan.prompts),
+    )
     assert not [one for one in self_check(found, volume, midline_mm=0.0) if one.kind in ("laterality", "pair", "empty")]
 
 

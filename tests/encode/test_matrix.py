@@ -22,6 +22,7 @@ from tests.encode import made, modalities, structures
 from tests.series.slices import series_in
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
+from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.encode.measure import Measured, measure
 from voxtell_dicom.encode.rtstruct import HOLES, encode_rtstruct
 from voxtell_dicom.encode.secondary import encode_secondary
@@ -213,6 +214,15 @@ def test_dcmqi_decodes_the_same_masks(cell: Cell) -> None:
     assert made.dcmqi_points(cell.of("labelmap"), cell.folder / "dcmqi-labelmap") == [
         made.true_points(mask, cell.volume) for mask in (liver & ~lesion, lesion, kidney)
     ]
+
+
+def test_the_overlays_show_the_outlines_in_place(cell: Cell) -> None:
+    """One for each source image; each pixel where its own geometry puts it in the patient."""
+    paths = cell.all_of("overlay", "pacs")
+    assert len(paths) == len(cell.volume.frames)
+    frames = [(frame.path, frame.number) for frame in cell.volume.frames]
+    colors = colors_of([item.prompt for item in cell.kept])
+    structures.assert_outlined(paths, frames, [cell.truth(item) for item in cell.kept], colors)
 
 
 def test_the_report_gives_back_each_measurement(cell: Cell) -> None:

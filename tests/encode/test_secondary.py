@@ -19,8 +19,9 @@ from voxtell_dicom.encode.fonts import fonts_for
 from voxtell_dicom.encode.provenance import maker_of
 from voxtell_dicom.encode.receipt import encode_receipt, statement_of
 from voxtell_dicom.encode.receipt_page import receipt_figure
-from voxtell_dicom.encode.scene import scene_of
+from voxtell_dicom.encode.scene import read_scene, scene_of
 from voxtell_dicom.encode.secondary import encode_secondary
+from voxtell_dicom.encode.seg import encode_seg
 from voxtell_dicom.model import Prompt
 
 TEXTS = ("liver", "left kidney", "spleen", "nothing", "right kidney")
@@ -62,6 +63,16 @@ def test_laterality_stands_where_the_body_part_may_be_a_pair(tmp_path: Path, par
     (result,) = encode_secondary(plan, volume, found, directory=tmp_path, engine="phantom")
     assert ("Laterality" in pydicom.dcmread(result.path)) == (part != "CHEST")
     assert made.dciodvfy(result.path) == []
+
+
+@pytest.mark.parametrize(("photometric", "black"), [("MONOCHROME2", -160), ("MONOCHROME1", 240)])
+def test_grey_is_turned_where_the_source_turns_it(tmp_path: Path, photometric: str, black: int) -> None:
+    volume = made.volume(tmp_path / "s", PhotometricInterpretation=photometric)
+    found = made.found(made.plan(["liver"]), made.masks(volume.grid.shape, 1))
+    assert scene_of(volume, found, "").window[0] == black
+    seg = encode_seg(made.plan(["liver"]), volume, found, directory=tmp_path)
+    assert seg is not None
+    assert read_scene(seg.path, tmp_path / "s").window[0] == black
 
 
 def test_nothing_found_has_no_page(tmp_path: Path) -> None:

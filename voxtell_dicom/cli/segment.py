@@ -41,6 +41,7 @@ class Output(str, Enum):
     sr = "sr"
     rtstruct = "rtstruct"
     secondary = "secondary"
+    overlay = "overlay"
 
 
 class Profile(str, Enum):

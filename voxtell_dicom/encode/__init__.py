@@ -9,6 +9,7 @@ from typing import TypedDict
 
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.encode.notice import Notice, encode_notice
+from voxtell_dicom.encode.overlay import encode_overlay
 from voxtell_dicom.encode.profiles import SEGMENTATIONS, Form, fallback_form, form_of, forms_of, profile_of, takers
 from voxtell_dicom.encode.receipt import RECEIPTS, encode_receipt, in_other_form
 from voxtell_dicom.encode.rtstruct import encode_rtstruct
@@ -70,6 +71,8 @@ def encode(
     shared: list[Result] = []
     if "secondary" in plan.outputs:
         shared += encode_secondary(plan, volume, found, **settings)
+    if "overlay" in plan.outputs:
+        shared += encode_overlay(plan, volume, found, **settings)
     rule = next((rule for rule in config.rules if rule.name == plan.rule), None)
     if rule and _wants_receipt(rule, plan, set(volume.warnings) - set(minor), found):
         shared.append(encode_receipt(plan, volume, found, form=rule.receipt_as, **settings))
@@ -102,6 +105,8 @@ def encode_instead(
             made = [structure_set] if structure_set else []
         elif word == "secondary":
             made = encode_secondary(plan, volume, found, **settings)
+        elif word == "overlay":
+            made = encode_overlay(plan, volume, found, **settings)
         else:
             form = fallback_form(word, kind, profile, matrix)
             reported = "sr" in plan.outputs and kind == form_of("seg", profile, matrix).kind

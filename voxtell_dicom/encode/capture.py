@@ -14,6 +14,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from voxtell_dicom.encode import common, provenance
 from voxtell_dicom.encode.body_parts import UNPAIRED
+from voxtell_dicom.encode.sources import Sources
 from voxtell_dicom.model import Plan, Volume
 
 FOOTER = "AI result, not for diagnosis"
@@ -36,6 +37,16 @@ def pixels_of(figure: Any) -> Rgb8:
 def instances_of(volume: Volume) -> list[tuple[str, str]]:
     """(SOP class, SOP instance) of each instance of a volume, once."""
     return list(dict.fromkeys((frame.sop_class_uid, frame.sop_instance_uid) for frame in volume.frames))
+
+
+def mark_lossy(ds: Dataset, origin: Sources) -> None:
+    """Say so where what is drawn on was compressed with loss (PS3.3 C.7.6.1.1.5)."""
+    if origin.lossy:
+        ds.LossyImageCompression = "01"
+        if origin.lossy_ratio:
+            ds.LossyImageCompressionRatio = list(origin.lossy_ratio)
+        if origin.lossy_method:
+            ds.LossyImageCompressionMethod = list(origin.lossy_method)
 
 
 def capture(

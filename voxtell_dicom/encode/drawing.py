@@ -34,7 +34,7 @@ def figure_of(scene: Scene, through: Sequence[int], *, footer: str = "") -> Any:
     rows = rows or [("the middle", np.array(scene.values.shape) // 2)]
     fonts = fonts_for([*scene.labels, scene.title])
     family, labels = list(fonts.families), [fonts.drawable(label) for label in scene.labels]
-    widest = max((_width(label) for label in labels), default=0) + 8
+    widest = max((width_of(label) for label in labels), default=0) + 8
     columns = max(1, min(4, len(labels), _LEGEND // widest))
     legend_in = 0.35 + 0.22 * -(-len(labels) // columns)
     figure = Figure(figsize=(12, 4.1 * len(rows) + 0.75 + legend_in), facecolor="black", dpi=90)
@@ -66,7 +66,7 @@ def figure_of(scene: Scene, through: Sequence[int], *, footer: str = "") -> Any:
     return figure
 
 
-def _width(text: str) -> int:
+def width_of(text: str) -> int:
     """Of a text in letters; Chinese, Japanese and Korean ones are twice as wide."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 

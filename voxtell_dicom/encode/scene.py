@@ -56,7 +56,7 @@ def scene_of(volume: Volume, found: Sequence[Found], title: str) -> Scene:
         tuple(item.prompt.label for item in kept),
         tuple(colors_of([item.prompt for item in kept])),
         np.stack([_through(positions, np.array(grid.normal)), down, across]),
-        _window(values, volume.modality),
+        window_of(values[:: max(1, len(values) // 20)], volume.modality, _photometric(volume)),
         title,
     )
     return _evenly(scene, positions @ np.array(grid.normal))
@@ -88,7 +88,7 @@ def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
         tuple(str(item.SegmentLabel) for item in segments),
         tuple(rgb_of(item.get("RecommendedDisplayCIELabValue", [40000, 33000, 33000])) for item in segments),
         np.stack([_through(positions, normal), cosines[1] * spacing[0], cosines[0] * spacing[1]]),
-        _window(values, frames[order[0]][2]),
+        window_of(values[:: max(1, len(values) // 20)], *frames[order[0]][2:]),
         str(seg.get("SeriesDescription", "")),
     )
     return _evenly(scene, positions @ normal)
@@ -163,8 +163,11 @@ def _masks(seg: Dataset, place: dict[_Key, int], shape: tuple[int, ...]) -> tupl
 
 def _source_frames(
     seg: Dataset, files: Sequence[Path]
-) -> dict[_Key, tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], str]]:
-    """(SOP Instance UID, frame number) → position, rescaled values, modality; of what the SEG refers to."""
+) -> dict[_Key, tuple[npt.NDArray[np.float64], npt.NDArray[np.float32], str, str]]:
+    """(SOP Instance UID, frame number) → position, rescaled values, modality, Photometric Interpretation.
+
+    Of what the SEG refers to.
+    """
     wanted = {
         str(item.ReferencedSOPInstanceUID)
         for series in seg.ReferencedSeriesSequence
@@ -186,7 +189,8 @@ def _source_frames(
                 slope, intercept = rescale_of(ds, number)
                 scaled = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
                 where = np.array([float(value) for value in position])
-                found[str(ds.SOPInstanceUID), number] = (where, scaled, str(ds.get("Modality", "")))
+                kind = str(ds.get("Modality", "")), str(ds.get("PhotometricInterpretation", ""))
+                found[str(ds.SOPInstanceUID), number] = (where, scaled, *kind)
     return found
 
 
@@ -195,9 +199,15 @@ def _through(positions: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]
     return (positions[-1] - positions[0]) / (len(positions) - 1) if len(positions) > 1 else normal
 
 
-def _window(values: npt.NDArray[Any], modality: str) -> tuple[float, float]:
-    if modality == "CT":
-        return CT_WINDOW
-    some = values[:: max(1, len(values) // 20)].astype(np.float32)
-    low, high = (float(value) for value in np.percentile(some, [1, 99.5]))
-    return (high, low) if modality == "PT" else (low, high)
+def _photometric(volume: Volume) -> str:
+    header = pydicom.dcmread(volume.frames[0].path, specific_tags=["PhotometricInterpretation"])
+    return str(header.get("PhotometricInterpretation", ""))
+
+
+def window_of(some: npt.NDArray[Any], modality: str, photometric: str) -> tuple[float, float]:
+    """Values shown black and white. `some`: frames by which it is chosen, but for CT.
+
+    PET is shown black on white, and so is what its scanner shows so (MONOCHROME1).
+    """
+    low, high = CT_WINDOW if modality == "CT" else np.percentile(some.astype(np.float32), [1, 99.5]).tolist()
+    return (high, low) if modality == "PT" or photometric == "MONOCHROME1" else (low, high)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pydicom
 
 from voxtell_dicom.encode import common, provenance
-from voxtell_dicom.encode.capture import capture, footer, instances_of, pixels_of
+from voxtell_dicom.encode.capture import capture, footer, instances_of, mark_lossy, pixels_of
 from voxtell_dicom.encode.drawing import figure_of
 from voxtell_dicom.encode.scene import scene_of
 from voxtell_dicom.encode.sources import read_sources
@@ -53,12 +53,7 @@ def encode_secondary(
                 remarks=common.remarks(plan, volume, found),
             )
             ds.DerivationDescription = "Contours of an AI segmentation drawn on reformatted source images"
-            if origin.lossy:  # what is drawn on was compressed (PS3.3 C.7.6.1.1.5)
-                ds.LossyImageCompression = "01"
-                if origin.lossy_ratio:
-                    ds.LossyImageCompressionRatio = list(origin.lossy_ratio)
-                if origin.lossy_method:
-                    ds.LossyImageCompressionMethod = list(origin.lossy_method)
+            mark_lossy(ds, origin)
             if results:  # one date and time of a series (PS3.3 C.7.3.1), also where a crash came between its pages
                 first = pydicom.dcmread(results[0].path, stop_before_pixels=True)
                 ds.SeriesDate, ds.SeriesTime = first.SeriesDate, first.SeriesTime

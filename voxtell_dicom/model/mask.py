@@ -77,6 +77,16 @@ class Mask(Boxed):
         bits = np.unpackbits(np.frombuffer(self.packed_bits, np.uint8), count=count)
         return bits.astype(bool).reshape(shape)
 
+    def plane(self, index: int) -> BoolArray:
+        """The mask at one place along the first axis, (row, column) of its box. The rest stays packed."""
+        (first, stop), (top, bottom), (left, right) = self.box
+        rows, columns = bottom - top, right - left
+        if not first <= index < stop:
+            return np.zeros((rows, columns), bool)
+        start, count = (index - first) * rows * columns, rows * columns
+        packed = np.frombuffer(self.packed_bits, np.uint8)[start // 8 : (start + count + 7) // 8]
+        return np.unpackbits(packed)[start % 8 : start % 8 + count].astype(bool).reshape(rows, columns)
+
     def within(self, box: Box) -> BoolArray:
         """The mask inside another box, bool, of that box's shape."""
         cut: BoolArray = np.zeros([stop - start for start, stop in box], bool)
