@@ -33,8 +33,7 @@ def list_jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, the newest first."""
-    book, _ = _open(config)
-    jobs = book.find(states=state or (), series_uid=series, study_uid=study, accession=accession, limit=limit)
+    jobs = _book(config).find(states=state or (), series_uid=series, study_uid=study, accession=accession, limit=limit)
     if as_json:
         typer.echo(json.dumps([_summary(job) for job in jobs], indent=2))
         return
@@ -54,7 +53,7 @@ def list_jobs(
 @app.command()
 def show(job_id: JobId, config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """Show one job with its results, deliveries and timeline."""
-    job = _job(_open(config)[0], job_id)
+    job = _job(_book(config), job_id)
     if as_json:
         typer.echo(json.dumps(_full(job), indent=2))
         return
@@ -109,6 +108,15 @@ def drop(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
     """Give a job up: nothing of it is sent any more."""
     book, actions = _open(config)
     typer.echo(actions.drop(_job(book, job_id)))
+
+
+def _book(config: Path) -> JobBook:
+    """To read only: without the durable engine, and whatever is wrong with the rules."""
+    from voxtell_dicom.config import load_config
+    from voxtell_dicom.workflow.database import open_database
+    from voxtell_dicom.workflow.jobs import JobBook
+
+    return JobBook(open_database(load_config(config)))
 
 
 def _open(config: Path) -> tuple[JobBook, JobActions]:

@@ -10,18 +10,12 @@ import sqlalchemy as sa
 from voxtell_dicom.config import Config
 
 
-def database_url(config: Config) -> str:
-    """The URL of node.yaml, or a SQLite file in the storage folder."""
-    url = config.node.database or f"sqlite:///{config.node.storage / 'node.sqlite'}"
-    return url.replace("postgresql://", "postgresql+psycopg://", 1)
-
-
 def open_database(config: Config) -> sa.Engine:
     """Open (and for SQLite create) the database.
 
     SQLite runs in WAL mode with synchronous=FULL: what the receiver handed over must survive a power cut.
     """
-    url = sa.make_url(database_url(config))
+    url = sa.make_url(config.node.database_url.replace("postgresql://", "postgresql+psycopg://", 1))
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_size=10, max_overflow=10, pool_pre_ping=True)
     if url.database:
