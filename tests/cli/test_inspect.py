@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pydicom
+import pytest
 from typer.testing import CliRunner
 
 from tests.json_page import assert_documented
@@ -112,6 +114,37 @@ def test_files_that_only_begin_like_dicom_are_named(tmp_path: Path) -> None:
     assert "without the preamble" in refused["bare"]
     assert "without the preamble" in refused["dataset"]
     assert {row["code"] for row in rows if row["status"] == "refused"} == {"unreadable"}
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    slices.save(slices.stack(slices.noise((3, 24, 20))), tmp_path / "elsewhere" / "séries 1")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(tmp_path / "elsewhere")
+    (folder / "loop").symlink_to(".")
+    (folder / "dangling").symlink_to("/nonexistent")
+    os.mkfifo(folder / "pipe")
+    (row,) = json.loads(inspect(str(folder), "--json"))
+    assert (row["status"], row["instances"]) == ("handled", 3)
+    assert "no DICOM file" in inspect(str(folder / "pipe"), code=2)
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slices.save(slices.stack(slices.noise((3, 24, 20))), tmp_path)
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(folder: str) -> object:
+        if str(folder).endswith("closed"):
+            raise PermissionError(13, "Permission denied", folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    volume, refused = json.loads(inspect(str(tmp_path), "--json"))
+    assert volume["status"] == "handled"
+    assert refused["code"] == "unreadable"
+    assert refused["reason"] == f"{tmp_path / 'closed'}: cannot be listed (Permission denied)"
 
 
 def test_folder_without_dicom(tmp_path: Path) -> None:

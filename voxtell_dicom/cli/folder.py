@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,25 @@ def series_in(path: Path, *, calling_ae: str = "", called_ae: str = "") -> list[
         Series(study, series, version_of(group), tuple(group), calling_ae, called_ae)
         for (study, series), group in sorted(groups.items())
     ]
+
+
+def files_below(path: Path, unreadable: Callable[[OSError], object] | None = None) -> list[Path]:
+    """The files in a folder and all below it, in order, through links, too: each folder once. A file is itself.
+
+    unreadable: called for a folder that cannot be listed.
+    """
+    if not path.is_dir():
+        return [path] if path.is_file() else []  # a pipe would be waited for
+    found: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    for folder, below, names in os.walk(path, onerror=unreadable, followlinks=True):
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:  # by a link: into itself, or a second way
+            below.clear()
+            continue
+        seen.add((state.st_dev, state.st_ino))
+        found += [file for name in names if (file := Path(folder, name)).is_file()]
+    return sorted(found)
 
 
 def version_of(instances: list[Instance]) -> str:
@@ -71,8 +91,7 @@ def read_instance(file: Path) -> Instance | None:
 
 
 def _instances(path: Path) -> Iterator[Instance]:
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    for file in files:
+    for file in files_below(path):
         instance = read_instance(file)
         if instance is not None:
             yield instance

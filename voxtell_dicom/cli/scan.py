@@ -22,7 +22,7 @@ class Scan:
     """What lies in a folder."""
 
     series: tuple[Series, ...]
-    unreadable: tuple[str, ...]  # why a file that begins like a DICOM file is not read
+    unreadable: tuple[str, ...]  # why a file that begins like a DICOM file, or a folder, is not read
 
 
 def scan(path: Path) -> Scan:
@@ -30,13 +30,13 @@ def scan(path: Path) -> Scan:
     from rich.console import Console
     from rich.progress import Progress
 
-    from voxtell_dicom.cli.folder import read_instance, version_of
+    from voxtell_dicom.cli.folder import files_below, read_instance, version_of
     from voxtell_dicom.errors import Refusal
     from voxtell_dicom.model import Instance, Series
 
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     groups: dict[tuple[str, str], list[Instance]] = {}
     unreadable: list[str] = []
+    files = files_below(path, lambda error: unreadable.append(f"{error.filename}: cannot be listed ({error.strerror})"))
     with Progress(console=Console(stderr=True), transient=True, disable=len(files) < LARGE) as progress:
         for file in progress.track(files, description="reading headers"):
             instance = read_instance(file)
