@@ -136,3 +136,18 @@ def test_a_cancelled_job_does_not_wait_for_memory(tmp_path: Path) -> None:
     with pytest.raises(segment.WorkCancelled):
         run(tmp_path, worker, going=False)
     assert len(worker.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "said"),
+    [
+        (0, 30, 5, "0/30 windows"),
+        (12, 30, 24, "12/30 windows, about 36 s left"),
+        (1, 3, 59.5, "1/3 windows, about 119 s left"),
+        (1, 301, 1, "1/301 windows, about 5 min left"),
+        (1, 101, 90, "1/101 windows, about 3 h left"),
+        (30, 30, 60, "30/30 windows"),
+    ],
+)
+def test_progress_says_how_long_the_rest_will_take(done: int, total: int, seconds: float, said: str) -> None:
+    assert segment.progress_in_words(done, total, seconds) == said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -54,6 +55,7 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
             findings.save(runtime.masks(job), findings.check(found, planned.volume, planned.arrays))
             save_found(runtime.masks(job), found)
     except WorkCancelled:
+        log.info("segmentation stopped: nobody wants it any more", jobs=jobs)
         return "cancelled"
     except VoxtellDicomError as error:
         let_pass(error)
@@ -79,8 +81,9 @@ def _fail(runtime: Runtime, jobs: list[str], reason: str) -> str:
 
 def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Path) -> Segmented:
     def progress(done: int, total: int) -> None:
+        said = progress_in_words(done, total, time.time() - began)
         for job in jobs:
-            runtime.jobs.record_stage(job, "segment", began, None, f"{done}/{total} windows")
+            runtime.jobs.record_stage(job, "segment", began, None, said)
 
     def cancelled() -> bool:
         return not any(runtime.jobs.is_going(job) for job in jobs)
@@ -106,6 +109,18 @@ def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Pa
             _pause(MEMORY_PAUSE_S * attempt, cancelled)
         spent += time.time() - began
     raise AssertionError  # not reached
+
+
+def progress_in_words(done: int, total: int, seconds: float) -> str:
+    """How far a pass is, and about how long the rest will take: "12/30 windows, about 40 s left"."""
+    said = f"{done}/{total} windows"
+    if not done or done >= total:
+        return said
+    left = seconds / done * (total - done)
+    size, unit = next(
+        (size, unit) for size, unit in ((3600, "h"), (60, "min"), (1, "s")) if left >= 2 * size or size == 1
+    )
+    return f"{said}, about {math.ceil(left / size)} {unit} left"
 
 
 def _pause(seconds: float, cancelled: Callable[[], bool]) -> None:
