@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,19 @@ def series_in(path: Path, *, calling_ae: str = "", called_ae: str = "") -> list[
 
     Raises Refusal where there is no DICOM file. Copies of an instance are left to the series room.
     """
+    found = by_series(_instances(path), calling_ae=calling_ae, called_ae=called_ae)
+    if not found:
+        raise Refusal("no-dicom", f"{path}: no DICOM file in it")
+    return found
+
+
+def by_series(instances: Iterable[Instance], *, calling_ae: str = "", called_ae: str = "") -> list[Series]:
+    """The series that instances belong to, in the order of their UIDs. One UID in two studies is two series."""
     from voxtell_dicom.model import Series
 
     groups: dict[tuple[str, str], list[Instance]] = {}
-    for instance in _instances(path):
+    for instance in instances:
         groups.setdefault((instance.study_uid, instance.series_uid), []).append(instance)
-    if not groups:
-        raise Refusal("no-dicom", f"{path}: no DICOM file in it")
     return [
         Series(study, series, version_of(group), tuple(group), calling_ae, called_ae)
         for (study, series), group in sorted(groups.items())

@@ -30,24 +30,23 @@ def scan(path: Path) -> Scan:
     from rich.console import Console
     from rich.progress import Progress
 
-    from voxtell_dicom.cli.folder import files_below, read_instance, version_of
+    from voxtell_dicom.cli.folder import by_series, files_below, read_instance
     from voxtell_dicom.errors import Refusal
-    from voxtell_dicom.model import Instance, Series
+    from voxtell_dicom.model import Instance
 
-    groups: dict[tuple[str, str], list[Instance]] = {}
+    instances: list[Instance] = []
     unreadable: list[str] = []
     files = files_below(path, lambda error: unreadable.append(f"{error.filename}: cannot be listed ({error.strerror})"))
     with Progress(console=Console(stderr=True), transient=True, disable=len(files) < LARGE) as progress:
         for file in progress.track(files, description="reading headers"):
             instance = read_instance(file)
             if instance is not None:
-                groups.setdefault((instance.study_uid, instance.series_uid), []).append(instance)
+                instances.append(instance)
             elif why := _unreadable(file):
                 unreadable.append(f"{file.name}: {why}")
-    if not groups and not unreadable:
+    if not instances and not unreadable:
         raise Refusal("no-dicom", f"{path}: no DICOM file in it")
-    series = [Series(study, uid, version_of(group), tuple(group)) for (study, uid), group in sorted(groups.items())]
-    return Scan(tuple(series), tuple(unreadable))
+    return Scan(tuple(by_series(instances)), tuple(unreadable))
 
 
 def unreadable_rows(found: Scan) -> Iterator[Row]:
