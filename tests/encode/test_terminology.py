@@ -20,6 +20,7 @@ from voxtell_dicom.encode.terminology import (
     CATEGORIES,
     PRIVATE_SCHEME,
     SIDES,
+    UNPAIRED,
     _rows,
     _table,
     private_code,
@@ -247,3 +248,56 @@ def test_a_side_stands_where_the_standard_puts_it() -> None:
     (kind,) = segment.SegmentedPropertyTypeCodeSequence
     assert kind.SegmentedPropertyTypeModifierCodeSequence[0].CodeMeaning == "Left"
     assert "AnatomicRegionSequence" not in segment
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("left liver", "right heart", "left brain", "left thyroid", "right diaphragm", "left L3"),  # a part of one
+        *("left middle lobe", "left lung right upper lobe"),  # the one is not there, the other is of two lungs
+        *("left of the liver", "right of the spine", "tumor left of the aorta"),  # beside it
+        *("ventricle", "ventricles", "leg", "left leg"),  # of what; of an animal, all four
+        *("liver without tumor", "no lesion", "tumor and kidney", "caudate lobe", "head of pancreas"),
+        *("muscle mass", "fat mass"),  # how much, not a tumour
+    ],
+)
+def test_a_wrong_code_is_worse_than_none(prompt: str) -> None:
+    assert term_of(prompt).private
+
+
+@pytest.mark.parametrize(
+    ("prompt", "value", "side"),
+    [
+        ("left ventricle", "87878005", None),
+        ("left lateral ventricle", "66720007", "Left"),
+        ("right middle lobe", "72481006", None),
+        ("right and left kidneys", "64033007", "Right and left"),
+        ("left/right kidney", "64033007", "Right and left"),
+        ("lower leg", "30021000", None),
+        ("teeth", "38199008", None),
+        ("spinal canal", "61853006", None),
+        ("brachiocephalic trunk", "12691009", None),
+        ("airways", "89187006", None),
+        ("pituitary gland", "56329008", None),
+        ("atlas", "14806007", None),
+        ("aortic thrombus", "396339007", None),
+        ("blood clot", "75753009", None),
+        ("left liver lesion", "52988006", "Left"),
+    ],
+)
+def test_what_is_known_by_more_names(prompt: str, value: str, side: str | None) -> None:
+    term = term_of(prompt)
+    assert (term.type.value, term.laterality.meaning if term.laterality else None) == (value, side)
+
+
+@pytest.mark.parametrize("prompt", ["hydronephrosis", "splenomegaly", "appendicitis", "bronchiectasis", "glioblastoma"])
+def test_what_is_wrong_with_somebody_is_no_anatomy(prompt: str) -> None:
+    assert term_of(prompt).category.meaning == "Morphologically Abnormal Structure"
+    assert term_of("aponeurosis").category.meaning == "Anatomical Structure"
+
+
+def test_each_organ_with_one_side_is_known() -> None:
+    """So that a word of the list that is misspelt does not go unnoticed."""
+    for name in UNPAIRED:
+        assert not term_of(name).private, name
+        assert term_of(name).type.meaning.casefold() in UNPAIRED, name

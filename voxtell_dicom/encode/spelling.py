@@ -48,6 +48,8 @@ PLURALS = {
     "pelves": "pelvis",
     "areas": "area",
     "hernias": "hernia",
+    "teeth": "tooth",
+    "feet": "foot",
 }
 ALWAYS_S = frozenset(
     ("ascites", "biceps", "triceps", "quadriceps", "lens", "feces", "pons", "meninges", "dens", "series")
@@ -96,11 +98,13 @@ def without_order(key: str) -> str:
 
 
 def side_and_rest(text: str) -> tuple[str, str]:
-    """left, right, both or "", and the other words; all words where sides contradict."""
+    """left, right, both or "", and the other words; all words where sides contradict, or say where beside something."""
     words = text.split()
+    if re.search(r"\b(left|right) (of|to|from)\b", text):
+        return "", text
     found = {SIDES[word] for word in words if word in SIDES}
     rest = [word for word in words if word not in SIDES]
-    if found == {"left", "right"}:
+    if found == {"left", "right"} and re.search(r"\b(left (and )?right|right (and )?left)\b", text):
         return "both", " ".join(word for word in rest if word != "and")
     return (next(iter(found)), " ".join(rest)) if len(found) == 1 else ("", text)
 

@@ -94,8 +94,9 @@ SIDES = {
     "right": Code("24028007", "SCT", "Right"),
     "both": Code("51440002", "SCT", "Right and left"),
 }
-# Normal, Background; and "Cardiac Pacemaker", a second one
-_NOT_MEANT = frozenset(("17621005", "125040", "118378005"))
+# Normal, Background; "Cardiac Pacemaker", a second one; and an animal's "All legs", which a leg is not.
+_NOT_MEANT = frozenset(("17621005", "125040", "118378005", "42694008"))
+_AMBIGUOUS = ("ventricle",)  # of the heart, says CID 7192; of the brain, means who asks an MR of the head for it
 _PAIRED = (  # what two are meant by, where several are named without a side
     "lung, kidney, adrenal gland, femur, tibia, fibula, humerus, radius, ulna, clavicle, scapula, patella,"
     "femoral head, breast, ovary, testis, eye, ear, optic nerve, parotid gland, submandibular gland, ureter,"
@@ -103,6 +104,16 @@ _PAIRED = (  # what two are meant by, where several are named without a side
     "gluteus maximus muscle, gluteus medius muscle, gluteus minimus muscle"
 )
 PAIRED = frozenset(name.strip() for name in _PAIRED.split(","))
+_AMOUNTS = frozenset(("muscle", "skeletal muscle", "fat", "subcutaneous fatty tissue", "bone"))
+_ONE = (  # what has a left and a right part, and no second one: "left liver" is not a liver
+    "liver, spleen, pancreas, gallbladder, stomach, duodenum, small intestine, large intestine, colon, rectum,"
+    "appendix, esophagus, trachea, larynx, pharynx, tongue, bladder, urethra, prostate, uterus, cervix, vagina,"
+    "penis, heart, myocardium, pericardium, aorta, ascending aorta, aortic arch, thoracic aorta, abdominal aorta,"
+    "portal vein, inferior vena cava, superior vena cava, brain, brain stem, cerebellum, spinal cord, spine,"
+    "vertebra, sacrum, coccyx, sternum, skull, mandible, thyroid, thymus, mediastinum, diaphragm, head, neck,"
+    "face, nose, mouth, chest, thorax, abdomen, pelvis, trunk, entire body, corpus callosum, pituitary, omentum"
+)
+UNPAIRED = frozenset(name.strip() for name in _ONE.split(","))
 # Words of findings that no context group of segmentation types has; the rest is what CID 7194 and 7159 hold.
 MORE_FINDINGS = {
     "hematoma": Code("35566002", "SCT", "Hematoma"),  # CID 6031
@@ -114,7 +125,7 @@ MORE_FINDINGS = {
     "embolism": Code("55584005", "SCT", "Embolus"),
     "effusion": Code("41699000", "SCT", "Effusion"),  # CID 12280
     "infiltrate": Code("47351003", "SCT", "Infiltrate"),
-    "thrombus": Code("75753009", "SCT", "Blood clot"),
+    "thrombus": Code("396339007", "SCT", "Thrombus"),  # CID 7192 has it as a structure
     "pneumothorax": Code("36118008", "SCT", "Pneumothorax"),  # CID 6102
     "pleural effusion": Code("60046008", "SCT", "Pleural effusion"),  # CID 645
     "pericardial effusion": Code("373945007", "SCT", "Pericardial effusion"),  # CID 12236
@@ -123,7 +134,8 @@ MORE_FINDINGS = {
 _ABNORMAL = re.compile(
     r"\b(fracture|infarct|infarction|ischemia|stroke|stone|calculus|gallstone|calcification|plaque|ascites|fluid"
     r"|aneurysm|stenosis|dissection|occlusion|consolidation|opacity|atelectasis|emphysema|pneumonia|fibrosis|polyp"
-    r"|hernia|ulcer|collection|enlarged|abnormal|malignant|metastatic|suspicious|(?!stroma\b|coma\b|soma\b)\w+oma)\b"
+    r"|hernia|ulcer|collection|enlarged|abnormal|malignant|metastatic|suspicious|hyperintensity|(?!stroma\b|coma\b|soma\b)"
+    r"\w+oma|\w+(megaly|itis|ectasis|ectasia)|(?!aponeurosis\b|anastomosis\b)\w+osis)\b"
 )
 _OBJECT = re.compile(
     r"\b(prosthesis|implant|pacemaker|stent|catheter|screw|plate|wire|tube|drain|clip|electrode|lead)\b"
@@ -138,6 +150,8 @@ def term_of(prompt: str) -> Term:
     side, rest = side_and_rest(text)
     laterality = SIDES[side] if side else None
     if (known := _anatomy(rest)) is not None:
+        if side and not _has_two(known, side):
+            return _private(prompt, text)
         return replace(known, laterality=laterality or _both(prompt, known))
     return _within(rest, laterality) or _private(prompt, text)
 
@@ -188,6 +202,13 @@ def write_term(segment: Dataset, term: Term) -> None:
         segment.AnatomicRegionSequence = Sequence([region])
 
 
+def _has_two(known: Term, side: str) -> bool:
+    """Whether a side may be said of it: neither of an organ that there is one of, nor of what names the other side."""
+    words = known.type.meaning.casefold()
+    named = set(words.split()) & {"left", "right"}
+    return words not in UNPAIRED and not words.endswith("vertebra") and named <= {side}
+
+
 def _both(prompt: str, known: Term) -> Code | None:
     """Right and left, where several are named of what everybody has two of."""
     paired = known.type.meaning.casefold() in PAIRED
@@ -213,6 +234,8 @@ def _within(text: str, side: Code | None) -> Term | None:
         return replace(what, laterality=side) if what else None
     where = _anatomy(" ".join(place))
     if where is None or where.category not in (STRUCTURE, TISSUE):
+        return None
+    if what.type.meaning == "Mass" and where.type.meaning.casefold() in _AMOUNTS:  # how much of it there is
         return None
     return replace(what, laterality=side, region=where.type)
 
@@ -248,6 +271,8 @@ def _table() -> dict[str, Term]:
     for row in _rows("synonyms.csv"):
         if (meant := table.get(key_of(spelled(row["meaning"])))) is not None:
             know(row["word"], meant)
+    for word in _AMBIGUOUS:
+        del table[word], table[without_order(word)]
     return table
 
 
