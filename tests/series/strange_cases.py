@@ -364,6 +364,11 @@ def bits_32() -> Sequence[Dataset]:
     return stack(noise(SHAPE).astype(np.uint32) * 100, edit=edit)
 
 
+@case("High Bit counted from one (8 of 8 bits)", handled=(("", 6),))
+def high_bit_from_one() -> Sequence[Dataset]:
+    return stack(noise(SHAPE).astype(np.uint8), BitsAllocated=8, BitsStored=8, HighBit=8)
+
+
 @case("12 bits in the upper ones of 16 (High Bit 15)", refused=("pixels",))
 def high_bit() -> Sequence[Dataset]:
     return stack(noise(SHAPE), HighBit=15)
@@ -451,6 +456,13 @@ def padded_uids() -> Sequence[Dataset]:
             raw(ds, keyword, str(ds[keyword].value).encode() + (b"", b" ", b"\0\0")[index % 3])
 
     return stack(noise(SHAPE), edit=edit)
+
+
+@case("Raw data in the vendors' own classes (Siemens, Philips)", handled=(("", 6),), set_aside=("raw-data",))
+def private_raw_data() -> Sequence[Dataset]:
+    classes = ("1.3.12.2.1107.5.9.1", "1.3.46.670589.11.0.0.12.2", "1.3.46.670589.11.0.0.12.4")
+    raw = [make(noise((1, 24, 20))[0], (0, 0, 0), SOPClassUID=uid, SOPInstanceUID=f"{UID}.9.{uid}") for uid in classes]
+    return [*stack(noise(SHAPE)), *raw]
 
 
 @case("A private SOP class", refused=("unsupported-sop-class",))

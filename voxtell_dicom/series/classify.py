@@ -31,6 +31,10 @@ NOT_IMAGES = (
     ("1.2.840.10008.5.1.4.1.1.66.4", "segmentation"),
     ("1.2.840.10008.5.1.4.1.1.66.7", "segmentation"),
     ("1.2.840.10008.5.1.4.1.1.66", "raw-data"),  # raw data, spatial registration, fiducials, surfaces
+    ("1.3.12.2.1107.5.9.1", "raw-data"),  # Siemens: CSA Non-Image
+    ("1.3.46.670589.11.0.0.12.1", "raw-data"),  # Philips: MR Spectrum
+    ("1.3.46.670589.11.0.0.12.2", "raw-data"),  # Philips: MR Series Data
+    ("1.3.46.670589.11.0.0.12.4", "raw-data"),  # Philips: MR Examcard
     ("1.2.840.10008.5.1.4.1.1.88.67", "dose-report"),
     ("1.2.840.10008.5.1.4.1.1.88.68", "dose-report"),
     ("1.2.840.10008.5.1.4.1.1.88.59", "key-object-selection"),

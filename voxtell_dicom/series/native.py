@@ -100,12 +100,21 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
     )
 
 
+def in_the_lowest_bits(header: Dataset) -> bool:
+    """Whether High Bit (0028,0102) says that the values stand in the lowest of the allocated bits (PS3.5 8.1.1).
+
+    One that lies beyond them all says nothing, where every bit is a value's: some writers count it from one.
+    """
+    high, stored, allocated = (get(header, word) for word in ("HighBit", "BitsStored", "BitsAllocated"))
+    return None in (high, stored) or high == stored - 1 or (stored == allocated and high >= allocated)
+
+
 def _plain(header: Dataset, bits: int) -> bool:
     """Whether pydicom would take what is stated, and the values stand in the lowest bits of those allocated."""
     stored = get(header, "BitsStored")
     return bool(
         stored in range(1, bits + 1)
-        and get(header, "HighBit") in (None, stored - 1)
+        and in_the_lowest_bits(header)
         and get(header, "PixelRepresentation") in (0, 1)
         and text(header, "PhotometricInterpretation") in ("MONOCHROME1", "MONOCHROME2")
     )

@@ -18,7 +18,7 @@ from pydicom.uid import UID
 
 from voxtell_dicom.decoders.choice import decoder_for
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.series.native import noted
+from voxtell_dicom.series.native import in_the_lowest_bits, noted
 from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 Stored = npt.NDArray[Any]
@@ -59,7 +59,7 @@ def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale
 def _check_bits(ds: Dataset, uid: str) -> None:
     """Stored values in other bits than the lowest are retired (PS3.5 8.1.1): no decoder of ours moves them."""
     high, stored = ds.get("HighBit"), ds.get("BitsStored")
-    if high is not None and stored is not None and high != stored - 1:
+    if not in_the_lowest_bits(ds):
         words = f"High Bit (0028,0102) is {high}, where Bits Stored (0028,0101) is {stored}: {stored - 1} is needed"
         raise Refusal("pixels", f"{uid}: {words}", uid)
 
