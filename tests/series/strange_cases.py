@@ -197,6 +197,36 @@ def stacks() -> Sequence[Dataset]:
     return edited("StackID", ["1", "2"], **MR)
 
 
+@case(
+    "Two acquisitions of one region, the second 0.7 mm higher: slices of both alternate",
+    handled=(("acquisition 1", 6), ("acquisition 2", 6)),
+)
+def alternating_acquisitions() -> Sequence[Dataset]:
+    second = stack(noise(SHAPE, 1), origin=(-10, -20, -29.3), AcquisitionNumber=2)
+    return many(stack(noise(SHAPE), AcquisitionNumber=1), second)
+
+
+@case("Two acquisitions, between them a gap of 5 mm at 2 mm: not split", refused=("missing-slice",))
+def acquisitions_apart() -> Sequence[Dataset]:
+    second = stack(noise(SHAPE, 1), origin=(-10, -20, -15), AcquisitionNumber=2)
+    return many(stack(noise(SHAPE), AcquisitionNumber=1), second)
+
+
+@case(
+    "Two fields of view side by side at the same heights",
+    handled=(("offset -20\\-10", 6), ("offset -20\\190", 6)),
+)
+def side_by_side() -> Sequence[Dataset]:
+    left = stack(noise(SHAPE), origin=(190, -20, -30))
+    right = stack(noise(SHAPE, 1), step=(0, 0, 2.0))
+    return many(left[::-1], right)
+
+
+@case("One position in all slices, only Slice Location differs", refused=("coincident-slices",))
+def one_position() -> Sequence[Dataset]:
+    return stack(noise(SHAPE), step=(0, 0, 0), edit=lambda ds, index: setattr(ds, "SliceLocation", 2.0 * index))
+
+
 @case("Two acquisitions that overlap by two slices", handled=(("acquisition 1", 6), ("acquisition 2", 6)))
 def overlapping_acquisitions() -> Sequence[Dataset]:
     second = stack(noise(SHAPE, 2), AcquisitionNumber=2, origin=(-10, -20, -22))

@@ -1,8 +1,7 @@
-"""One series into its volumes: groups of equal matrix and orientation, then by attributes, but only where needed.
+"""One series into its volumes: groups of equal matrix and orientation, each resolved into regular stacks.
 
-A group that is already one regular volume is never split. One that is not is split by the first principal attribute
-that separates coincident frames; then identical duplicates are dropped; then the resolving attributes, then the times
-are tried (see `keys.py`); last, runs of constant spacing within a stack become volumes of their own.
+A group that is already one regular volume is never split (`resolve.py` says how others are). What mixes frames of
+reference is refused, unless a rule accepts it.
 """
 
 from __future__ import annotations
@@ -10,32 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import numpy as np
 
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import SetAside, Vector, Volume
-from voxtell_dicom.series.duplicates import drop_copies, drop_identical
-from voxtell_dicom.series.geometry import (
-    GAP,
-    Stack,
-    axes_of,
-    is_regular,
-    on_planes,
-    refuse_irregular,
-    stack_of,
-    volume_of,
-)
+from voxtell_dicom.series.duplicates import drop_copies
+from voxtell_dicom.series.geometry import GAP, Stack, axes_of, volume_of
 from voxtell_dicom.series.header import FrameHeader, uids
-from voxtell_dicom.series.keys import PRINCIPAL, RESOLVING, TIMES
 from voxtell_dicom.series.names import describe, plane_of
-from voxtell_dicom.series.runs import runs_by_thickness, runs_of, spacing_of
+from voxtell_dicom.series.resolve import Found, Keys, order_of, resolve
 
-Keys = dict[str, str]
-Found = tuple[Stack | SetAside, Keys]
 PARALLEL = 2e-3  # largest difference of a direction cosine within one orientation
-FIRST = ("magnitude", "in phase", "water")  # of the kinds
 SEVERAL_REFERENCES = "mixed-frames-of-reference"  # the code of the refusal, and of the warning where it is accepted
 SAME_SPACING = 1e-3  # largest relative difference of pixel spacings within one group
 
@@ -50,7 +35,7 @@ def volumes_of(
     """
     unique, aside = drop_copies(frames)
     yield from aside
-    unique.sort(key=lambda frame: (_order(frame.key("instance_number")), frame.sop_instance_uid, frame.number))
+    unique.sort(key=lambda frame: (order_of(frame.key("instance_number")), frame.sop_instance_uid, frame.number))
     groups: list[list[FrameHeader]] = []
     sound: set[tuple[Vector, Vector]] = set()
     for frame in unique:
@@ -70,7 +55,7 @@ def volumes_of(
     found: list[tuple[Stack, Keys]] = []
     for group in groups:
         common = _group_keys(group[0], groups) if several else {}
-        outcomes = _resolve(group, max_gap)
+        outcomes = resolve(group, max_gap)
         if frames_of_reference != "accept":
             outcomes = _in_one_reference(_with_references(group), max_gap)
         for outcome, keys in outcomes:
@@ -112,7 +97,7 @@ def _in_one_reference(group: list[FrameHeader], max_gap: float) -> Iterator[Foun
     """What the frames resolve to; what mixes frames of reference is refused: each has positions of its own."""
     reference_of = {frame.sop_instance_uid: frame.frame_of_reference_uid for frame in group}
     refused: set[str] = set()
-    for outcome, keys in _resolve(group, max_gap):
+    for outcome, keys in resolve(group, max_gap):
         names = outcome.uids if isinstance(outcome, SetAside) else uids(outcome.run_of or outcome.frames)
         references = sorted({reference_of[name] for name in names})
         if len(references) == 1 or (isinstance(outcome, SetAside) and not outcome.refused):
@@ -128,144 +113,6 @@ def _several_references(series: str, names: tuple[str, ...], references: list[st
         f"on slices of one stack: {', '.join(references[:3])}; a rule may accept them (frames_of_reference)"
     )
     return SetAside(SEVERAL_REFERENCES, reason, names, refused=True)
-
-
-def _resolve(frames: Sequence[FrameHeader], max_gap: float) -> Iterator[Found]:
-    """The regular stacks of parallel frames of equal matrix, or the reasons why there are none."""
-    stack = stack_of(frames)
-    if is_regular(stack):
-        yield stack, {}
-    elif stack.coincident:
-        yield from _resolve_coincident(stack, max_gap)
-    else:
-        yield from _resolve_irregular(stack, max_gap)
-
-
-def _resolve_coincident(stack: Stack, max_gap: float) -> Iterator[Found]:
-    for name in PRINCIPAL:
-        parts = _partition(stack, name)
-        if _separates(stack, parts):
-            yield from _parts(name, parts, max_gap)
-            return
-    kept, dropped = drop_identical(stack)
-    if dropped:
-        words = "the same position and the same pixels as another slice"
-        reason = f"{dropped[0].name}: {words} ({len(dropped)} in all): dropped"
-        yield SetAside("duplicate", reason, uids(dropped)), {}
-        yield from _resolve(kept, max_gap)
-        return
-    for name in RESOLVING:
-        parts = _partition(stack, name)
-        if _separates(stack, parts):
-            yield from _parts(name, parts, max_gap)
-            return
-    for name in TIMES:
-        ranks = _ranked(stack, name)
-        if ranks:
-            yield from _parts("time" if name != "instance_number" else "order", ranks, max_gap)
-            return
-    several = next(group for group in stack.positions() if len(group) > 1)
-    shown = "\\".join(f"{value:g}" for value in several[0].position)
-    reason = (
-        f"{several[0].name} and {several[1].name}: the same Image Position (Patient) (0020,0032) {shown}, "
-        "different values, and no attribute tells them apart"
-    )
-    yield SetAside("coincident-slices", reason, uids(stack.frames), refused=True), {}
-
-
-def _resolve_irregular(stack: Stack, max_gap: float) -> Iterator[Found]:
-    if runs := runs_of(stack):
-        yield from _runs(runs, max_gap)
-        return
-    for name in (*PRINCIPAL, "offset"):
-        if name == "thickness" and (runs := runs_by_thickness(stack)):
-            yield from _runs(runs, max_gap)
-            return
-        parts = _partition(stack, name)
-        if len(parts) > 1 and all(len(part) > 1 and is_regular(stack_of(part)) for part in parts.values()):
-            yield from _parts(name, parts, max_gap)
-            return
-    laid = on_planes(stack, max_gap)
-    if laid is not None:
-        yield laid, {}
-        return
-    refusal = refuse_irregular(stack)
-    yield SetAside(refusal.code, str(refusal), uids(stack.frames), refused=True), {}
-
-
-def _runs(runs: Sequence[Stack], max_gap: float) -> Iterator[Found]:
-    """The runs of a stack; one that lacks a slice, or is one slice, is refused, and the others go on."""
-    for number, run in enumerate(runs, 1):
-        keys = {"run": f"{number} of {len(runs)}"}
-        if len(run.frames) > 1:
-            keys["spacing"] = f"{spacing_of(run):.2f}"
-        if len(run.frames) == 1 or float(run.gaps.max()) > max(max_gap, GAP) * spacing_of(run) * (1 + 1e-6):
-            refusal, stack = refuse_irregular(run), run.run_of[0].name
-            yield SetAside(refusal.code, str(refusal), uids(run.frames), refused=True, stack=stack), keys
-        else:
-            yield run, keys
-
-
-def _partition(stack: Stack, name: str) -> dict[str, list[FrameHeader]]:
-    parts: dict[str, list[FrameHeader]] = {}
-    for index, frame in enumerate(stack.frames):
-        if name == "offset":
-            pixels = stack.offset[index] / np.array(frame.pixel_spacing)
-            value = "\\".join(f"{whole + 0.0:g}" for whole in np.rint(pixels))
-        else:
-            value = frame.key(name)
-        parts.setdefault(value, []).append(frame)
-    return parts
-
-
-def _surplus(frames: Sequence[FrameHeader]) -> int:
-    return len(frames) - len(stack_of(frames).positions())
-
-
-def _separates(stack: Stack, parts: dict[str, list[FrameHeader]]) -> bool:
-    """Whether a partition takes coincident frames apart, without shredding the stack slice by slice."""
-    most = max(len(group) for group in stack.positions())
-    if not 1 < len(parts) <= most + 2:
-        return False
-    return sum(_surplus(part) for part in parts.values()) < _surplus(stack.frames)
-
-
-def _parts(name: str, parts: dict[str, list[FrameHeader]], max_gap: float) -> Iterator[Found]:
-    for value, part in sorted(parts.items(), key=lambda item: (_rank(item[0]), _order(item[0]))):
-        for outcome, keys in _resolve(part, max_gap):
-            yield outcome, {name: value, **keys}
-
-
-def _rank(value: str) -> int:
-    """What shows the anatomy best comes first: a rule that names no volume takes the first of equal size."""
-    return FIRST.index(value) if value in FIRST else len(FIRST)
-
-
-def _order(value: str) -> tuple[float, str]:
-    try:
-        return float(value), ""
-    except ValueError:
-        return (float("inf") if value else float("-inf")), value
-
-
-def _ranked(stack: Stack, name: str) -> dict[str, list[FrameHeader]]:
-    """The n-th frame of each position, in the order of a time, as the n-th part; empty where that is not certain."""
-    positions = stack.positions()
-    counts = [len(group) for group in positions]
-    falling = all(a >= b for a, b in pairwise(counts))
-    rising = all(a <= b for a, b in pairwise(counts))
-    if name == "instance_number" and len(set(counts)) > 1:
-        return {}
-    if not (falling or rising):  # one is missing in the middle: which one, nobody can tell
-        return {}
-    ranks: dict[str, list[FrameHeader]] = {}
-    for group in positions:
-        values = [frame.key(name) for frame in group]
-        if "" in values or len(set(values)) < len(values):
-            return {}
-        for rank, frame in enumerate(sorted(group, key=lambda one: _order(one.key(name)))):
-            ranks.setdefault(str(rank + 1), []).append(frame)
-    return ranks
 
 
 def _named(found: Sequence[tuple[Stack, Keys]]) -> Iterator[Volume]:
