@@ -51,5 +51,34 @@ def test_each_peer_gets_its_form_and_equal_forms_are_one_object(tmp_path: Path) 
         assert len(packed.data) < len(same.stored[0].data)
 
 
+def test_a_series_of_overlays_goes_over_one_association(tmp_path: Path) -> None:
+    """After a lost link only what has not arrived is sent again; so it is after `jobs retry`."""
+    with ScriptedScp([0, 0, 0, "abort"]) as lossy, ScriptedScp([0, 0xA900, 0]) as strict:
+        peers = {
+            name: {"ae_title": "A", "host": "127.0.0.1", "port": scp.port}
+            for name, scp in (("lossy", lossy), ("strict", strict))
+        }
+        rules = [{**CT_RULE, "outputs": ["overlay"], "receipt": "never", "send_to": list(peers)}]
+        with NodeProcess(tmp_path / "node", peers=peers, rules=rules) as node:
+            files = write_ct(tmp_path / "ct", slices=8)
+            storescu(files, node.port)
+            (job,) = node.wait_for_jobs("failed")
+            assert (lossy.associations, len(lossy.attempts), len(lossy.holds)) == (2, 9, 8)
+            assert (strict.associations, len(strict.attempts), len(strict.stored)) == (1, 8, 7)
+            table = node.cli("jobs", "show", job["id"]).stdout
+            assert "overlay: 8 images of series" in " ".join(table.split())
+            node.cli("jobs", "retry", job["id"])
+            node.wait_for_jobs("delivered")
+            assert (lossy.associations, len(lossy.attempts)) == (2, 9)
+            assert (strict.associations, len(strict.attempts), len(strict.stored)) == (2, 9, 8)
+            shown = json.loads(node.cli("jobs", "show", job["id"], "--json").stdout)
+            states = [(row["peer"], row["attempt"], row["state"]) for row in shown["deliveries"]]
+            assert states.count(("lossy", 2, "delivered")) == 5
+            assert states.count(("strict", 2, "delivered")) == 1
+        pages = [pydicom.dcmread(BytesIO(stored.part10())) for stored in strict.stored]
+        assert sorted(ds.InstanceNumber for ds in pages) == list(range(1, 9))
+        assert len({ds.SeriesInstanceUID for ds in pages}) == 1
+
+
 def _name(stored: Stored) -> str:
     return str(pydicom.dcmread(BytesIO(stored.part10())).SeriesDescription)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.config import Config, Receive, Rule
-from voxtell_dicom.model import Found, Outcome, Plan, Result, Volume, load
+from voxtell_dicom.model import Found, Outcome, Plan, Volume
 from voxtell_dicom.receive.arrival import Sender, read_arrival
 from voxtell_dicom.receive.spool import Spool
 from voxtell_dicom.rules import match_volume
@@ -278,9 +278,7 @@ def test_what_is_held_or_dropped_gets_its_receipt(
         assert made.dciodvfy(Path(item["result"]["path"])) == []
         assert item["result"]["sop_instance_uid"] not in {each["sop_instance_uid"] for each in job["results"]}
         # the state of the job stays what it is, and nothing is told twice
-        assert (
-            send(site.runtime, "j", load(Result, item["result"]), "pacs", 1, after_refusal, notice=True) == "delivered"
-        )
+        assert send(site.runtime, item, after_refusal) == "delivered"
     assert site.runtime.jobs.state("j") == state
     assert notices_due(site.runtime, {"jobs": ["j"]}) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ ConfigPath = Annotated[Path, typer.Option("--config", "-c", help="node.yaml of t
 JobId = Annotated[str, typer.Argument(help="The job's id (a unique beginning is enough), or: latest.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")]
 DEFAULT = Path("config/node.yaml")
+MANY = 5  # objects of one series; more are shown as one line
 LISTED = ("id", "state", "reason", "rule", "study_uid", "series_uid", "accession", "empty", "warnings", "supersedes")
 
 
@@ -64,8 +66,8 @@ def show(job_id: JobId, config: ConfigPath = DEFAULT, as_json: AsJson = False) -
     for name in LISTED:
         if job[name]:
             console.print(f"[bold]{name}[/bold]: {job[name]}", highlight=False)
-    for result in job["results"] or []:
-        console.print(f"[bold]{result['kind']}[/bold]: {result['sop_instance_uid']} {result['path']}", highlight=False)
+    for kind, what in _results(job["results"] or []):
+        console.print(f"[bold]{kind}[/bold]: {what}", highlight=False)
     for notice in job["notices"]:
         result = notice["result"]
         console.print(f"[bold]receipt[/bold]: {result['sop_instance_uid']} {result['path']}", highlight=False)
@@ -74,12 +76,31 @@ def show(job_id: JobId, config: ConfigPath = DEFAULT, as_json: AsJson = False) -
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.2f}"
         timeline.add_row(row["stage"], _when(row["started"]), seconds, row["detail"])
     console.print(timeline)
-    deliveries = Table("Peer", "Attempt", "When", "State", "Status", "Message", title="Deliveries")
-    for row in job["deliveries"]:
-        deliveries.add_row(
-            row["peer"], str(row["attempt"]), _when(row["at"]), row["state"], row["status"], row["message"]
-        )
+    deliveries = Table("Peer", "Attempt", "When", "Objects", "State", "Status", "Message", title="Deliveries")
+    for (peer, attempt, *said), times in _deliveries(job["deliveries"]).items():
+        deliveries.add_row(peer, str(attempt), _when(times[0]), str(len(times)), *said)
     console.print(deliveries)
+
+
+def _results(results: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """(kind, where it lies); the hundreds of images of a series in one line."""
+    series: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for result in results:
+        series.setdefault((result["kind"], result["series_uid"]), []).append(result)
+    for (kind, series_uid), some in series.items():
+        if len(some) > MANY:
+            yield kind, f"{len(some)} images of series {series_uid} {Path(some[0]['path']).parent}"
+        else:
+            yield from ((kind, f"{result['sop_instance_uid']} {result['path']}") for result in some)
+
+
+def _deliveries(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[float]]:
+    """(peer, attempt, state, status, message) → when, of each object of which the same is said."""
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("peer", "attempt", "state", "status", "message"))
+        found.setdefault(key, []).append(row["at"])
+    return found
 
 
 @app.command()

@@ -14,7 +14,7 @@ from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Plan, Result, Series, Volume, dump, load
 from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.arrays import arrays_of, values_of
-from voxtell_dicom.workflow.deliver import delivery_inputs, notice_inputs
+from voxtell_dicom.workflow.deliver import delivery_inputs, notice_inputs, uids_of
 from voxtell_dicom.workflow.jobs import ASKED_FOR, JobBook
 from voxtell_dicom.workflow.planning import Planned, with_run
 from voxtell_dicom.workflow.process import segment_input
@@ -116,20 +116,23 @@ class JobActions:
         results = [load(Result, result) for result in job["results"]]
         sent = 0
         for item in delivery_inputs(job["id"], results, job["plan"]["send_to"]):
-            uid, peer = item["result"]["sop_instance_uid"], item["peer"]
-            if only_undelivered and self._jobs.delivered(job["id"], uid, peer):
+            uids, peer = uids_of(item), item["peer"]
+            there = self._jobs.delivered_to(job["id"], peer) if only_undelivered else set()
+            wanted = [uid for uid in uids if uid not in there]
+            if not wanted:
                 continue
             if not sent:
                 self._jobs.reopen(job["id"], "delivering")
-            item["attempt"] = self._jobs.last_attempt(job["id"], uid, peer) + 1
-            self._jobs.record_delivery(job["id"], uid, peer, item["attempt"], ASKED_FOR)
-            workflow_id = pipeline.deliver_id(uid, peer, item["attempt"])
+            item["attempt"] = max(self._jobs.last_attempt(job["id"], uid, peer) for uid in uids) + 1
+            for uid in wanted:
+                self._jobs.record_delivery(job["id"], uid, peer, item["attempt"], ASKED_FOR)
+            workflow_id = pipeline.deliver_id(uids[0], peer, item["attempt"])
             waiting = self._client.list_workflows(workflow_ids=[workflow_id], load_input=False, load_output=False)
             if waiting and waiting[0].status == "DELAYED":
                 self._client.set_workflow_delay(workflow_id, delay_seconds=0)
             else:
                 self._enqueue(pipeline.deliver, workflow_id, item)
-            sent += 1
+            sent += len(wanted)
         return sent
 
     def _enqueue(self, workflow: Callable[..., Any], workflow_id: str, data: dict[str, Any]) -> None:

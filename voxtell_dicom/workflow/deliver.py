@@ -1,17 +1,17 @@
-"""What `deliver` does: one attempt to send one object to one peer."""
+"""What `deliver` does: one attempt to send an object, or the objects of one series, to one peer."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
 from voxtell_dicom.config import Config
-from voxtell_dicom.deliver import deliver
-from voxtell_dicom.model import Outcome, Result, dump
+from voxtell_dicom.deliver import deliver_all
+from voxtell_dicom.model import Outcome, Result, dump, load
 from voxtell_dicom.workflow.jobs import STOPPED, JobBook
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
 
@@ -21,13 +21,25 @@ log = structlog.get_logger(__name__)
 def delivery_inputs(
     job: str, results: Iterable[Result], peers: Iterable[str], attempt: int = 1
 ) -> list[dict[str, Any]]:
-    """The inputs of `deliver` for every object and peer of its own; `peers` for one that names none."""
+    """The inputs of `deliver` for every object and peer of its own; `peers` for one that names none.
+
+    The objects of one series go together: one association for hundreds of images, not hundreds.
+    """
     everyone = list(peers)
+    together: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        for peer in result.peers or everyone:
+            together.setdefault((result.series_uid, peer), []).append(result)
     return [
-        {"v": FORMAT, "job": job, "result": dump(result), "peer": peer, "attempt": attempt}
-        for result in results
-        for peer in result.peers or everyone
+        {"v": FORMAT, "job": job, "result": dump(first), "peer": peer, "attempt": attempt}
+        | ({"more": [result.sop_instance_uid for result in more]} if more else {})
+        for (_, peer), (first, *more) in together.items()
     ]
+
+
+def uids_of(item: dict[str, Any]) -> list[str]:
+    """SOP Instance UIDs of the objects that an input of `deliver` is about."""
+    return [item["result"]["sop_instance_uid"], *item.get("more", ())]
 
 
 AfterRefusal = Callable[[Runtime, str, Result, str, Outcome, bool], Outcome]  # the last: it is a notice
@@ -44,44 +56,67 @@ def notice_inputs(jobs: JobBook, job: str) -> list[dict[str, Any]]:
 
 def send(
     runtime: Runtime,
-    job: str,
-    result: Result,
-    peer_name: str,
-    attempt: int,
+    item: dict[str, Any],
     after_refusal: AfterRefusal,
-    *,
-    notice: bool = False,
 ) -> str:
     """Try once. Returns the state of the outcome, or "cancelled" where the job is wanted no more.
 
-    after_refusal: makes what goes in the place of what the peer refuses, and the outcome that says so. notice: it is
-    the receipt of a job without a result, whose state it leaves as it is.
+    Of several objects "retry" where one is to be sent again: then those that have arrived are left out. after_refusal:
+    makes what goes in the place of what the peer refuses, and the outcome that says so. The receipt of a job without a
+    result (``notice``) leaves the job's state as it is.
     """
+    job, peer_name, notice = item["job"], item["peer"], bool(item.get("notice"))
     if runtime.jobs.state(job) in (("", "cancelled") if notice else ("", *STOPPED)):
         return "cancelled"
     began = time.time()
-    peer = runtime.config.peers.get(peer_name)
-    if peer is None:
-        outcome = Outcome("failed", "no such peer", f"peer {peer_name!r} is not in node.yaml any more")
-    else:
-        outcome = deliver(result, peer, name=peer_name, calling_ae=runtime.config.node.ae_title)
-    outcome = _give_up(outcome, runtime.config, runtime.jobs.created(job))
-    outcome = after_refusal(runtime, job, result, peer_name, outcome, notice)
-    runtime.jobs.record_delivery(job, result.sop_instance_uid, peer_name, attempt, outcome)
-    runtime.jobs.record_stage(job, f"deliver {peer_name} {attempt}", began, time.time() - began, outcome.status)
+    results = _to_send(runtime.jobs, item)
+    outcomes = [
+        after_refusal(runtime, job, result, peer_name, outcome, notice)
+        for result, outcome in zip(results, _tried(runtime, job, peer_name, results), strict=True)
+    ]
+    for result, outcome in zip(results, outcomes, strict=True):
+        runtime.jobs.record_delivery(job, result.sop_instance_uid, peer_name, item["attempt"], outcome)
+        _report(item, result, outcome)
+    statuses = ", ".join(dict.fromkeys(outcome.status for outcome in outcomes))
+    runtime.jobs.record_stage(job, f"deliver {peer_name} {item['attempt']}", began, time.time() - began, statuses)
     if not notice:
         runtime.jobs.settle(job)
+    states = dict.fromkeys(outcome.state for outcome in outcomes)
+    return next((state for state in ("retry", "replaced", "failed", "refused") if state in states), "delivered")
+
+
+def _to_send(jobs: JobBook, item: dict[str, Any]) -> list[Result]:
+    """The objects of an input; of several those that have not arrived."""
+    first = load(Result, item["result"])
+    if not item.get("more"):
+        return [first]
+    row = jobs.get(item["job"])
+    known = {each["sop_instance_uid"]: each for each in (row or {}).get("results") or []}
+    there = jobs.delivered_to(item["job"], item["peer"])
+    return [load(Result, known[uid]) for uid in uids_of(item) if uid in known and uid not in there]
+
+
+def _tried(runtime: Runtime, job: str, peer_name: str, results: Sequence[Result]) -> list[Outcome]:
+    peer = runtime.config.peers.get(peer_name)
+    if peer is None:
+        gone = Outcome("failed", "no such peer", f"peer {peer_name!r} is not in node.yaml any more")
+        return [gone for _ in results]
+    sent = deliver_all(results, peer, name=peer_name, calling_ae=runtime.config.node.ae_title)
+    since = runtime.jobs.created(job)
+    return [_give_up(outcome, runtime.config, since) for outcome in sent]
+
+
+def _report(item: dict[str, Any], result: Result, outcome: Outcome) -> None:
     report = log.info if outcome.state == "delivered" else log.warning
     report(
         "delivery " + outcome.state,
-        job=job,
-        peer=peer_name,
-        attempt=attempt,
+        job=item["job"],
+        peer=item["peer"],
+        attempt=item["attempt"],
         status=outcome.status,
         sop_instance_uid=result.sop_instance_uid,
         reason=outcome.message,
     )
-    return outcome.state
 
 
 def _give_up(outcome: Outcome, config: Config, since: float) -> Outcome:

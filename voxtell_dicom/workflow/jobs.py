@@ -249,15 +249,16 @@ class JobBook:
 
     def delivered(self, job_id: str, sop_instance_uid: str, peer: str) -> bool:
         """Whether that object has reached that peer already, or another in its place is on its way."""
+        return sop_instance_uid in self.delivered_to(job_id, peer)
+
+    def delivered_to(self, job_id: str, peer: str) -> set[str]:
+        """SOP Instance UIDs of the objects that have reached that peer, or in whose place others are on their way."""
         table = delivery_table
-        query = sa.select(table.c.attempt).where(
-            table.c.job_id == job_id,
-            table.c.sop_instance_uid == sop_instance_uid,
-            table.c.peer == peer,
-            table.c.state.in_(("delivered", "replaced")),
+        query = sa.select(table.c.sop_instance_uid).where(
+            table.c.job_id == job_id, table.c.peer == peer, table.c.state.in_(("delivered", "replaced"))
         )
         with self._engine.connect() as connection:
-            return connection.execute(query).first() is not None
+            return set(connection.scalars(query))
 
     def replaced(self, job_id: str, peer: str) -> set[str]:
         """SOP Instance UIDs of the objects in whose place that peer was sent others."""

@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
-from voxtell_dicom.model import Result, Series, dump, load
+from voxtell_dicom.model import Series, dump, load
 from voxtell_dicom.receive.kept import Kept
 from voxtell_dicom.workflow.deliver import retry_delay_s, send
 from voxtell_dicom.workflow.fallback import after_refusal, instead, tidy
@@ -194,7 +194,7 @@ def _tidy(data: dict[str, Any]) -> None:
 
 @DBOS.workflow(name="deliver", max_recovery_attempts=None)
 def deliver(data: dict[str, Any]) -> dict[str, Any]:
-    """One attempt to send one object to one peer; enqueues the next, or what goes in its place where it is refused."""
+    """One attempt to send the objects of a series to a peer; enqueues the next, or what goes in its place."""
     DBOS.set_event("phase", "delivering")  # the fence: raises where another process has taken this workflow over
     state = _deliver(data)
     if state == "retry":
@@ -207,9 +207,8 @@ def deliver(data: dict[str, Any]) -> dict[str, Any]:
 
 @DBOS.step(name="deliver", **PATIENT)
 def _deliver(data: dict[str, Any]) -> str:
-    result, notice = load(Result, data["result"]), bool(data.get("notice"))
-    state = send(_get(), data["job"], result, data["peer"], data["attempt"], after_refusal, notice=notice)
-    if state == "delivered" and not notice:
+    state = send(_get(), data, after_refusal)
+    if state == "delivered" and not data.get("notice"):
         tidy(_get(), data["job"])
     return state
 
