@@ -10,6 +10,7 @@ from voxtell_dicom.engine.cpu import computes_bfloat16
 from voxtell_dicom.engine.fast_decoder import FastDecoder, can_be_folded
 from voxtell_dicom.engine.fused_encoder import FusedEncoder, can_be_fused
 from voxtell_dicom.engine.kernels.choose import ops_for
+from voxtell_dicom.engine.kernels.twin import TorchOps
 from voxtell_dicom.engine.network import VoxTellNetwork
 from voxtell_dicom.errors import ModelError
 
@@ -17,24 +18,33 @@ from voxtell_dicom.errors import ModelError
 class WindowModel:
     """The network on its device, asked window by window.
 
-    float16 on CUDA, float32 on a CPU. bfloat16: the image decoder of a CPU with AVX-512 BF16 in half the width, a third
-    of the time less, and not exact: of a random network, 1 % of the mask voxels differ (benchmarks/engine.py
-    --bfloat16). Off unless asked for.
+    float16 on CUDA (`startup.trusted_model` sees to it that this is right there), float32 on a CPU. bfloat16: the image
+    decoder of a CPU with AVX-512 BF16 in half the width, a third of the time less, and not exact: of a random network,
+    1 % of the mask voxels differ (benchmarks/engine.py --bfloat16). Off unless asked for.
     """
 
     def __init__(
-        self, network: VoxTellNetwork, device: torch.device, *, exact: bool = False, bfloat16: bool = False
+        self,
+        network: VoxTellNetwork,
+        device: torch.device,
+        *,
+        exact: bool = False,
+        bfloat16: bool = False,
+        float32: bool = False,
+        ops: TorchOps | None = None,
     ) -> None:
-        """exact: the plain image decoder, prompt by prompt. Raises ModelError where bfloat16 cannot be computed."""
+        """exact: the plain image decoder, prompt by prompt; float32: the same, in float32 on CUDA, too.
+
+        ops: instead of those that suit the device. Raises ModelError where bfloat16 cannot be computed.
+        """
         self.network = network
         self.device = device
         self.encoded = 0  # how often the encoder has run
         self._type = torch.float32
         if device.type == "cuda":
-            self._type = torch.float16
-            torch.backends.cudnn.benchmark = (
-                True  # every window has the same shape; the official predictor sets it, too
-            )
+            self._type = torch.float32 if float32 else torch.float16
+            # Every window has the same shape; the official predictor sets it, too.
+            torch.backends.cudnn.benchmark = True
         elif bfloat16:
             if not computes_bfloat16():
                 raise ModelError("this CPU computes no convolutions in bfloat16: leave that option off")
@@ -42,15 +52,20 @@ class WindowModel:
         self._fast: FastDecoder | None = None
         self._fused: FusedEncoder | None = None
         self.kernels = "none"  # which of the operations of `kernels` are in use
-        if exact:
+        if exact or float32:
             return
-        ops = ops_for(device.type, device.index or 0)
+        ops = ops or ops_for(device.type, device.index or 0)
         self.kernels = ops.name
         with torch.inference_mode():
             if can_be_folded(network):
                 self._fast = FastDecoder(network, self._type, ops)
             if ops.name == "triton" and can_be_fused(network.encoder):
                 self._fused = FusedEncoder(network.encoder, self._type, ops)
+
+    @property
+    def way(self) -> str:
+        """How it computes, in words: "float16, triton kernels"."""
+        return f"{str(self._type).removeprefix('torch.')}, {f'{self.kernels} kernels' if self._fast else 'plain'}"
 
     def logits(self, patch: torch.Tensor, prompts: torch.Tensor, first: int = 0) -> Iterator[tuple[int, torch.Tensor]]:
         """patch: (z, y, x), z-scored; prompts: (N, text_embedding_dim), both on the device.
@@ -103,4 +118,4 @@ class WindowModel:
         return skips, [e[:, first:] for e in embeddings]
 
     def _autocast(self) -> torch.autocast:
-        return torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda")
+        return torch.autocast("cuda", torch.float16, enabled=self._type == torch.float16)

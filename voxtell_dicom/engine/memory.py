@@ -3,7 +3,8 @@
 For 512 × 512 × 1000 voxels and 30 prompts, patch 192³: the slab of sums takes 31 · 192 · 512² · 2 B = 3.1 GB on the
 device, the masks 30 · 1000 · 512 · 64 B = 1.0 GB on the host, beside the volume and its z-scored copy (1.05 GB each).
 One window's features in float16 are 0.45 GB at full resolution, of which encoder and decoder hold about eight at
-once; the weights are 0.9 GB, one prompt is decoded at a time. So 12 GB of device and 16 GB of host memory are enough.
+once; the weights are 1.4 GB and their halves 0.7 GB, one prompt is decoded at a time. So 12 GB of device and 16 GB of
+host memory are enough.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ from voxtell_dicom.engine.patches import Patches
 from voxtell_dicom.engine.postprocess import cleaned_segment
 from voxtell_dicom.engine.preprocess import prepare
 from voxtell_dicom.engine.resample import back_on_source, resample, resampled_shape
+from voxtell_dicom.engine.startup import trusted_model
 from voxtell_dicom.engine.text import complete
 from voxtell_dicom.engine.windows import Windows, windows_over
 from voxtell_dicom.errors import ModelError, UnknownPrompt
@@ -74,6 +75,7 @@ class Predictor:
         self.bank = bank
         self.device = device
         self.patch_size = checkpoint.plans.patch_size
+        self._prompt_values = width
         self._network = checkpoint.network
         self.options = options
         self._text_model = text_model
@@ -273,7 +275,14 @@ class Predictor:
 
     def _new_model(self, device: torch.device) -> WindowModel:
         options = self.options
-        return WindowModel(self._network.to(device), device, exact=options.exact, bfloat16=options.bfloat16)
+        return trusted_model(
+            self._network.to(device),
+            device,
+            self.patch_size,
+            self._prompt_values,
+            exact=options.exact,
+            bfloat16=options.bfloat16,
+        )
 
     def _model_on(self, device: torch.device) -> WindowModel:
         if device.type != self._model.device.type:

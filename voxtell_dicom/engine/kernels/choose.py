@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,9 +38,7 @@ def ops_for(device_type: str, device_index: int = 0) -> TorchOps:
     if device_type != "cuda":
         return TorchOps()
     device = torch.device(device_type, device_index)
-    card = torch.cuda.get_device_name(device)
-    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-    where = f"{card}, torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}"
+    where = card_in_words(device)
     try:
         ops = TritonOps()
         worst = self_test(ops, device, torch.float16)
@@ -50,6 +50,22 @@ def ops_for(device_type: str, device_index: int = 0) -> TorchOps:
         return TorchOps()
     _log.info("Triton kernels in use on %s: they differ from float32 by %.1e", where, worst)
     return ops
+
+
+def card_in_words(device: torch.device) -> str:
+    """The card and the versions of all that computes on it."""
+    card = torch.cuda.get_device_name(device)
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {cudnn}, driver {_driver_version()}"
+    return f"{card}, {versions}"
+
+
+def _driver_version(said: Path = Path("/proc/driver/nvidia/version")) -> str:
+    try:
+        found = re.search(r"Kernel Module.*?\s(\d+(?:\.\d+)+)\s", said.read_text(encoding="ascii", errors="replace"))
+    except OSError:  # another system, or a sandbox that does not show it
+        found = None
+    return found[1] if found else "unknown"
 
 
 @torch.inference_mode()
