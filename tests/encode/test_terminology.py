@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,12 @@ from pydicom.sr._concepts_dict import concepts
 from tests.encode import made
 from voxtell_dicom.config import PromptSettings
 from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode.senses import UNPAIRED
 from voxtell_dicom.encode.spelling import key_of, spelled
 from voxtell_dicom.encode.terminology import (
     CATEGORIES,
     PRIVATE_SCHEME,
     SIDES,
-    UNPAIRED,
     _rows,
     _table,
     private_code,
@@ -163,20 +164,58 @@ def test_a_private_code_has_its_category(prompt: str, category: str) -> None:
     assert (term.type.scheme, term.category.value) == (PRIVATE_SCHEME, category)
 
 
+def _named_by_pydicom() -> dict[str, set[str]]:
+    """SNOMED CT values and their meanings, in small letters, as PS3.16 has them."""
+    every: dict[str, set[str]] = {}
+    for named in concepts["SCT"].values():
+        for value, (meaning, _) in named.items():
+            every.setdefault(value, set()).add(meaning.casefold())
+    return every
+
+
+def _words(meaning: str) -> set[str]:
+    return {*re.findall(r"[a-z0-9]+", meaning.casefold())} - {"structure", "of", "bone", "body", "muscle"}
+
+
 def test_each_code_is_what_pydicom_says_it_is() -> None:
-    """Value and meaning together, but for the few of `codes.csv`, which cites where they are from."""
+    """Value and meaning together, but for those of `codes.csv` whose source is another."""
     every: dict[tuple[str, str], set[str]] = {}
     for scheme, table in concepts.items():
         for named in table.values():
             for value, (meaning, _) in named.items():
                 every.setdefault((value, scheme), set()).add(meaning.casefold())
     own = {row["value"] for row in _rows("codes.csv")}
-    assert len(own) == 22
     for term in _table().values():
         if term.type.value not in own:
             assert term.type.meaning.casefold() in every[term.type.value, term.type.scheme], term.type
     for category in CATEGORIES.values():
         assert category.meaning.casefold() in every[category.value, category.scheme]
+
+
+def test_no_code_of_ours_is_another_thing_in_dicom() -> None:
+    """A mapping on the web has the psoas under the code of a lymph node; PS3.16 says what the code is."""
+    every = _named_by_pydicom()
+    for row in _rows("codes.csv"):
+        assert row["source"] in ("TotalSegmentator", "SlicerTotalSegmentator", "mCODE", "PS3.16"), row
+        meanings = every.get(row["value"], set())
+        assert not meanings or any(_words(row["meaning"]) <= _words(meaning) for meaning in meanings), (row, meanings)
+        assert meanings or row["source"] != "PS3.16", row
+
+
+_DIHEDRAL = ["0123456789", "1234067895", "2340178956", "3401289567", "4012395678"]
+_DIHEDRAL += ["5987604321", "6598710432", "7659821043", "8765932104", "9876543210"]
+_PERMUTED = ["0123456789", "1576283094", "5803796142", "8916043527", "9453126870"]
+_PERMUTED += ["4286573901", "2793806415", "7046913258"]
+
+
+def test_each_code_of_snomed_ct_has_its_check_digit() -> None:
+    """SNOMED CT Technical Implementation Guide, Verhoeff's check: a number made up passes one time in ten."""
+    for term in _table().values():
+        if term.type.scheme == "SCT":
+            check = 0
+            for place, digit in enumerate(reversed(term.type.value)):
+                check = int(_DIHEDRAL[check][int(_PERMUTED[place % 8][int(digit)])])
+            assert check == 0, term.type
 
 
 def test_each_synonym_stands_for_something_known() -> None:
@@ -257,7 +296,7 @@ def test_a_side_stands_where_the_standard_puts_it() -> None:
         *("left middle lobe", "left lung right upper lobe"),  # the one is not there, the other is of two lungs
         *("left of the liver", "right of the spine", "tumor left of the aorta"),  # beside it
         *("ventricle", "ventricles", "leg", "left leg"),  # of what; of an animal, all four
-        *("liver without tumor", "no lesion", "tumor and kidney", "caudate lobe", "head of pancreas"),
+        *("liver without tumor", "no lesion", "tumor and kidney", "caudate lobe", "body of pancreas"),
         *("muscle mass", "fat mass"),  # how much, not a tumour
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 SPELLINGS = {
     "tumour": "tumor",
@@ -21,6 +22,16 @@ SPELLINGS = {
     "anaemic": "anemic",
     "foetal": "fetal",
     "metastatic": "metastasis",
+    "disk": "disc",
+    "aneurism": "aneurysm",
+    "ischaemic": "ischemic",
+    "haemothorax": "hemothorax",
+    "centre": "center",
+    "fibre": "fiber",
+    "bronchia": "bronchus",
+    "glnd": "gland",  # AAPM TG-263
+    "submand": "submandibular",
+    "nrv": "nerve",
 }
 PLURALS = {
     "metastases": "metastasis",
@@ -48,14 +59,32 @@ PLURALS = {
     "pelves": "pelvis",
     "areas": "area",
     "hernias": "hernia",
+    "phalanges": "phalanx",
+    "atria": "atrium",
+    "ilia": "ilium",
+    "clavicles": "clavicle",
+    "cortices": "cortex",
+    "nuclei": "nucleus",
+    "gyri": "gyrus",
+    "axillae": "axilla",
+    "maxillae": "maxilla",
+    "pleurae": "pleura",
     "teeth": "tooth",
     "feet": "foot",
 }
 ALWAYS_S = frozenset(
     ("ascites", "biceps", "triceps", "quadriceps", "lens", "feces", "pons", "meninges", "dens", "series")
 )
-FILLERS = frozenset(("the", "a", "an", "of", "in", "within", "on", "all", "any", "visible", "entire", "whole"))
+_FILLERS = "the a an of in within on all any each every visible entire whole patient's -"
+FILLERS = frozenset(_FILLERS.split())
 SIDES = {"left": "left", "right": "right", "bilateral": "both", "both": "both"}
+_SIDE_WORDS = {"lt": "left", "sinister": "left", "sinistra": "left", "sinistrum": "left"} | {
+    "rt": "right",
+    "dexter": "right",
+    "dextra": "right",
+    "dextrum": "right",
+}
+_LETTERS = {"l": "left", "r": "right"}  # "L kidney", "Parotid_L"; not "L 5"
 ORDINALS = (
     "first",
     "second",
@@ -75,21 +104,24 @@ _NUMBER = {name: number for number, name in enumerate(ORDINALS, 1)} | {
     for number in range(1, 13)
     for ending in ("st" if number == 1 else "nd" if number == 2 else "rd" if number == 3 else "th", "")
 }
-_SPINE = {"cervical": ("c", 7), "thoracic": ("t", 12), "lumbar": ("l", 5)}
+_SPINE = {"cervical": ("c", 7), "thoracic": ("t", 12), "lumbar": ("l", 5), "sacral": ("s", 5)}
+_LEVEL = r"c[1-7]|t(?:[1-9]|1[0-2])|l[1-5]"
+_ROMAN = ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii")
+_SEGMENT = {name: roman for number, roman in enumerate(_ROMAN, 1) for name in (str(number), roman)}
 
 
 def spelled(prompt: str, *, plurals: bool = False) -> str:
-    """The words of a prompt in small letters and American spelling, in the singular unless `plurals`."""
-    words = [SPELLINGS.get(word, word) for word in re.findall(r"[a-z0-9']+", prompt.casefold())]
+    """The words of a prompt in small letters and American spelling, in the singular unless `plurals`; sides in full."""
+    words = [SPELLINGS.get(word, word) for word in _words(prompt)]
     if not plurals:
         words = [_singular(word) for word in words]
-    return " ".join(SPELLINGS.get(word, word) for word in words)
+    return " ".join(_sided([SPELLINGS.get(word, word) for word in words]))
 
 
 def key_of(text: str) -> str:
     """Spelled words without fillers; "third lumbar vertebra", "vertebra l3" and "l3" alike, "5th rib" and "rib 5"."""
     words = [word for word in text.split() if word not in FILLERS]
-    return " ".join(_rib(_vertebra(words)))
+    return " ".join(_segment(_disc(_rib(_vertebra(words)))))
 
 
 def without_order(key: str) -> str:
@@ -99,9 +131,12 @@ def without_order(key: str) -> str:
 
 def side_and_rest(text: str) -> tuple[str, str]:
     """left, right, both or "", and the other words; all words where sides contradict, or say where beside something."""
-    words = text.split()
     if re.search(r"\b(left|right) (of|to|from)\b", text):
         return "", text
+    halves = [side_and_rest(half) for half in text.split(" and ")] if text.count(" and ") == 1 else []
+    if {side for side, _ in halves} == {"left", "right"} and halves[0][1] == halves[1][1]:
+        return "both", halves[0][1]
+    words = text.split()
     found = {SIDES[word] for word in words if word in SIDES}
     rest = [word for word in words if word not in SIDES]
     if found == {"left", "right"} and re.search(r"\b(left (and )?right|right (and )?left)\b", text):
@@ -109,8 +144,32 @@ def side_and_rest(text: str) -> tuple[str, str]:
     return (next(iter(found)), " ".join(rest)) if len(found) == 1 else ("", text)
 
 
+def _words(prompt: str) -> list[str]:
+    """Letters of any script are words: what is not understood must not fall out. A dash between blanks is one."""
+    text = unicodedata.normalize("NFKC", prompt).replace("\u2019", "'").replace("\u2013", "-").replace("\u2212", "-")
+    text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", text).casefold()  # SpinalCord
+    text = re.sub(r"(?<=\d)/(?=[a-z]?\d)", " ", text)  # L5/S1
+    text = re.sub(r"[+&/]", " and ", text)
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)*|(?<=\s)-(?=\s)|[<>=~]", text)
+
+
+def _sided(words: list[str]) -> list[str]:
+    words = [_SIDE_WORDS.get(word, word) for word in words]
+    if len(words) > 1:
+        if not words[1].isdigit():
+            words[0] = _LETTERS.get(words[0], words[0])
+        if not words[-2].isdigit():
+            words[-1] = _LETTERS.get(words[-1], words[-1])
+    last = len(words) - 1
+    return [
+        word
+        for at, word in enumerate(words)
+        if not (at and words[at - 1] in SIDES and (word == "sided" or (word == "side" and at == last)))
+    ]
+
+
 def _singular(word: str) -> str:
-    if word in PLURALS or word in ALWAYS_S or len(word) < 4:
+    if word in PLURALS or word in ALWAYS_S or len(word) < 4 or "'" in word:
         return PLURALS.get(word, word)
     if word.endswith("ies"):
         return word[:-3] + "y"
@@ -119,18 +178,46 @@ def _singular(word: str) -> str:
     return word.removesuffix("s")
 
 
+def _levels(words: list[str]) -> list[str]:
+    """ "Th12" and "D12" are T12 (D1 to D4 may be parts of the duodenum), "L 5" is L5."""
+    if len(words) > 1 and words[0] in ("c", "t", "l") and words[1].isdigit():
+        words = [words[0] + words[1], *words[2:]]
+    return [re.sub(r"^(th(?=\d)|d(?=[5-9]$|1[0-2]$))", "t", word) for word in words]
+
+
 def _vertebra(words: list[str]) -> list[str]:
+    words = _levels(words)
     for at, word in enumerate(words):
         letter, most = _SPINE.get(word, ("", 0))
         if letter and at and _NUMBER.get(words[at - 1], 99) <= most and words[at + 1 : at + 2] == ["vertebra"]:
             words = [*words[: at - 1], f"{letter}{_NUMBER[words[at - 1]]}", *words[at + 1 :]]
             break
-    level = next((word for word in words if re.fullmatch(r"c[1-7]|t([1-9]|1[0-2])|l[1-5]", word)), "")
+    named = {"vertebra", "vertebral"} & {*words}
+    levels = _LEVEL + "|s[1-5]" if named else _LEVEL  # S1 alone may be a segment of the liver or of the lung
+    level = next((word for word in words if re.fullmatch(levels, word)), "")
     others = [word for word in words if word not in (level, "vertebra", "vertebral")]
     if level and not others:
         return [level, "vertebra"]
-    if level and others == ["body"]:
-        return ["vertebral", "body", level]
+    if others == ["body"] and named:
+        return ["vertebral", "body", level] if level else ["vertebral", "body"]
+    return words
+
+
+def _disc(words: list[str]) -> list[str]:
+    """ "intervertebral disc L4/5", "L4-L5 disc": the two levels first."""
+    around = [word for word in words if word not in ("disc", "intervertebral")]
+    if "disc" not in words or len(around) != 2 or not re.fullmatch(_LEVEL, around[0]):
+        return words
+    below = around[0][0] + around[1] if around[1].isdigit() else around[1]
+    return [around[0], below, "disc"]
+
+
+def _segment(words: list[str]) -> list[str]:
+    """ "liver segment 8", "segment VIII of the liver", "Couinaud segment 8"; a part of one ("4a") is none of these."""
+    number = [word for word in words if word in _SEGMENT]
+    rest = {word for word in words if word not in number}
+    if len(number) == 1 and "segment" in rest and {"segment"} < rest <= {"segment", "liver", "hepatic", "couinaud"}:
+        return ["couinaud", "hepatic", "segment", _SEGMENT[number[0]]]
     return words
 
 

@@ -2,8 +2,8 @@
 
 The words come from DICOM's own context groups, as pydicom carries them (PS3.16 CID 7191 to 7197, the segmentation
 property types by category; CID 7159 lesions; CID 8134, 7600, 7603 and 4, anatomy; CID 244 laterality), from `codes.csv`
-(what these lack) and `synonyms.csv` beside this file. Nothing is guessed: a prompt that is not wholly understood gets a
-code of the private scheme 99VOXTELL, made from its text.
+(what these lack, each with its source) and `synonyms.csv` beside this file. Nothing is guessed: a prompt that is not
+wholly understood gets a code of the private scheme 99VOXTELL, made from its text.
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ from pydicom.sr._cid_dict import cid_concepts
 from pydicom.sr._concepts_dict import concepts
 
 from voxtell_dicom.config import Codes, CodeWords
+from voxtell_dicom.encode.senses import (
+    ABNORMAL_WORD,
+    AMOUNTS,
+    ASIDE,
+    IN_BODY,
+    NOT_MEANT,
+    OBJECT_WORD,
+    PAIRED,
+    UNPAIRED,
+)
 from voxtell_dicom.encode.spelling import key_of, side_and_rest, spelled, without_order
 from voxtell_dicom.encode.words import clipped
 from voxtell_dicom.model import Prompt
@@ -94,26 +104,7 @@ SIDES = {
     "right": Code("24028007", "SCT", "Right"),
     "both": Code("51440002", "SCT", "Right and left"),
 }
-# Normal, Background; "Cardiac Pacemaker", a second one; and an animal's "All legs", which a leg is not.
-_NOT_MEANT = frozenset(("17621005", "125040", "118378005", "42694008"))
 _AMBIGUOUS = ("ventricle",)  # of the heart, says CID 7192; of the brain, means who asks an MR of the head for it
-_PAIRED = (  # what two are meant by, where several are named without a side
-    "lung, kidney, adrenal gland, femur, tibia, fibula, humerus, radius, ulna, clavicle, scapula, patella,"
-    "femoral head, breast, ovary, testis, eye, ear, optic nerve, parotid gland, submandibular gland, ureter,"
-    "common iliac artery, common carotid artery, hippocampus, thalamus, lateral ventricle, iliopsoas muscle,"
-    "gluteus maximus muscle, gluteus medius muscle, gluteus minimus muscle"
-)
-PAIRED = frozenset(name.strip() for name in _PAIRED.split(","))
-_AMOUNTS = frozenset(("muscle", "skeletal muscle", "fat", "subcutaneous fatty tissue", "bone"))
-_ONE = (  # what has a left and a right part, and no second one: "left liver" is not a liver
-    "liver, spleen, pancreas, gallbladder, stomach, duodenum, small intestine, large intestine, colon, rectum,"
-    "appendix, esophagus, trachea, larynx, pharynx, tongue, bladder, urethra, prostate, uterus, cervix, vagina,"
-    "penis, heart, myocardium, pericardium, aorta, ascending aorta, aortic arch, thoracic aorta, abdominal aorta,"
-    "portal vein, inferior vena cava, superior vena cava, brain, brain stem, cerebellum, spinal cord, spine,"
-    "vertebra, sacrum, coccyx, sternum, skull, mandible, thyroid, thymus, mediastinum, diaphragm, head, neck,"
-    "face, nose, mouth, chest, thorax, abdomen, pelvis, trunk, entire body, corpus callosum, pituitary, omentum"
-)
-UNPAIRED = frozenset(name.strip() for name in _ONE.split(","))
 # Words of findings that no context group of segmentation types has; the rest is what CID 7194 and 7159 hold.
 MORE_FINDINGS = {
     "hematoma": Code("35566002", "SCT", "Hematoma"),  # CID 6031
@@ -130,16 +121,6 @@ MORE_FINDINGS = {
     "pleural effusion": Code("60046008", "SCT", "Pleural effusion"),  # CID 645
     "pericardial effusion": Code("373945007", "SCT", "Pericardial effusion"),  # CID 12236
 }
-# Of private codes: words that tell something abnormal, or something that was put in.
-_ABNORMAL = re.compile(
-    r"\b(fracture|infarct|infarction|ischemia|stroke|stone|calculus|gallstone|calcification|plaque|ascites|fluid"
-    r"|aneurysm|stenosis|dissection|occlusion|consolidation|opacity|atelectasis|emphysema|pneumonia|fibrosis|polyp"
-    r"|hernia|ulcer|collection|enlarged|abnormal|malignant|metastatic|suspicious|hyperintensity|(?!stroma\b|coma\b|soma\b)"
-    r"\w+oma|\w+(megaly|itis|ectasis|ectasia)|(?!aponeurosis\b|anastomosis\b)\w+osis)\b"
-)
-_OBJECT = re.compile(
-    r"\b(prosthesis|implant|pacemaker|stent|catheter|screw|plate|wire|tube|drain|clip|electrode|lead)\b"
-)
 
 
 def term_of(prompt: str) -> Term:
@@ -148,12 +129,11 @@ def term_of(prompt: str) -> Term:
     if (known := _anatomy(text)) is not None:
         return replace(known, laterality=_both(prompt, known))
     side, rest = side_and_rest(text)
-    laterality = SIDES[side] if side else None
     if (known := _anatomy(rest)) is not None:
-        if side and not _has_two(known, side):
+        if side and not _has_two(known):
             return _private(prompt, text)
-        return replace(known, laterality=laterality or _both(prompt, known))
-    return _within(rest, laterality) or _private(prompt, text)
+        return replace(known, laterality=SIDES[side] if side else _both(prompt, known))
+    return _within(text, "") or _within(rest, side) or _private(prompt, text)
 
 
 def term_for(prompt: Prompt) -> Term:
@@ -202,11 +182,15 @@ def write_term(segment: Dataset, term: Term) -> None:
         segment.AnatomicRegionSequence = Sequence([region])
 
 
-def _has_two(known: Term, side: str) -> bool:
-    """Whether a side may be said of it: neither of an organ that there is one of, nor of what names the other side."""
+def _has_two(known: Term) -> bool:
+    """Whether a side may be said of it: neither of an organ that there is one of, nor of what names a side."""
     words = known.type.meaning.casefold()
-    named = set(words.split()) & {"left", "right"}
-    return words not in UNPAIRED and not words.endswith("vertebra") and named <= {side}
+    return words not in UNPAIRED and not words.endswith((" vertebra", " disc")) and not _named(known.type)
+
+
+def _named(code: Code) -> set[str]:
+    """The side that a meaning says itself."""
+    return {"left", "right"} & {*code.meaning.casefold().split()}
 
 
 def _both(prompt: str, known: Term) -> Code | None:
@@ -220,34 +204,48 @@ def _anatomy(text: str) -> Term | None:
     return table.get(key) or table.get(without_order(key))
 
 
-def _within(text: str, side: Code | None) -> Term | None:
+def _within(text: str, side: str) -> Term | None:
     """ "liver lesion", "tumor of kidney", "hip prosthesis", "vertebral body of L3": what it is, and where."""
+    if "-" in text.split():  # "liver - tumor": within it, or without it
+        return None
     words = key_of(text).split()
     if words[:2] == ["vertebral", "body"] or words[-2:] == ["vertebral", "body"]:
         what, place = _anatomy("vertebral body"), [word for word in words if word not in ("vertebral", "body")]
     else:
-        found = [word for word in words if word in _table() and _table()[word].category in (ABNORMAL, OBJECT)]
+        found = [word for word in words if _may_be_within(word)]
         if len(found) != 1:
             return None
         what, place = _table()[found[0]], [word for word in words if word != found[0]]
+        if place in (["t1"], ["t2"]):  # as the picture is weighted, or the vertebra
+            return None
+    laterality = SIDES[side] if side else None
     if what is None or not place:
-        return replace(what, laterality=side) if what else None
+        return replace(what, laterality=laterality) if what else None
     where = _anatomy(" ".join(place))
-    if where is None or where.category not in (STRUCTURE, TISSUE):
+    if where is None or where.category not in (STRUCTURE, TISSUE) or (side and _named(where.type) - {side}):
         return None
-    if what.type.meaning == "Mass" and where.type.meaning.casefold() in _AMOUNTS:  # how much of it there is
+    if what.type.meaning == "Mass" and where.type.meaning.casefold() in AMOUNTS:  # how much of it there is
         return None
-    return replace(what, laterality=side, region=where.type)
+    return replace(what, laterality=laterality, region=where.type)
+
+
+def _may_be_within(word: str) -> bool:
+    known = _table().get(word)
+    if known is None:
+        return False
+    name = known.type.meaning.casefold()
+    return known.category == ABNORMAL or name in IN_BODY or name == "blood vessel"
 
 
 def _private(prompt: str, text: str) -> Term:
     if re.fullmatch(r"\s*[<>]=?\s*-?[\d.]+\s*", prompt):
         return Term(SPATIAL, private_code(prompt))
     words = key_of(text)
-    abnormal = _ABNORMAL.search(words) or any(
+    words = ASIDE.sub("", words).strip() or words
+    abnormal = ABNORMAL_WORD.search(words) or any(
         word in _table() and _table()[word].category == ABNORMAL for word in words.split()
     )
-    category = ABNORMAL if abnormal else OBJECT if _OBJECT.search(words) else STRUCTURE
+    category = OBJECT if OBJECT_WORD.search(words) else ABNORMAL if abnormal else STRUCTURE
     return Term(category, private_code(prompt))
 
 
@@ -281,7 +279,7 @@ def _members(cid: int) -> Iterator[Code]:
         table_of: Any = concepts[scheme]
         for name in names:
             value, (meaning, _) = next(iter(table_of[name].items()))
-            if len(meaning) <= 64 and value not in _NOT_MEANT:
+            if len(meaning) <= 64 and value not in NOT_MEANT:
                 yield Code(value, scheme, meaning)
 
 
