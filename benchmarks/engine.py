@@ -8,9 +8,10 @@
     python benchmarks/engine.py --json       # the same as JSON; `ratios` is what the README claims
 
 Three processes take turns, one measuring while the others wait: the official module as a user starts it, the official
-module under the allocator settings that our worker gets, and ours. On CUDA the allocator makes no difference, and two
-take turns. Each runs a window with one prompt first, unmeasured, which maps the weights and compiles what is compiled
-once: a volume has many windows. Every number is the best of the rounds; set OMP_NUM_THREADS=1 where others share the
+module under the allocator settings that our worker gets (freed memory kept from its second window on), and ours. On
+CUDA the allocator makes no difference, and two take turns. Each runs a window with one prompt first, unmeasured, which
+maps the weights and compiles what is compiled once: a volume has many windows. Every number is the best of the rounds;
+set OMP_NUM_THREADS=1 where others share the
 cores. "decoder" is the image decoder alone, prompt-free part included.
 """
 
@@ -229,6 +230,8 @@ class Side:
         if self.device.type == "cuda" and self.name == "ours":
             ready |= {"ceilings": self.ceilings(), "cudnn": self.torch.backends.cudnn.version()}
         print(json.dumps(ready), file=answers)
+        from voxtell_dicom.engine import keep_freed_memory
+
         with self.torch.inference_mode():
             for line in sys.stdin:
                 task = json.loads(line)
@@ -239,6 +242,8 @@ class Side:
                 if task["save"]:
                     self.torch.save(logits.float().cpu(), task["save"])
                 del logits
+                if self.name != "official":
+                    keep_freed_memory()  # as the worker does when a window is done
                 answer = {"window": seconds, "decoder": decoder, "cpu": cpu, "peak_bytes": self._peak()}
                 print(json.dumps(answer), file=answers)
 
@@ -272,7 +277,7 @@ class Process:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
         if name != "official":
             ours = name.startswith("ours")
-            environment.update({k: v for k, v in worker_environment().items() if ours or k.startswith("MALLOC_")})
+            environment.update({k: v for k, v in worker_environment().items() if ours or k == "GLIBC_TUNABLES"})
         command = [sys.executable, __file__, "--side", name, "--directory", str(directory)]
         self._process = subprocess.Popen(
             command + (["--cuda"] if cuda else []),

@@ -58,7 +58,8 @@ def test_cancelling_yields_no_more() -> None:
 def test_it_needs_no_torch() -> None:
     code = (
         "import sys; from voxtell_dicom import engine;"
-        "engine.keep_freed_memory(); engine.worker_environment(); engine.phantom_directory();"
+        "engine.keep_freed_memory(); engine.return_freed_memory();"
+        "engine.worker_environment(); engine.phantom_directory();"
         "engine.open_engine(kind='threshold'); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

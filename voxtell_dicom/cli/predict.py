@@ -154,7 +154,12 @@ def _one(
     from rich.console import Console
     from rich.progress import Progress
 
+    from voxtell_dicom.engine import keep_freed_memory
     from voxtell_dicom.model import Request
+
+    def window_done(done: int, total: int) -> None:
+        keep_freed_memory()
+        bar.update(task, completed=done, total=total)
 
     _say(arguments, f"Predicting {case.name} with prompts {prompts} ...")
     array, write = case.read()
@@ -163,12 +168,7 @@ def _one(
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task(case.name, total=1)
         requests = [Request(prompt) for prompt in dict.fromkeys(prompts)]
-        segments = predictor.segment(
-            array,
-            (1, 1, 1),
-            requests,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        segments = predictor.segment(array, (1, 1, 1), requests, progress=window_done)
         found = {segment.request.prompt: segment.mask for segment in segments}
     if arguments.save_combined:
         labels = np.zeros(shape, np.uint8)
@@ -186,7 +186,7 @@ def _one(
 def _load(arguments: argparse.Namespace, prompts: Sequence[str]) -> Predictor:
     import torch
 
-    from voxtell_dicom.engine import keep_freed_memory, library
+    from voxtell_dicom.engine import library
     from voxtell_dicom.engine.checkpoint import load_checkpoint
     from voxtell_dicom.engine.predictor import Predictor, choose_device
     from voxtell_dicom.engine.text import complete
@@ -196,8 +196,6 @@ def _load(arguments: argparse.Namespace, prompts: Sequence[str]) -> Predictor:
         typer.echo("Warning: CUDA not available, falling back to CPU", err=True)
         wanted = "cpu"
     device = choose_device(wanted)
-    if device.type == "cpu":
-        keep_freed_memory()
     named = arguments.model or os.environ.get(library.ENVIRONMENT)
     directory = library.named_directory(arguments.model) if named else library.published_model()
     _say(arguments, f"Loading VoxTell model from: {directory}")

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import voxtell_dicom
-from voxtell_dicom.engine.allocator import keep_freed_memory, worker_environment
+from voxtell_dicom.engine.allocator import keep_freed_memory, return_freed_memory, worker_environment
 from voxtell_dicom.errors import ModelError
 from voxtell_dicom.model import Engine
 
-__all__ = ["keep_freed_memory", "open_engine", "phantom_directory", "worker_environment"]
+__all__ = ["keep_freed_memory", "open_engine", "phantom_directory", "return_freed_memory", "worker_environment"]
 
 
 def open_engine(

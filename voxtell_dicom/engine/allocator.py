@@ -1,38 +1,57 @@
-"""A process fit for an engine: memory that stays in it, threads that sleep while they wait."""
+"""A process fit for an engine: memory that stays in it while it computes, threads that sleep while they wait.
+
+glibc maps and unmaps buffers of 100 MB at each operation, page fault by page fault: a quarter to a third of the time on
+a CPU. So freed memory is kept, but only from the second window on: what the first one allocates for good, many small
+things, would lie scattered among the large blocks that are freed around it, and large ones no longer fit between.
+"""
 
 from __future__ import annotations
 
 import ctypes
 import sys
+from functools import cache
+from typing import Any
 
 
 def worker_environment() -> dict[str, str]:
     """Environment variables for whoever starts a process that runs an engine.
 
-    glibc maps and unmaps buffers of 100 MB at each operation, page fault by page fault, a third of the time on a CPU;
-    these keep freed memory. Threads that spin without end while they wait took 5 times the CPU time where others shared
-    the cores; those that sleep at once wake up late, thousands of times a window. So they spin for some microseconds.
+    An aligned block leaves splinters; kept aside for quick use, they keep it from growing together again when it is
+    freed, and the next of its size finds no room there. Threads that spin without end while they wait took 5 times the
+    CPU time where others shared the cores; those that sleep at once wake up late, thousands of times a window. So they
+    spin for some microseconds.
     """
     return {
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "100000000000",
-        "MALLOC_TOP_PAD_": "1000000000",
+        "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0",
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "1000",
     }
 
 
 def keep_freed_memory() -> bool:
-    """What the allocator settings of `worker_environment()` do, for this process. Returns whether it took effect.
-
-    glibc would map and unmap buffers of 100 MB at each operation. See mallopt(3).
+    """Keep what is freed from now on, for this process's next use: to be called when a window is done, and harmless
+    again. Returns whether it took effect. See mallopt(3).
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
+    libc = _glibc()
     mmap_max, trim_threshold, top_pad = -4, -1, -2
     settings = ((mmap_max, 0), (trim_threshold, -1), (top_pad, 1 << 30))  # -1: never trim
-    return all(bool(mallopt(name, value)) for name, value in settings)
+    return libc is not None and all(bool(libc.mallopt(name, value)) for name, value in settings)
+
+
+def return_freed_memory() -> None:
+    """Give back to the system what is free: to be called when a volume is done. See malloc_trim(3)."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+@cache
+def _glibc() -> Any:
+    """The C library, None where it is not glibc."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return libc if libc.mallopt and libc.malloc_trim else None
+    except (OSError, AttributeError):  # another C library
+        return None

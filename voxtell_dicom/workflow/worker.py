@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from voxtell_dicom.engine import open_engine, worker_environment
+from voxtell_dicom.engine import keep_freed_memory, open_engine, return_freed_memory, worker_environment
 from voxtell_dicom.engine.soft import with_probabilities
 from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
 from voxtell_dicom.model import Engine, Request, Segment, dump, load
@@ -56,12 +56,16 @@ def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[s
         raise UnknownPrompt(f"the model knows no prompt {', '.join(map(repr, unknown))}")
     array = np.load(task["array"], mmap_mode="r")
 
+    def progress(done: int, total: int) -> None:
+        keep_freed_memory()  # not before the first window is done
+        wire.send(id=task["id"], progress=[done, total])
+
     def pass_of(asked: Sequence[Request]) -> Iterator[Segment]:
         return engine.segment(
             array,
             tuple(task["spacing_zyx_mm"]),
             asked,
-            progress=lambda done, total: wire.send(id=task["id"], progress=[done, total]),
+            progress=progress,
             cancelled=lambda: task["id"] in cancelled,
             within_s=task.get("within_s"),
         )
@@ -96,7 +100,7 @@ def _read(tasks: queue.Queue[dict[str, Any] | None], cancelled: set[str]) -> Non
 
 
 def _in_engine_environment() -> None:
-    """Start over with the environment that the engine wants: an allocator reads its settings once, at the start."""
+    """Start over with the environment that the engine wants: some of it is read once, at the start."""
     wanted = {name: value for name, value in worker_environment().items() if name not in os.environ}
     if wanted:
         os.environ.update(wanted)
@@ -135,6 +139,7 @@ def main() -> None:
             traceback.print_exc()
             code = NO_SPACE if no_space(error) else "crash"
             wire.send(id=task["id"], error=f"{type(error).__name__}: {error}", code=code)
+        return_freed_memory()
 
 
 if __name__ == "__main__":
