@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pydicom
 import pytest
+from pydicom.dataset import Dataset
 
 from tests.encode import made
 from voxtell_dicom.config import Config
@@ -35,6 +37,27 @@ def test_outputs(tmp_path: Path, outputs: tuple[str, ...], kinds: list[str]) -> 
     assert all(len(uid) <= 64 for uid in uids)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {result.path.name for result in results}
     assert encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out") == results
+
+
+def test_values_that_their_vr_does_not_allow_stand_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a scanner wrote them: text where Table Speed (0018,9309) is a double, at the top and within a carried item."""
+    volume = made.volume(tmp_path / "s")
+    for frame in volume.frames:
+        ds = pydicom.dcmread(frame.path)
+        other = Dataset()
+        other.PatientID, other.TypeOfPatientID = "P2", "TEXT"
+        ds.OtherPatientIDsSequence = [other]
+        with monkeypatch.context() as patch:
+            patch.setattr(pydicom.config, "replace_un_with_known_vr", False)
+            for one in (ds, other):
+                one.add_new("TableSpeed", "UN", b"0.663 ")  # read again, it gets the VR of its tag
+            ds.save_as(frame.path)
+    plan = made.plan(["liver"], outputs=("seg", "sr", "rtstruct", "labelmap", "secondary"))
+    found = made.found(plan, made.masks(volume.grid.shape, 1))
+    for result in encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out"):
+        assert pydicom.dcmread(result.path).OtherPatientIDsSequence[0].PatientID == "P2"
 
 
 def test_nothing_found_is_nothing_made(tmp_path: Path) -> None:

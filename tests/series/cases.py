@@ -398,6 +398,11 @@ def gradients_siemens() -> Sequence[Dataset]:
     return _private_b(0x0019, "SIEMENS MR HEADER", 0x0E, "FD", [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 
 
+@case("Arterial spin labelling (Philips private)", handled=(("control", 6), ("label", 6)))
+def labels_philips() -> Sequence[Dataset]:
+    return _private_b(0x2005, "Philips MR Imaging DD 005", 0x29, "CS", ["CONTROL", "LABEL"])
+
+
 @case("Real and imaginary (GE private)", handled=(("imaginary", 6), ("real", 6)))
 def complex_ge() -> Sequence[Dataset]:
     return _private_b(0x0043, "GEMS_PARM_01", 0x2F, "SS", [2, 3])

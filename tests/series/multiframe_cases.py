@@ -124,6 +124,39 @@ def enhanced_components() -> Sequence[Dataset]:
     return [enhanced(noise((12, 24, 20)), frames)]
 
 
+@case(
+    "Enhanced MR: told apart by Dimension Index Values alone",
+    handled=(("dimension 1", 6), ("dimension 2", 6)),
+)
+def enhanced_dimensions() -> Sequence[Dataset]:
+    ds = enhanced(noise((12, 24, 20)), [*places(), *places()])
+    places_in_stack, something = item(DimensionIndexPointer=0x00209057), item(DimensionIndexPointer=0x00209056)
+    ds.DimensionIndexSequence = [places_in_stack, something]
+    for index, groups in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        groups.FrameContentSequence[0].DimensionIndexValues = [index % 6 + 1, index // 6 + 1]
+    return [ds]
+
+
+@case("Enhanced MR: arterial spin labelling (ASL Context)", handled=(("control", 6), ("label", 6)))
+def enhanced_labels() -> Sequence[Dataset]:
+    ds = enhanced(noise((12, 24, 20)), [*places(), *places()])
+    for index, groups in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        groups.MRArterialSpinLabelingSequence = [item(ASLContext="LABEL" if index < 6 else "CONTROL")]
+    return [ds]
+
+
+@case("Enhanced MR: arterial spin labelling (Philips private)", handled=(("control", 6), ("label", 6)))
+def enhanced_labels_philips() -> Sequence[Dataset]:
+    ds = enhanced(noise((12, 24, 20)), [*places(), *places()])
+    for index, groups in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        within = Dataset()
+        for one in (groups, within):  # in the fifth block, as the scanner writes it
+            one.add_new(0x20050014, "LO", "Philips MR Imaging DD 005")
+        within.add_new(0x20051429, "CS", "LABEL" if index < 6 else "CONTROL")
+        groups.add_new(0x2005140F, "SQ", [within])
+    return [ds]
+
+
 @case("Enhanced MR: one volume in two objects", handled=(("", 6),))
 def enhanced_in_two_objects() -> Sequence[Dataset]:
     stored = noise(SHAPE)

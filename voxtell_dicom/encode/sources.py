@@ -86,11 +86,12 @@ def read_sources(volume: Volume) -> Sources:
 
 
 def mend(header: Dataset) -> None:
-    """What a source leaves out must not spoil results that carry its header.
+    """What a source leaves out, or spoils, must not spoil results that carry its header.
 
-    Sequences without items go (none of those that are carried may be empty), as does an empty character set. Where
-    identity was removed, how is type 1C (PS3.3 C.7.1.1).
+    Values that their VR does not allow go, here and in all items. So do sequences without items (none of those that
+    are carried may be empty), and an empty character set. Where identity was removed, how is type 1C (PS3.3 C.7.1.1).
     """
+    _drop_broken(header)
     for element in [element for element in header if element.VR == "SQ" and not element.value]:
         del header[element.tag]
     if not header.get("SpecificCharacterSet"):
@@ -98,6 +99,18 @@ def mend(header: Dataset) -> None:
     said = header.get("DeidentificationMethodCodeSequence") or header.get("DeidentificationMethod")
     if str(header.get("PatientIdentityRemoved", "")).strip() == "YES" and not said:
         header.DeidentificationMethod = "not stated in the source"
+
+
+def _drop_broken(ds: Dataset) -> None:
+    """Take out of a dataset and its items what pydicom cannot convert, such as text where a binary number belongs."""
+    for tag in list(ds.keys()):
+        try:
+            element = ds[tag]
+        except Exception:  # whatever the conversion raises: nothing of it is known
+            del ds[tag]
+            continue
+        for item in element.value if element.VR == "SQ" else ():
+            _drop_broken(item)
 
 
 def _values(value: Any) -> list[Any]:

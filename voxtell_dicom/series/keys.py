@@ -22,6 +22,7 @@ PRINCIPAL = (
     "gradient",
     "inversion_time",
     "temporal",
+    "label",
     "cardiac_phase",
     "kernel",
     "stack",
@@ -44,11 +45,15 @@ RESOLVING = (
     "scan_options",
     "sequence_name",
     "description",
+    "dimension",
 )
 """Attributes that only resolve coincident positions: they may differ from slice to slice of one volume."""
 
 TIMES = ("trigger_time", "acquisition_time", "content_time", "instance_number")
 """Attributes that order coincident frames: the first of each position makes the first volume, and so on."""
+
+BLOCKS = range(0x10, 0x20)  # of private creators: the vendors' own elements stand in the first ones
+PLACES = (0x00200032, 0x00209057)  # Image Position (Patient), In-Stack Position Number
 
 KINDS = {
     "M": "magnitude",
@@ -141,7 +146,8 @@ def _ge_kind(ds: Dataset) -> str:
 
 
 def _private(ds: Dataset, group: int, creator: str, offset: int) -> object:
-    if (group << 16) + 0x0010 not in ds:  # quick where there is nothing private, which is the rule
+    present = ds.keys()
+    if not any((group << 16) + block in present for block in BLOCKS):  # quick where there is nothing private: the rule
         return None
     try:
         return ds.private_block(group, creator)[offset].value
@@ -196,6 +202,25 @@ def _gradient(ds: Dataset, look: Lookup) -> str:
     return ""
 
 
+def _label(ds: Dataset, look: Lookup) -> str:
+    """What arterial spin labelling did before the image: ASL Context, or Philips's word, in a frame of its own item."""
+    philips = "Philips MR Imaging DD 005"
+    within = _private(ds, 0x2005, philips, 0x0F)
+    items = list(within) if isinstance(within, Sequence) and not isinstance(within, (str, bytes)) else []
+    said = look("ASLContext") or next(filter(None, (_private(one, 0x2005, philips, 0x29) for one in (ds, *items))), "")
+    return _text(said).strip().lower()
+
+
+def _dimension(look: Lookup) -> str:
+    """The Dimension Index Values (0020,9157) of a frame, but for those of its place in a stack (PS3.3 C.7.6.17)."""
+    values, dimensions = look("DimensionIndexValues"), look("DimensionIndexSequence")
+    indices = [values] if isinstance(values, int) else list(values or ())
+    if not dimensions or len(indices) != len(dimensions):
+        return ""
+    pointers = [dimension.get("DimensionIndexPointer") for dimension in dimensions]
+    return "\\".join(str(index) for index, pointer in zip(indices, pointers, strict=True) if pointer not in PLACES)
+
+
 def _acquisition(look: Lookup) -> str:
     return _text(look("AcquisitionNumber")) or _text(look("FrameAcquisitionNumber"))
 
@@ -212,6 +237,7 @@ def distinguishing(ds: Dataset, image_type: tuple[str, ...], look: Lookup) -> tu
         "gradient": _gradient(ds, look),
         "inversion_time": _rounded(look("InversionTime")) or _rounded(look("InversionTimes")),
         "temporal": _text(look("TemporalPositionIdentifier")) or _text(look("TemporalPositionIndex")),
+        "label": _label(ds, look),
         "cardiac_phase": _rounded(look("NominalPercentageOfCardiacPhase"))
         or _rounded(look("NominalCardiacTriggerDelayTime")),
         "kernel": _text(look("ConvolutionKernel")),
@@ -229,6 +255,7 @@ def distinguishing(ds: Dataset, image_type: tuple[str, ...], look: Lookup) -> tu
         "scan_options": _text(look("ScanOptions")),
         "sequence_name": _text(look("SequenceName")),
         "description": _text(look("SeriesDescription")),
+        "dimension": _dimension(look),
         "trigger_time": _rounded(look("TriggerTime")),
         "acquisition_time": _text(look("FrameAcquisitionDateTime"))
         or _text(look("AcquisitionDateTime"))
