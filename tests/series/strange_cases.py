@@ -495,6 +495,16 @@ def private_raw_data() -> Sequence[Dataset]:
     return [*stack(noise(SHAPE)), *raw]
 
 
+@case("Rows that are no one number", refused=("missing-geometry",))
+def strange_rows() -> Sequence[Dataset]:
+    return stack(noise(SHAPE), edit=lambda ds, _: setattr(ds, "Rows", [24, 24]))
+
+
+@case("A Number of Frames in words", refused=("frame-count",))
+def frames_in_words() -> Sequence[Dataset]:
+    return stack(noise(SHAPE), edit=lambda ds, _: raw(ds, "NumberOfFrames", b"one "))
+
+
 @case("A private SOP class", refused=("unsupported-sop-class",))
 def private_class() -> Sequence[Dataset]:
     return stack(noise(SHAPE), SOPClassUID="1.3.46.670589.2.5.1.1")

@@ -9,6 +9,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.model import Vector, Volume
+from voxtell_dicom.rules.lookup import get
 
 _PLANES = ("sagittal", "coronal", "axial")  # by the patient axis (x, y, z) that the slice normal follows
 _KERNELS = (
@@ -58,9 +59,9 @@ def _number(text: str | None) -> float | None:
 
 def contrast(header: Dataset) -> str:
     """``given`` where a contrast agent is named (PS3.3 C.7.6.4, C.7.6.4b), else ``none``."""
-    agent = str(header.get("ContrastBolusAgent") or "").strip()
+    agent = str(get(header, "ContrastBolusAgent") or "").strip()
     named = agent and agent.casefold() not in ("no", "none", "n")
-    return "given" if named or header.get("ContrastBolusAgentSequence") else "none"
+    return "given" if named or get(header, "ContrastBolusAgentSequence") else "none"
 
 
 def kernel_family(header: Dataset) -> str:
@@ -68,11 +69,11 @@ def kernel_family(header: Dataset) -> str:
 
     The vendors' names: Siemens Br40d, B70f; GE SOFT, STANDARD, BONE; Philips A…E, YA; Canon FC18, FC52.
     """
-    names = header.get("ConvolutionKernel") or []
+    names = get(header, "ConvolutionKernel") or []
     if not names:  # Enhanced CT: CT Reconstruction Sequence (0018,9314) in the shared groups
-        groups = header.get("SharedFunctionalGroupsSequence") or []
-        items = [item for group in groups for item in group.get("CTReconstructionSequence") or []]
-        names = next((item.ConvolutionKernel for item in items if item.get("ConvolutionKernel")), [])
+        groups = get(header, "SharedFunctionalGroupsSequence") or []
+        items = [item for group in groups for item in get(group, "CTReconstructionSequence") or []]
+        names = next((item.ConvolutionKernel for item in items if get(item, "ConvolutionKernel")), [])
     name = str(names if isinstance(names, str) else next(iter(names), "")).strip().upper()
     return next((family for pattern, family in _KERNELS if re.match(pattern, name)), "unknown")
 

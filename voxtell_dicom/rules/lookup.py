@@ -15,6 +15,14 @@ FrameNumbers = Mapping[str, Collection[int]]  # SOP Instance UID → numbers of 
 _SHARED, _PER_FRAME = 0x52009229, 0x52009230  # Shared and Per-Frame Functional Groups Sequence (PS3.3 C.7.6.16)
 
 
+def get(dataset: Dataset, what: str | int) -> Any:
+    """Of a keyword the value, of a tag the element; None where it is absent, or not what its VR allows."""
+    try:
+        return dataset.get(what)
+    except Exception:  # text where a binary number belongs, a broken sequence: pydicom raises many kinds
+        return None
+
+
 def values_by_tag(
     headers: Iterable[Dataset], tags: Sequence[int], frames: FrameNumbers | None = None
 ) -> Mapping[int, Counter[Values]]:
@@ -25,8 +33,8 @@ def values_by_tag(
     """
     counts: dict[int, Counter[Values]] = {tag: Counter() for tag in tags}
     for header in headers:
-        shared = _macro_items(header.get(_SHARED))
-        groups = _items(header.get(_PER_FRAME))
+        shared = _macro_items(get(header, _SHARED))
+        groups = _items(get(header, _PER_FRAME))
         if frames is not None and groups:
             wanted = frames.get(str(header.get("SOPInstanceUID", "")), ())
             groups = [groups[number - 1] for number in wanted if 0 < number <= len(groups)]
@@ -59,7 +67,8 @@ def _items(sequence: Any) -> list[Dataset]:
 
 
 def _macro_items(groups: Any) -> list[Dataset]:
-    return [item for group in _items(groups) for element in group if element.VR == "SQ" for item in _items(element)]
+    elements = [get(group, tag) for group in _items(groups) for tag in group.keys()]  # noqa: SIM118
+    return [item for element in elements if element is not None and element.VR == "SQ" for item in _items(element)]
 
 
 def _first(items: Iterable[Dataset], tag: int) -> Values:
@@ -74,7 +83,7 @@ def _found(items: Iterable[Dataset], tag: int) -> Iterator[Values]:
 
 
 def _values(dataset: Dataset, tag: int) -> Values:
-    element = dataset.get(tag)
+    element = get(dataset, tag)
     value = None if element is None else element.value
     if value is None:
         return ()

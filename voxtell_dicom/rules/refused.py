@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from voxtell_dicom.config import Rule
 from voxtell_dicom.rules.facts import contrast, kernel_family, plane
+from voxtell_dicom.rules.lookup import get
 from voxtell_dicom.rules.match import Facts, Match, match
 
 
@@ -31,16 +32,25 @@ def _may_hold(subject: str, met: bool, known: dict[str, Any]) -> bool:
 def _known(headers: Sequence[Dataset]) -> dict[str, set[Any]]:
     found: dict[str, set[Any]] = {}
     for header in headers:
-        cosines = [float(value) for value in header.get("ImageOrientationPatient") or []]
+        cosines = _numbers(get(header, "ImageOrientationPatient"))
         values: dict[str, Any] = {
-            "modality": str(header.get("Modality") or ""),
-            "rows": header.get("Rows"),
-            "columns": header.get("Columns"),
+            "modality": str(get(header, "Modality") or ""),
             "contrast": contrast(header),
             "kernel": kernel_family(header),
         }
+        for name, keyword in (("rows", "Rows"), ("columns", "Columns")):
+            if isinstance(size := get(header, keyword), int):
+                values[name] = size
         if len(cosines) == 6:
             values["plane"] = plane((cosines[0], cosines[1], cosines[2]), (cosines[3], cosines[4], cosines[5]))
         for name, value in values.items():
             found.setdefault(name, set()).add(value)
     return found
+
+
+def _numbers(value: Any) -> list[float]:
+    """The numbers of a value; none where it is not one throughout, which may be why the series is refused."""
+    try:
+        return [float(part) for part in value or []]
+    except (TypeError, ValueError):
+        return []

@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from voxtell_dicom.model import SetAside
-from voxtell_dicom.series.lookup import get, text
+from voxtell_dicom.series.lookup import get, text, whole
 
 SINGLE_FRAME = {
     "1.2.840.10008.5.1.4.1.1.2": "CT Image",
@@ -62,13 +62,13 @@ def set_aside_by_class(ds: Dataset) -> SetAside | None:
         return set_aside_by_type(get(ds, "ImageType"), "Image Type (0008,0008)", sop) or _colour(ds, sop)
     tag = f"SOP Class UID (0008,0016) is {uid} ({UID(uid).name})"
     if _below(uid, SECONDARY_CAPTURE):
-        frames = int(get(ds, "NumberOfFrames") or 1)
+        several = whole(ds, "NumberOfFrames", 1) != 1
         why = (
             "a multi-frame secondary capture has no reliable geometry"
-            if frames > 1
+            if several
             else "a screen capture has no geometry"
         )
-        return SetAside("secondary-capture", f"{sop}: {tag}: {why}", (sop,), refused=frames > 1)
+        return SetAside("secondary-capture", f"{sop}: {tag}: {why}", (sop,), refused=several)
     if any(_below(uid, root) for root in ULTRASOUND):
         return SetAside("ultrasound", f"{sop}: {tag}: ultrasound is not segmented", (sop,), refused=True)
     for root, code in NOT_IMAGES:
@@ -99,10 +99,10 @@ def set_aside_by_type(value: object, name: str, sop: str) -> SetAside | None:
 
 
 def _colour(ds: Dataset, sop: str) -> SetAside | None:
-    samples = int(get(ds, "SamplesPerPixel") or 1)
+    samples = whole(ds, "SamplesPerPixel", 1)
     meaning = text(ds, "PhotometricInterpretation")
     if samples != 1:
-        words = f"Samples per Pixel (0028,0002) is {samples}"
+        words = f"Samples per Pixel (0028,0002) is {text(ds, 'SamplesPerPixel')}"
     elif meaning not in ("", "MONOCHROME1", "MONOCHROME2"):
         words = f"Photometric Interpretation (0028,0004) is {meaning}"
     else:

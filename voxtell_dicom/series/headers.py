@@ -19,7 +19,7 @@ from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.header import FrameHeader
 from voxtell_dicom.series.identity import check_identity, refuse_empty_uids
 from voxtell_dicom.series.keys import distinguishing, number
-from voxtell_dicom.series.lookup import Lookup, get, lookup, text
+from voxtell_dicom.series.lookup import Lookup, get, lookup, text, whole
 from voxtell_dicom.series.native import note
 from voxtell_dicom.series.split import volumes_of
 
@@ -96,9 +96,8 @@ def frames_of(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
         return [aside]
     if text(ds, "SOPClassUID") in MULTI_FRAME:
         return _multi_frame(ds, path)
-    count = int(get(ds, "NumberOfFrames") or 1)
-    if count != 1:
-        words = f"{ds.SOPInstanceUID}: Number of Frames (0028,0008) is {count} in a single-frame class"
+    if whole(ds, "NumberOfFrames", 1) != 1:
+        words = f"{ds.SOPInstanceUID}: Number of Frames (0028,0008) is {ds.NumberOfFrames} in a single-frame class"
         raise Refusal("frame-count", words, str(ds.SOPInstanceUID))
     return [_frame(ds, ds, path, 1, lookup([ds]))]
 
@@ -107,12 +106,10 @@ def _multi_frame(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
     uid = str(ds.SOPInstanceUID)
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    count = int(get(ds, "NumberOfFrames") or 1)
-    if count != len(per_frame):
-        words = "but Per-frame Functional Groups Sequence (5200,9230) has"
-        raise Refusal(
-            "frame-count", f"{uid}: Number of Frames (0028,0008) is {count}, {words} {len(per_frame)} items", uid
-        )
+    if whole(ds, "NumberOfFrames", 1) != len(per_frame):
+        stated = f"Number of Frames (0028,0008) is {text(ds, 'NumberOfFrames') or 'absent'}"
+        words = f"but Per-frame Functional Groups Sequence (5200,9230) has {len(per_frame)} items"
+        raise Refusal("frame-count", f"{uid}: {stated}, {words}", uid)
     common = _items(shared)
     found: list[FrameHeader | SetAside] = []
     for index, groups in enumerate(per_frame, 1):
@@ -140,9 +137,10 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
     spacing = _numbers(look, "PixelSpacing", "Pixel Spacing (0028,0030)", 2, uid, frame)
     if min(spacing) <= 0:
         raise Refusal("missing-geometry", f"{uid}: Pixel Spacing (0028,0030) is {spacing[0]}\\{spacing[1]}", uid)
-    rows, columns = int(get(ds, "Rows") or 0), int(get(ds, "Columns") or 0)
+    rows, columns = whole(ds, "Rows"), whole(ds, "Columns")
     if min(rows, columns) < 1:
-        raise Refusal("missing-geometry", f"{uid}: Rows (0028,0010) × Columns (0028,0011) is {rows} × {columns}", uid)
+        stated = f"{text(ds, 'Rows') or 'absent'} × {text(ds, 'Columns') or 'absent'}"
+        raise Refusal("missing-geometry", f"{uid}: Rows (0028,0010) × Columns (0028,0011) is {stated}", uid)
     frame_of_reference = text(ds, "FrameOfReferenceUID")
     if not frame_of_reference:
         raise Refusal("empty-uid", f"{uid}: Frame of Reference UID (0020,0052) is empty", uid)

@@ -55,6 +55,15 @@ def _meaning(tag: BaseTag, vr: str, value: bytes, is_implicit_vr: bool, is_littl
     return convert_raw_data_element(raw).value
 
 
+def whole(ds: Dataset, keyword: str, absent: int = 0) -> int:
+    """The value of an attribute as a whole number; `absent` where it is absent or 0, -1 where it is no such number."""
+    value = get(ds, keyword)
+    try:
+        return int(value or absent)
+    except (TypeError, ValueError):  # a word, several numbers
+        return -1
+
+
 def text(ds: Dataset, keyword: str) -> str:
     """The value of an attribute as text without blanks around it; "" where it is absent."""
     value = get(ds, keyword)
