@@ -111,6 +111,71 @@ def test_jobs_no_overwrite_and_wrong_use(directory: Path, images: Path, tmp_path
     assert listed.output.splitlines()[0] == "4 precomputed embeddings available:"
 
 
+def test_jobs_that_are_none_are_one_clear_line(directory: Path, images: Path, tmp_path: Path) -> None:
+    image, file = str(images / "two.nii"), tmp_path / "jobs.json"
+    common = ["predict", "-m", str(directory), "--device", "cpu", "-o", str(tmp_path / "out")]
+    for entry, words in (
+        ({"image": image, "prompts": [1]}, "prompts must be a text or a list of texts, not [1]"),
+        ({"image": image, "prompts": None}, "prompts must be a text or a list of texts, not None"),
+        ({"image": 3, "prompts": "liver"}, "a job's image must be a path, not 3"),
+        ({"image": image, "prompts": []}, "has no prompts"),
+        ({"image": image}, "each --jobs entry needs 'image' and 'prompts'"),
+    ):
+        _refused([*common, "--jobs", json.dumps([entry])], words)
+    for content in (b"\xff\xfe\x00", b"{"):
+        file.write_bytes(content)
+        _refused([*common, "--jobs", str(file)], f"--jobs {file} is not JSON: ")
+    assert len(_refused([*common, "--jobs", "[" + "x" * 5000], "neither a file nor JSON")) < 300
+    assert not (tmp_path / "out").exists()
+    file.write_text(json.dumps([{"image": image, "prompts": "liver"}]), encoding="utf-8-sig")  # as Windows writes it
+    done = CliRunner().invoke(app, [*common, "--jobs", str(file)])
+    assert done.exit_code == 0, done.output
+
+
+def _refused(arguments: list[str], words: str) -> str:
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 1
+    assert isinstance(answer.exception, SystemExit), "no traceback"
+    assert words in answer.output
+    return answer.output
+
+
+def test_what_is_no_number_is_named_and_nothing_half_written_stays(
+    directory: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.ones((8, 8, 8), np.float32)
+    values[1, 2, 3] = np.nan
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "nan.nii")
+    common = ["predict", "-m", str(directory), "--device", "cpu", "-p", "liver"]
+    out = tmp_path / "out"
+    _refused([*common, "-i", str(tmp_path / "nan.nii"), "-o", str(out)], f"{tmp_path / 'nan.nii'}: the volume holds")
+    _refused([*common, "-i", str(images / "two.nii"), "-o", str(tmp_path / "nan.nii")], "File exists")
+
+    def full(_reader: object, _mask: object, name: str, _properties: object) -> None:
+        Path(name).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nnunetv2.imageio.nibabel_reader_writer.NibabelIOWithReorient.write_seg", full)
+    _refused([*common, "-i", str(images / "two.nii"), "-o", str(out)], "No space left on device")
+    assert not list(out.iterdir()), "--no-overwrite would take half a mask for done"
+
+
+def test_files_that_are_named_are_read_whatever_their_suffix(directory: Path, images: Path, tmp_path: Path) -> None:
+    image = nibabel.load(images / "two.nii")
+    nibabel.save(nibabel.Nifti1Pair(np.asarray(image.dataobj), image.affine), tmp_path / "pair.hdr")
+    (tmp_path / "UP.NII.GZ").write_bytes((images / "one.nii.gz").read_bytes())
+    bank = str(directory / "text_embeddings.npz")
+    common = ["-i", str(tmp_path / "pair.hdr"), str(tmp_path / "UP.NII.GZ"), "-m", str(directory), "--device", "cpu"]
+    common += ["--embeddings", bank, "-p", "liver"]
+    assert _official(directory, [*common, "-o", str(tmp_path / "theirs")]) == 0
+    done = CliRunner().invoke(app, ["predict", *common, "--exact", "-o", str(tmp_path / "ours")])
+    assert done.exit_code == 0, done.output
+    assert _differing(tmp_path / "ours", tmp_path / "theirs", 2) == 0
+    (tmp_path / "words.txt").write_text("no image")
+    neither = ["predict", "-i", str(tmp_path / "words.txt"), "-m", str(directory), "-o", str(tmp_path), "-p", "liver"]
+    _refused(neither, "words.txt: neither an image that nibabel reads nor DICOM in it")
+
+
 def test_what_cannot_be_read_is_one_clear_line(directory: Path, images: Path, tmp_path: Path) -> None:
     broken, four = tmp_path / "broken.nii.gz", tmp_path / "four.nii.gz"
     broken.write_bytes(b"not an image")

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Write = Callable[[npt.NDArray[np.uint8], Path], None]
 _SUFFIXES = (".nii.gz", ".nii")
+_ALSO_READ = (*_SUFFIXES, ".hdr", ".img", ".mgz", ".mgh")  # where a file is named, in any case: nibabel reads them
 _MOST_BYTES = 150  # of a prompt in a file name
 
 
@@ -26,7 +27,7 @@ class Case:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the file's name is a NIfTI file's."""
+    """Whether the file's name is a NIfTI file's: those of a folder that are taken."""
     return path.name.endswith(_SUFFIXES)
 
 
@@ -44,8 +45,10 @@ def cases_of(inputs: Sequence[Path]) -> list[Case]:
     if folders:
         files = sorted(path for path in folders[0].iterdir() if path.is_file() and is_nifti(path))
         return [nifti_case(path) for path in files] if files else list(dicom_cases(folders[0]))
-    unique = list(dict.fromkeys(inputs))
-    return [case for path in unique for case in ([nifti_case(path)] if is_nifti(path) else dicom_cases(path))]
+    cases: list[Case] = []
+    for path in dict.fromkeys(inputs):
+        cases += [nifti_case(path)] if path.name.lower().endswith(_ALSO_READ) else dicom_cases(path)
+    return cases
 
 
 def nifti_case(path: Path) -> Case:
@@ -63,7 +66,7 @@ def nifti_case(path: Path) -> Case:
             raise ValueError(f"{path} cannot be read as a 3-D NIfTI image: {error or type(error).__name__}") from error
         return array[0], lambda mask, target: reader.write_seg(mask, str(target), properties)
 
-    suffix = next((s for s in _SUFFIXES if path.name.endswith(s)), "")
+    suffix = next((s for s in _SUFFIXES if path.name.endswith(s)), path.suffix)
     return Case(path.name.removesuffix(suffix), path, read)
 
 
@@ -76,7 +79,11 @@ def dicom_cases(path: Path) -> Iterator[Case]:
     from voxtell_dicom.errors import Refusal
     from voxtell_dicom.series.headers import assemble
 
-    volumes = [volume for series in series_in(path) for volume in assemble(series).volumes]
+    try:
+        found = series_in(path)
+    except Refusal as error:
+        raise Refusal(error.code, f"{path}: neither an image that nibabel reads nor DICOM in it") from None
+    volumes = [volume for series in found for volume in assemble(series).volumes]
     if not volumes:
         raise Refusal("no-volume", f"{path}: no DICOM series in it makes a volume; see 'voxtell-dicom inspect {path}'")
     stem = path.resolve().name.removesuffix(".dcm")

@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from voxtell_dicom.cli.cases import Case
+    import numpy as np
+    import numpy.typing as npt
+
+    from voxtell_dicom.cli.cases import Case, Write
     from voxtell_dicom.engine.bank import Bank
     from voxtell_dicom.engine.options import Options
     from voxtell_dicom.engine.predictor import Predictor
 
 app = typer.Typer()
 _MOST_LABELS = 255  # of a label map in 8 bits
+_SHOWN = 100  # letters of what is wrong
 
 
 class _WrongUse(Exception):
@@ -43,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             return _list(arguments)
         jobs = _jobs(arguments)
         written = _predict(arguments, jobs)
-    except (_WrongUse, VoxtellDicomError, FileNotFoundError, ValueError) as error:
+    except (_WrongUse, VoxtellDicomError, OSError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         return 1
     typer.echo(f"\nPrediction completed successfully! Wrote {written} file(s).")
@@ -99,21 +103,27 @@ def _jobs(arguments: argparse.Namespace) -> list[tuple[Case, list[str]]]:
         typer.echo("Warning: -i/--input is ignored when --jobs is given", err=True)
     jobs = []
     for entry in _entries(arguments.jobs):
-        prompts = [entry["prompts"]] if isinstance(entry["prompts"], str) else list(entry["prompts"])
+        image, prompts = entry["image"], entry["prompts"]
+        prompts = [prompts] if isinstance(prompts, str) else prompts
+        if not isinstance(image, str):
+            raise _WrongUse(f"a job's image must be a path, not {image!r}")
+        if not isinstance(prompts, list) or not all(isinstance(prompt, str) for prompt in prompts):
+            raise _WrongUse(f"job for {image!r}: prompts must be a text or a list of texts, not {prompts!r}")
         if not prompts:
-            raise _WrongUse(f"job for {entry['image']!r} has no prompts")
-        jobs += [(case, prompts) for case in cases_of([Path(entry["image"])])]
+            raise _WrongUse(f"job for {image!r} has no prompts")
+        jobs += [(case, prompts) for case in cases_of([Path(image)])]
     if not jobs:
         raise _WrongUse("no jobs to predict")
     return jobs
 
 
 def _entries(text: str) -> Iterator[dict[str, Any]]:
-    content = Path(text).read_text(encoding="utf-8") if os.path.isfile(text) else text
+    is_file = os.path.isfile(text)
     try:
-        entries = json.loads(content)
-    except json.JSONDecodeError as error:
-        raise _WrongUse(f"--jobs is neither a file nor JSON: {text!r} ({error})") from error
+        entries = json.loads(Path(text).read_text(encoding="utf-8-sig") if is_file else text)
+    except ValueError as error:  # not UTF-8, or not JSON
+        shown = text if is_file else repr(text[:_SHOWN])
+        raise _WrongUse(f"--jobs {shown} is {'not JSON' if is_file else 'neither a file nor JSON'}: {error}") from error
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise _WrongUse('--jobs must be a JSON list of {"image":.., "prompts":[..]} objects')
     for entry in entries:
@@ -155,6 +165,7 @@ def _one(
     from rich.progress import Progress
 
     from voxtell_dicom.engine import keep_freed_memory
+    from voxtell_dicom.errors import Refusal
     from voxtell_dicom.model import Request
 
     def window_done(done: int, total: int) -> None:
@@ -169,18 +180,31 @@ def _one(
         task = bar.add_task(case.name, total=1)
         requests = [Request(prompt) for prompt in dict.fromkeys(prompts)]
         segments = predictor.segment(array, (1, 1, 1), requests, progress=window_done)
-        found = {segment.request.prompt: segment.mask for segment in segments}
+        try:
+            found = {segment.request.prompt: segment.mask for segment in segments}
+        except Refusal as error:
+            raise _WrongUse(f"{case.path}: {error}") from error
     if arguments.save_combined:
         labels = np.zeros(shape, np.uint8)
         for number, prompt in enumerate(prompts, 1):
             mask = found[prompt]
             if mask.voxels:
                 labels[mask.slices][mask.crop()] = number
-        write(labels, targets[0])
+        _whole(write, labels, targets[0])
     else:
         for prompt, target in zip(prompts, targets, strict=True):
-            write(found[prompt].to_array(shape).view(np.uint8), target)
+            _whole(write, found[prompt].to_array(shape).view(np.uint8), target)
     return len(targets)
+
+
+def _whole(write: Write, mask: npt.NDArray[np.uint8], target: Path) -> None:
+    """Write all of it or nothing: --no-overwrite takes what is there for done."""
+    partial = target.with_name(f".{os.getpid()}.partial.nii.gz")
+    try:
+        write(mask, partial)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _load(arguments: argparse.Namespace, prompts: Sequence[str]) -> Predictor:
