@@ -84,6 +84,48 @@ def test_no_midline_in_a_limb_or_where_one_side_is_cut(volume: Volume) -> None:
     assert midline_of(half, volume) is None
 
 
+def test_no_midline_where_a_small_field_shows_an_inner_part(tmp_path: Path) -> None:
+    """A field of 320 mm, body to both edges: its middle may be anywhere in the body; at 400 mm it is the body's."""
+    stored = np.full(SHAPE, 1064, np.uint16)
+    for number, (pixel, midline) in enumerate(((3.2, None), (4.0, pytest.approx(2.0, abs=4)))):
+        series = slices.save(
+            slices.stack(stored, spacing=(5.0, 5.0, pixel), origin=(-49.5 * pixel, -150, 0)), tmp_path / str(number)
+        )
+        (small,) = assemble(series).volumes
+        assert midline_of(to_ras(small), small) == midline
+
+
+def test_a_single_limb_has_no_midline_of_the_body(tmp_path: Path) -> None:
+    """One thigh in a field of 240 mm is as wide as a head; a femur lies beside its middle."""
+    stored = np.zeros(SHAPE, np.uint16)
+    stored[:, 10:50, 10:90] = 1064
+    series = slices.save(slices.stack(stored, spacing=(5.0, 5.0, 2.4), origin=(-118.8, -150, 0)), tmp_path)
+    (thigh,) = assemble(series).volumes
+    assert midline_of(to_ras(thigh), thigh) == pytest.approx(0.0, abs=4)
+    assert kinds(thigh, left_femur=ON_RIGHT) == []
+    assert kinds(thigh, left_kidney=ON_RIGHT) == [("laterality", "left_kidney")]
+    assert kinds(thigh, midline=None, left_femur=ON_RIGHT, right_femur=ON_LEFT) == [("pair", "right_femur")]
+
+
+@pytest.mark.parametrize(
+    "names", [("kidney_l", "kidney_r"), ("Lt_kidney", "Rt_kidney"), ("Kidney_Left", "Kidney_Right")]
+)
+def test_sides_in_short_are_judged(volume: Volume, names: tuple[str, str]) -> None:
+    left, right = names
+    found = [Found(Prompt(left, left), ON_RIGHT), Found(Prompt(right, right), ON_LEFT)]
+    said = self_check(found, volume, midline_mm=0.0)
+    assert [(finding.kind, finding.label) for finding in said] == [
+        ("laterality", left),
+        ("laterality", right),
+        ("pair", right),
+    ]
+
+
+def test_what_crosses_the_midline_is_left_alone(volume: Volume) -> None:
+    assert kinds(volume, left_renal_veins=ON_RIGHT, left_innominate_vein=ON_RIGHT, left_ovary=ON_RIGHT) == []
+    assert kinds(volume, left_atrial_appendage=ON_RIGHT, what_is_left_over=ON_RIGHT, left_hand=ON_RIGHT) == []
+
+
 def test_incomplete_series_is_held(volume: Volume) -> None:
     (finding,) = self_check([], volume, incomplete="the sender broke off")
     assert finding.kind == "incomplete"

@@ -1,7 +1,7 @@
 """What a result says against itself: wrong side, swapped pair, cut by the edge, empty, of implausible volume.
 
 Pure functions on masks and geometry. They know anatomy only by the words of the prompts, and stay silent where words
-mean something else than the side of the body ("left lobe of the liver", "right ventricle").
+do not tell the side of the body ("left lobe of the liver", "right ventricle": `sides`).
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ import numpy.typing as npt
 
 from voxtell_dicom.model import Found, Mask, Vector, Volume
 from voxtell_dicom.series.image import ras_axes
+from voxtell_dicom.series.sides import of_a_limb, plain, side_of
 
-OTHER_SENSE = re.compile(
-    r"\b(liver|hepatic|atri\w+|ventric\w+|coronary|heart|cardiac|pulmonary (artery|vein)|renal vein|brachiocephalic|"
-    r"portal|(left|right) (of|to|side of))\b",
-    re.IGNORECASE,
-)
-SIDE = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 PAIRS = (("liver", "spleen"),)  # the first lies on the patient's right of the second
 MARGIN_MM = 10.0  # how far on the wrong side the centroid must lie
 BODY_MM = 140.0  # a body at least this wide has a midline: a single limb has none that means anything
+CUT_MM = 350.0  # cut on both sides, only one at least this wide: the middle of a small field may be anywhere in a body
+BOTH_LIMBS_MM = 300.0  # a field at least this wide shows both hips, or both shoulders
 PLAUSIBLE_ML = {
     "liver": (200, 6000),
     "spleen": (15, 4000),
@@ -76,7 +73,8 @@ def self_check(
         if not item.mask.voxels:
             findings.append(Finding("empty", label, f"{label}: nothing was found"))
             continue
-        findings += _side(label, text, centres[text], midline_mm)
+        if midline_mm is not None and (_across_mm(volume) >= BOTH_LIMBS_MM or not of_a_limb(text)):
+            findings += _side(label, side_of(text), centres[text][0] - midline_mm)
         findings += _edge(label, item.mask, volume)
         findings += _volume(label, text, item.mask, volume)
     findings += _pairs(found, centres)
@@ -105,7 +103,7 @@ def centre_mm(mask: Mask, volume: Volume) -> Vector:
 
 
 def midline_of(array_zyx: npt.NDArray[np.float32], volume: Volume) -> float | None:
-    """The middle of the body from left to right (LPS x, mm); None where a limb, or one side only, is in view.
+    """The middle of the body from left to right (LPS x, mm); None where a limb, one side or an inner part is in view.
 
     array_zyx: on the volume's RAS grid. The body: denser than -400 HU (CT), brighter than the background else.
     """
@@ -121,7 +119,7 @@ def midline_of(array_zyx: npt.NDArray[np.float32], volume: Volume) -> float | No
     low, high = np.percentile(across, (1, 99))
     columns = np.asarray(body.any(axis=1))  # (z, x): what the picture shows of the body from the front
     first, last = (float(columns[:, edge].mean()) > 0.2 for edge in (0, -1))
-    if high - low < BODY_MM or first != last:
+    if high - low < (CUT_MM if first else BODY_MM) or first != last:
         return None
     return float(across.mean())
 
@@ -131,13 +129,15 @@ def _words(item: Found) -> str:
     return item.prompt.text if re.search(r"[^\W\d]", item.prompt.text) else item.prompt.label
 
 
-def _side(label: str, text: str, centre: Vector, midline_mm: float | None) -> Iterator[Finding]:
-    sides = {side.lower() for side in SIDE.findall(text)}
-    if midline_mm is None or len(sides) != 1 or OTHER_SENSE.search(text):
-        return
-    (side,) = sides
-    towards_left = centre[0] - midline_mm  # LPS: x grows towards the patient's left
-    if (towards_left if side == "right" else -towards_left) > MARGIN_MM:
+def _across_mm(volume: Volume) -> float:
+    """The width of the field from the patient's right to the left."""
+    _, axes = ras_axes(volume)
+    return float(np.abs(axes[0]) @ np.array(volume.shape_zyx))
+
+
+def _side(label: str, side: str, towards_left: float) -> Iterator[Finding]:
+    """towards_left: of the midline, in mm (LPS: x grows towards the patient's left)."""
+    if side and (towards_left if side == "right" else -towards_left) > MARGIN_MM:
         other = "left" if side == "right" else "right"
         words = f"{label}: its centre lies {abs(towards_left):.0f} mm on the patient's {other} of the midline"
         yield Finding("laterality", label, words)
@@ -145,18 +145,20 @@ def _side(label: str, text: str, centre: Vector, midline_mm: float | None) -> It
 
 def _pairs(found: Sequence[Found], centres: Mapping[str, Vector]) -> Iterator[Finding]:
     """Left and right of one thing, and the liver on the right of the spleen."""
-    by_words = {" ".join(text.lower().split()): text for text in centres}
+    by_words = {plain(text): text for text in centres}
     labels = {_words(item): item.prompt.label for item in found}
     pairs = [(right, left) for right, left in PAIRS if right in by_words and left in by_words]
     for words in by_words:
-        if SIDE.findall(words) == ["right"] and not OTHER_SENSE.search(words):
+        if side_of(words) == "right":
             other = re.sub(r"\bright\b", "left", words)
             if other in by_words:
                 pairs.append((words, other))
     for right, left in pairs:
         if centres[by_words[right]][0] > centres[by_words[left]][0]:
             one, other = labels[by_words[right]], labels[by_words[left]]
-            yield Finding("pair", one, f"{one} lies on the patient's left of {other}: the two may be swapped")
+            why = "the picture may be mirrored, or the organs (situs inversus)" if (right, left) in PAIRS else ""
+            why = why or "the two may be swapped"
+            yield Finding("pair", one, f"{one} lies on the patient's left of {other}: {why}")
 
 
 def _edge(label: str, mask: Mask, volume: Volume) -> Iterator[Finding]:
@@ -172,7 +174,7 @@ def _edge(label: str, mask: Mask, volume: Volume) -> Iterator[Finding]:
 
 
 def _volume(label: str, text: str, mask: Mask, volume: Volume) -> Iterator[Finding]:
-    limits = PLAUSIBLE_ML.get(" ".join(text.lower().split()))
+    limits = PLAUSIBLE_ML.get(plain(text))
     if limits is None:
         return
     ml = volume.millilitres(mask)
