@@ -172,6 +172,27 @@ def test_another_method_of_a_peer_makes_another_object(tmp_path: Path) -> None:
         assert ds.StructureSetDescription == HOLES[holes or "keyhole"]
 
 
+def test_no_two_rois_have_one_name(tmp_path: Path) -> None:
+    """Also where labels are the same only after they were shortened."""
+    labels = ["vessel", "vessel", "vessel (2)", "superior mesenteric artery", "superior mesenteric vein"]
+    labels += [f"{'x' * 60} {end}" for end in "ab"]
+    plan = made.plan([], prompts=[Prompt(f"prompt {number}", label) for number, label in enumerate(labels)])
+    volume = made.volume(tmp_path / "s")
+    found = made.found(plan, made.masks(volume.grid.shape, len(labels)))
+    result = encode_rtstruct(plan, volume, found, directory=tmp_path, engine="phantom")
+    assert result is not None
+    assert made.dciodvfy(result.path) == []
+    ds = pydicom.dcmread(result.path)
+    names = [str(item.ROIName) for item in ds.StructureSetROISequence]
+    short = [str(item.ROIObservationLabel) for item in ds.RTROIObservationsSequence]
+    assert names[:2] == ["vessel TEST - NOT FOR PATIENTS", "vessel (2) TEST - NOT FOR PATIENTS"]
+    assert all(name.endswith("TEST - NOT FOR PATIENTS") for name in names)
+    assert short[:5] == ["vessel", "vessel (2)", "vessel (2) (2)", "superior mese...", "superior... (2)"]
+    assert len(set(names)) == len(set(short)) == len(labels)
+    assert max(map(len, names)) <= 64
+    assert max(map(len, short)) <= 16
+
+
 def test_each_peer_gets_its_method_and_the_same_method_is_one_object(tmp_path: Path) -> None:
     """The peer's own word, then its profile's, then the rule's."""
     folders = {name: {"folder": tmp_path / name} for name in ("plain", "planning", "eclipse", "viewer", "nested")}

@@ -367,3 +367,16 @@ def test_empty_attributes_of_the_source_are_not_carried(tmp_path: Path) -> None:
     ds = pydicom.dcmread(result.path)
     assert not [keyword for keyword in empty if keyword in ds]
     assert made.dciodvfy(result.path) == []
+
+
+@pytest.mark.parametrize("part", ["KNEE", "BREAST"])
+def test_the_side_of_a_pair_comes_along(tmp_path: Path, part: str) -> None:
+    """PS3.3 C.7.3.1 asks for it, as no functional group of a segmentation says it; dciodvfy calls it a mistake."""
+    volume = made.volume(tmp_path / "s", BodyPartExamined=part, Laterality="L")
+    plan = made.plan(["lesion"])
+    seg = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    assert seg is not None
+    assert pydicom.dcmread(seg.path).Laterality == "L"
+    (said,) = made.dciodvfy(seg.path)
+    assert said.startswith("Error - Attribute present when condition unsatisfied")
+    assert "Element=<Laterality>" in said

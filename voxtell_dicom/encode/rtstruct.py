@@ -87,14 +87,16 @@ def encode_rtstruct(
     del ds.ContentDate, ds.ContentTime  # not of this IOD
     ds.ReferencedFrameOfReferenceSequence = Items([_frame_of_reference(volume)])
     colors = colors_of([item.prompt for item in kept])
+    labels = [item.prompt.label for item in kept]
+    names, short = words.distinct(labels, words.LO, words.marked(maker)), words.distinct(labels, SH)
     rois, contours = [], []
     for number, (item, color) in enumerate(zip(kept, colors, strict=True), 1):
         shape = _of_frames(item.mask, volume, method)
-        rois.append(_roi(number, item, volume, maker, method if shape.holes else ""))
+        rois.append(_roi(number, names[number - 1], item, volume, maker, method if shape.holes else ""))
         contours.append(_roi_contour(number, color, shape))
     ds.StructureSetROISequence = Items(rois)
     rest = Dataset()
-    rest.RTROIObservationsSequence = Items([_observation(number, item) for number, item in enumerate(kept, 1)])
+    rest.RTROIObservationsSequence = Items([_observation(number, label) for number, label in enumerate(short, 1)])
     rest.ApprovalStatus = "UNAPPROVED"
     tail = (vr.sequence(0x3006, 0x0039, contours), _encoded(rest, ds.get("SpecificCharacterSet", "iso8859")))
     return common.publish(ds, "rtstruct", path, found, volume, tail=tail, transfer_syntax=ImplicitVRLittleEndian)
@@ -127,11 +129,11 @@ def _image(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     return item
 
 
-def _roi(number: int, item: Found, volume: Volume, maker: provenance.Maker, method: str) -> Dataset:
+def _roi(number: int, name: str, item: Found, volume: Volume, maker: provenance.Maker, method: str) -> Dataset:
     roi = Dataset()
     roi.ROINumber = number
     roi.ReferencedFrameOfReferenceUID = volume.frame_of_reference_uid
-    roi.ROIName = words.segment_label(item.prompt.label, maker)
+    roi.ROIName = name
     said = words.segment_description(item.prompt.text, item.mean_probability, item.uncertain_share)
     whole = f"{said}\r\n{HOLES[method]}" if method else said
     roi.ROIDescription = whole if len(whole) <= words.ST else said
@@ -140,10 +142,10 @@ def _roi(number: int, item: Found, volume: Volume, maker: provenance.Maker, meth
     return roi
 
 
-def _observation(number: int, item: Found) -> Dataset:
+def _observation(number: int, label: str) -> Dataset:
     observation = Dataset()
     observation.ObservationNumber = observation.ReferencedROINumber = number
-    observation.ROIObservationLabel = words.clipped(item.prompt.label, SH)
+    observation.ROIObservationLabel = label
     observation.RTROIInterpretedType = ""
     observation.ROIInterpreter = ""
     return observation

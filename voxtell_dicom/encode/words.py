@@ -29,7 +29,24 @@ def clipped(text: str, limit: int = LO, ending: str = "") -> str:
 
 def segment_label(label: str, maker: Maker) -> str:
     """Segment Label (0062,0005): marked where the engine is a test engine; the mark is never cut off."""
-    return clipped(label, LO, f" {TEST_MARK}" if maker.test else "") or "segment"
+    return clipped(label, LO, marked(maker)) or "segment"
+
+
+def marked(maker: Maker) -> str:
+    """The end of what a test engine names."""
+    return f" {TEST_MARK}" if maker.test else ""
+
+
+def distinct(labels: Iterable[str], limit: int, ending: str = "") -> list[str]:
+    """Labels as `clipped` has them, numbered where one is there already: planning systems take no two of a name."""
+    found: list[str] = []
+    for label in labels:
+        number, shown = 1, clipped(label, limit, ending) or "segment"
+        while shown in found:
+            number += 1
+            shown = clipped(label, limit, f" ({number}){ending}")
+        found.append(shown)
+    return found
 
 
 def segment_description(prompt: str, mean_probability: float | None, uncertain_share: float | None) -> str:
