@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -45,6 +46,25 @@ def test_what_is_no_bank_is_refused(tmp_path: Path) -> None:
     np.savez(path, labels=np.array([{"a": 1}], dtype=object), embeddings=np.zeros((1, 4), np.float16))
     with pytest.raises(ModelError, match="not a bank"):
         Bank.read(path)
+    np.savez(path, labels=np.array(["a"]), embeddings=np.array([["1", "2"]]))
+    with pytest.raises(ModelError, match="must be numbers"):
+        Bank.read(path)
+
+
+def test_it_is_written_to_the_very_name_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bank"
+    _bank().write(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["bank"]
+
+    def full(file: IO[bytes], **_arrays: object) -> None:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(OSError, match="No space"):
+        Bank({"other": np.zeros(8)}).write(path)
+    assert Bank.read(path).digest == _bank().digest
+    assert [p.name for p in tmp_path.iterdir()] == ["bank"]
 
 
 def test_the_bank_beside_a_model_is_found(tmp_path: Path) -> None:

@@ -26,6 +26,11 @@ def _edit_plans(directory: Path, change: Callable[[dict[str, Any]], None]) -> No
     (directory / "plans.json").write_text(json.dumps(plans))
 
 
+def _arch(plans: dict[str, Any]) -> dict[str, Any]:
+    arch: dict[str, Any] = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    return arch
+
+
 def _edit_weights(directory: Path, change: Callable[[dict[str, Any]], None]) -> None:
     data = torch.load(directory / PICKLE, weights_only=False)
     change(data["network_weights"])
@@ -93,9 +98,23 @@ def test_tensors_that_do_not_match_the_plans_are_named(directory: Path, change: 
         (lambda p: p["configurations"].pop("3d_fullres"), "3d_fullres"),
         (lambda p: p["configurations"]["3d_fullres"].update(patch_size=[16, 32, 31]), "cannot be divided"),
         (lambda p: p["voxtell_dicom"].update(query_width=3), "query_width"),
+        (lambda p: _arch(p).pop("features_per_stage"), r"plans\.json: no network .* KeyError: 'features_per_stage'"),
+        (lambda p: _arch(p).update(n_stages=7), r"plans\.json: no network .* AssertionError: kernel_sizes must have"),
+        (lambda p: _arch(p).update(norm_op_kwargs={"foo": 1}), "no network .* TypeError: .*foo"),
+        (lambda p: _arch(p).update(strides=[[0, 1, 1]] * 6), "no network .*"),
         (lambda p: p["voxtell_dicom"].update(mask_heads="8"), "mask_heads"),
     ],
-    ids=["code", "no configuration", "patch", "unknown size", "size of a wrong type"],
+    ids=[
+        "code",
+        "no configuration",
+        "patch",
+        "unknown size",
+        "no features",
+        "stages",
+        "norm",
+        "stride 0",
+        "size of a wrong type",
+    ],
 )
 def test_plans_that_make_no_sense_are_refused(directory: Path, change: Any, words: str) -> None:
     _edit_plans(directory, change)
@@ -104,9 +123,16 @@ def test_plans_that_make_no_sense_are_refused(directory: Path, change: Any, word
 
 
 def test_missing_and_damaged_files_are_named(directory: Path) -> None:
-    (directory / PICKLE).write_bytes(b"not a checkpoint")
-    with pytest.raises(ModelError, match=r"checkpoint_final\.pth"):
-        load_checkpoint(directory)
+    whole = (directory / PICKLE).read_bytes()
+    for content, words in (
+        (b"not a checkpoint", "its 16 bytes are no zip file"),
+        (b"", "its 0 bytes are no zip file"),
+        (whole[: len(whole) // 2], "cut short"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git lfs pull"),
+    ):
+        (directory / PICKLE).write_bytes(content)
+        with pytest.raises(ModelError, match=rf"checkpoint_final\.pth is not a torch checkpoint: .*{words}"):
+            load_checkpoint(directory)
     (directory / PICKLE).unlink()
     with pytest.raises(ModelError, match="missing"):
         load_checkpoint(directory)

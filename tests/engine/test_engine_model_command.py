@@ -32,6 +32,25 @@ def test_import_list_info_verify_prompts(tiny_directory: Path, tmp_path: Path, m
     _run("info", str(tmp_path / "nowhere"), code=2)
 
 
+def test_a_broken_model_is_named_and_the_others_are_listed(tiny_directory: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    _run("import", str(tiny_directory), "--models", str(models))
+    (models / "torn").mkdir()
+    (models / "torn" / "plans.json").write_text("{}")
+    result = CliRunner().invoke(app, ["model", "list", "--models", str(models), "--json"])
+    assert result.exit_code == 0
+    assert [model["name"] for model in json.loads(result.stdout)] == ["tiny"]
+    assert "broken: " in result.stderr
+    assert "torn/plans.json is not a plans file" in result.stderr
+
+
+def test_an_import_stays_below_its_folder(tiny_directory: Path, tmp_path: Path) -> None:
+    for name in ("../out", str(tmp_path / "out"), "a/b", "..", ".hidden"):
+        said = _run("import", str(tiny_directory), "--models", str(tmp_path / "models"), "--name", name, code=2)
+        assert "is no name for a directory below" in said
+    assert not list(tmp_path.iterdir())
+
+
 def test_embedding_without_a_text_model_names_the_prompts(tmp_path: Path) -> None:
     out = _run("embed", "-p", "Liver", "-o", str(tmp_path / "bank.npz"), "--text-model", str(tmp_path / "none"), code=2)
     assert "'liver'" in out

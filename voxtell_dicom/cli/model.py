@@ -31,13 +31,18 @@ def list_(models: Models = FOLDER, as_json: AsJson = False) -> None:
     """List the model directories in a folder."""
     from voxtell_dicom.engine.library import inspect_model, list_models
 
-    infos = [inspect_model(directory) for directory in list_models(models)]
+    infos = []
+    for directory in list_models(models):
+        try:
+            infos.append(inspect_model(directory))
+        except ModelError as error:  # the others are there all the same
+            typer.echo(f"broken: {error}", err=True)
     if as_json:
         typer.echo(json.dumps([asdict(info) for info in infos], indent=2))
         return
     for info in infos:
         typer.echo(f"{info.name}  {info.digest[:16]}  {info.prompts} prompts  {info.licence}  {info.directory}")
-    if not infos:
+    if not list_models(models):
         typer.echo(f"no model in {models}: 'voxtell-dicom model import DIRECTORY' or 'voxtell-dicom model download'")
 
 

@@ -28,6 +28,10 @@ class Bank:
     def read(cls, path: Path) -> Bank:
         """Read an .npz with `labels` (N) and `embeddings` (N, width), the official format. Raises ModelError."""
         try:
+            if path.is_file() and not zipfile.is_zipfile(path):
+                raise ModelError(
+                    f"{path} is not a bank of prompt embeddings: not an .npz file, or one that is cut short"
+                )
             with np.load(path, allow_pickle=False) as data:
                 labels, embeddings = data["labels"], data["embeddings"]
         except FileNotFoundError:
@@ -36,15 +40,23 @@ class Bank:
             raise ModelError(f"{path} is not a bank of prompt embeddings: {error}") from error
         if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
             raise ModelError(f"{path}: {labels.shape} labels and {embeddings.shape} embeddings do not go together")
+        if embeddings.dtype.kind != "f":
+            raise ModelError(f"{path}: the embeddings must be numbers with a fraction, not {embeddings.dtype}")
         if not np.isfinite(embeddings).all():
             raise ModelError(f"{path}: the embeddings hold values that are not finite")
         return cls({str(label): vector for label, vector in zip(labels, embeddings, strict=True)})
 
     def write(self, path: Path) -> None:
-        """Write it in the official format."""
+        """Write it in the official format, to just this path: all of it, or what is there stays."""
         prompts = self.prompts
         rows = np.stack([self._vectors[p] for p in prompts]) if prompts else np.zeros((0, 0))
-        np.savez_compressed(path, labels=np.array(prompts, dtype=np.str_), embeddings=rows.astype(np.float16))
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with partial.open("wb") as file:  # of a name without .npz, numpy would make another
+                np.savez_compressed(file, labels=np.array(prompts, dtype=np.str_), embeddings=rows.astype(np.float16))
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def merged(self, other: Mapping[str, Vector]) -> Bank:
         """This bank and `other`'s prompts; `other` wins."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ PICKLE = Path("fold_0") / "checkpoint_final.pth"
 SAFETENSORS = "model.safetensors"
 _DIGEST = "voxtell_dicom_digest"
 _SHOWN = 5
+_LFS_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,7 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         tensors, digest = _read_safetensors(directory / SAFETENSORS)
     else:
         tensors, digest = _needed(read_pickle(directory / PICKLE)), ""
-    with torch.device("meta"):
-        network = VoxTellNetwork(plans.sizes, plans.arch_kwargs, plans.patch_size)
+    network = _built(plans, directory)
     _check(network, tensors, directory)
     digest = digest or tensor_digest(tensors)
     network.load_state_dict(tensors, strict=False, assign=True)  # not strict: aliases follow their first names
@@ -60,6 +61,8 @@ def read_pickle(path: Path) -> dict[str, torch.Tensor]:
     """The network weights of an nnU-Net checkpoint, memory-mapped; nothing of the file is executed."""
     if not path.is_file():
         raise ModelError(f"{path} is missing: a model directory holds plans.json and {PICKLE} (or {SAFETENSORS})")
+    if not zipfile.is_zipfile(path):
+        raise ModelError(f"{path} is not a torch checkpoint: {_what_it_is(path)}")
     try:
         with torch.serialization.safe_globals(_safe_globals()):
             data = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
@@ -116,6 +119,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], str]:
         raise ModelError(f"{path} cannot be read: {_first_line(error)}") from error
 
 
+def _built(plans: Plans, directory: Path) -> VoxTellNetwork:
+    """The network without weights. Raises ModelError where the plans make none."""
+    try:
+        with torch.device("meta"):
+            return VoxTellNetwork(plans.sizes, plans.arch_kwargs, plans.patch_size)
+    except ModelError as error:
+        raise ModelError(f"{directory / 'plans.json'}: {error}") from error
+    except Exception as error:  # torch and nnU-Net raise many kinds, assertions among them
+        why = f"{type(error).__name__}: {_first_line(error)}"
+        raise ModelError(f"{directory / 'plans.json'}: no network can be built from it: {why}") from error
+
+
 def _check(network: VoxTellNetwork, tensors: Mapping[str, torch.Tensor], directory: Path) -> None:
     expected = {name: tuple(t.shape) for name, t in network.state_dict().items() if not is_alias(name)}
     wrong = [f"{name} is missing" for name in expected if name not in tensors]
@@ -138,6 +153,14 @@ def _safe_globals() -> list[Any]:
         from numpy.core.multiarray import scalar  # type: ignore[no-redef]
     dtypes = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.bool_)]
     return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *dtypes]
+
+
+def _what_it_is(path: Path) -> str:
+    """A file that is no zip file, as torch writes checkpoints, in words."""
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            return "it is Git LFS's pointer to one; fetch the file itself with 'git lfs pull'"
+    return f"its {path.stat().st_size} bytes are no zip file, or one that is cut short; is the copy whole?"
 
 
 def _first_line(error: BaseException) -> str:

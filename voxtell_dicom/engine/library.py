@@ -77,6 +77,8 @@ def import_model(source: Path, models: Path, name: str | None = None) -> ModelIn
     The weights that inference needs are written as safetensors, beside plans.json, the bank and a record of where they
     came from. An import that fails leaves nothing. Raises ModelError.
     """
+    if name and (Path(name).name != name or name.startswith(".")):
+        raise ModelError(f"{name!r} is no name for a directory below {models}")
     directory = _model_in(source)
     target = models / (name or directory.name)
     if target.exists():
