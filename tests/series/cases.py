@@ -522,6 +522,12 @@ def mosaic() -> Sequence[Dataset]:
     return stack(noise((3, 24, 20)), ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], **more)
 
 
+@case("A UIH mosaic", refused=("mosaic",))
+def mosaic_uih() -> Sequence[Dataset]:
+    more = {"SOPClassUID": MRImageStorage, "Modality": "MR", "ImagePositionPatient": None}
+    return stack(noise((3, 24, 20)), ImageType=["ORIGINAL", "PRIMARY", "M", "VFRAME"], **more)
+
+
 @case("Ultrasound", refused=("ultrasound",))
 def ultrasound() -> Sequence[Dataset]:
     return stack(noise((3, 24, 20)), SOPClassUID=UltrasoundImageStorage)

@@ -59,7 +59,8 @@ def set_aside_by_class(ds: Dataset) -> SetAside | None:
     uid = text(ds, "SOPClassUID")
     sop = text(ds, "SOPInstanceUID")
     if uid in SINGLE_FRAME or uid in MULTI_FRAME:
-        return set_aside_by_type(get(ds, "ImageType"), "Image Type (0008,0008)", sop) or _colour(ds, sop)
+        by_type = set_aside_by_type(get(ds, "ImageType"), "Image Type (0008,0008)", sop)
+        return by_type or _mosaic_of_uih(ds, sop) or _colour(ds, sop)
     tag = f"SOP Class UID (0008,0016) is {uid} ({UID(uid).name})"
     if _below(uid, SECONDARY_CAPTURE):
         several = whole(ds, "NumberOfFrames", 1) != 1
@@ -96,6 +97,15 @@ def set_aside_by_type(value: object, name: str, sop: str) -> SetAside | None:
     if words & {"SCREEN SAVE", "SCREENSHOT", "SCREEN CAPTURE"}:
         return SetAside("screenshot", f"{sop}: {tag}: a screen capture is not a slice", (sop,))
     return None
+
+
+def _mosaic_of_uih(ds: Dataset, sop: str) -> SetAside | None:
+    if "VFRAME" not in text(ds, "ImageType") or get(ds, "ImagePositionPatient") is not None:
+        return None
+    words = (
+        "Image Type (0008,0008) has VFRAME, and Image Position (Patient) (0020,0032) is absent: the slices of a mosaic"
+    )
+    return SetAside("mosaic", f"{sop}: {words} have no positions of their own", (sop,), refused=True)
 
 
 def _colour(ds: Dataset, sop: str) -> SetAside | None:
