@@ -8,6 +8,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DT
 
+from voxtell_dicom.elements import sound_elements
+
 BQML = ("Bq/ml", "Bq/mL")  # UCUM
 
 
@@ -22,7 +24,7 @@ def frame_header(header: Dataset, frame: int) -> Dataset:
         return header
     flat = Dataset()
     for item in reversed([*_items(header, frame), header]):
-        for element in item:
+        for element in sound_elements(item):
             if element.tag.group not in (0x5200, 0x7FE0):
                 flat[element.tag] = element
     if flat.get("FrameAcquisitionDateTime"):
@@ -45,7 +47,7 @@ def _items(header: Dataset, frame: int) -> Iterator[Dataset]:
     own = header.PerFrameFunctionalGroupsSequence[frame - 1]
     for groups in (own, *list(header.get("SharedFunctionalGroupsSequence") or [])[:1]):
         yield groups  # for what itself is a sequence: real world value maps
-        for element in groups:
+        for element in sound_elements(groups):
             if element.VR == "SQ" and not element.tag.is_private and element.value:
                 yield element.value[0]
 

@@ -10,10 +10,14 @@ from pydicom.dataset import Dataset
 from scipy.spatial.transform import Rotation
 
 from tests.encode import made
+from tests.series import multiframe_cases, strange_cases  # noqa: F401 - adds its cases
+from tests.series.cases import CASES
+from voxtell_dicom import readback
 from voxtell_dicom.encode.measure import diameters, measure
 from voxtell_dicom.encode.peak import RADIUS_MM, peak_value
-from voxtell_dicom.encode.values import quantity_of, suv_factor
+from voxtell_dicom.encode.values import frame_values, quantity_of, suv_factor
 from voxtell_dicom.model import Mask
+from voxtell_dicom.series.headers import assemble
 
 HU = quantity_of("CT", Dataset())
 
@@ -152,3 +156,26 @@ def test_suv_peak_need_not_lie_at_the_hottest_voxel(tmp_path: Path) -> None:
     assert got.intensity is not None
     assert got.intensity.maximum == 1000
     assert got.intensity.peak == pytest.approx(400)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "axial",
+        "pet",
+        "modality-lut",
+        "enhanced-pet",
+        "enhanced-no-shared",
+        "enhanced-top-level",
+        "legacy-ct",
+        "bits-32",
+    ],
+)
+def test_values_are_those_of_each_frame_in_every_form(tmp_path: Path, name: str) -> None:
+    """As pydicom alone reads them: the rescale of the frame before any other, or the Modality LUT."""
+    case = next(case for case in CASES if case.name == name)
+    (volume,) = assemble(case.write(tmp_path)).volumes
+    found = dict(frame_values(volume, set(range(len(volume.frames)))))
+    assert len(found) == len(volume.frames)
+    for index, frame in enumerate(volume.frames):
+        np.testing.assert_allclose(found[index], readback.source_values(frame.path, frame.number), rtol=1e-6)

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from voxtell_dicom.decoders.choice import pixel_array
 from voxtell_dicom.encode.colors import Rgb, colors_of, rgb_of
-from voxtell_dicom.encode.values import frame_attribute, frame_values, rescale_of
+from voxtell_dicom.encode.values import frame_attribute, frame_values, real_values
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Found, Mask, Volume
 
@@ -186,8 +186,7 @@ def _source_frames(
         for number, values in enumerate(pixels, 1):
             position = frame_attribute(ds, number, "ImagePositionPatient")
             if position and values.shape == (seg.Rows, seg.Columns):
-                slope, intercept = rescale_of(ds, number)
-                scaled = values.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+                scaled = real_values(ds, values, number)
                 where = np.array([float(value) for value in position])
                 kind = str(ds.get("Modality", "")), str(ds.get("PhotometricInterpretation", ""))
                 found[str(ds.SOPInstanceUID), number] = (where, scaled, *kind)

@@ -8,6 +8,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
+from voxtell_dicom.elements import drop_broken
 from voxtell_dicom.errors import EncodingError, Refusal
 from voxtell_dicom.model import Volume
 
@@ -91,7 +92,7 @@ def mend(header: Dataset) -> None:
     Values that their VR does not allow go, here and in all items. So do sequences without items (none of those that
     are carried may be empty), and an empty character set. Where identity was removed, how is type 1C (PS3.3 C.7.1.1).
     """
-    _drop_broken(header)
+    drop_broken(header)
     for element in [element for element in header if element.VR == "SQ" and not element.value]:
         del header[element.tag]
     if not header.get("SpecificCharacterSet"):
@@ -99,18 +100,6 @@ def mend(header: Dataset) -> None:
     said = header.get("DeidentificationMethodCodeSequence") or header.get("DeidentificationMethod")
     if str(header.get("PatientIdentityRemoved", "")).strip() == "YES" and not said:
         header.DeidentificationMethod = "not stated in the source"
-
-
-def _drop_broken(ds: Dataset) -> None:
-    """Take out of a dataset and its items what pydicom cannot convert, such as text where a binary number belongs."""
-    for tag in list(ds.keys()):
-        try:
-            element = ds[tag]
-        except Exception:  # whatever the conversion raises: nothing of it is known
-            del ds[tag]
-            continue
-        for item in element.value if element.VR == "SQ" else ():
-            _drop_broken(item)
 
 
 def _values(value: Any) -> list[Any]:

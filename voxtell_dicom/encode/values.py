@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_modality_lut
 
 from voxtell_dicom import suv
 from voxtell_dicom.decoders.choice import pixel_array
@@ -62,21 +63,25 @@ def frame_values(volume: Volume, wanted: set[int]) -> Iterator[tuple[int, Floats
         pixels = pixel_array(ds).reshape(-1, ds.Rows, ds.Columns)
         for index in indices:
             number = volume.frames[index].number
-            slope, intercept = rescale_of(ds, number)
-            yield index, pixels[number - 1].astype(np.float32) * np.float32(slope) + np.float32(intercept)
+            yield index, real_values(ds, pixels[number - 1], number)
 
 
-def rescale_of(ds: Dataset, number: int) -> tuple[float, float]:
-    """Rescale slope and intercept of frame `number` (from 1), at the top level or in the functional groups."""
-    slope, intercept = frame_attribute(ds, number, "RescaleSlope"), frame_attribute(ds, number, "RescaleIntercept")
-    return float(1 if slope is None else slope), float(0 if intercept is None else intercept)
+def real_values(ds: Dataset, stored: npt.NDArray[Any], number: int) -> Floats:
+    """Stored values of frame `number` (from 1), rescaled: by its functional groups, else as the top level says.
+
+    PS3.3 C.7.6.16.2.9 (Pixel Value Transformation), C.11.1 (Modality LUT).
+    """
+    if ds.get("ModalityLUTSequence"):
+        return np.asarray(apply_modality_lut(stored, ds), np.float32)
+    slope, intercept = (frame_attribute(ds, number, word) for word in ("RescaleSlope", "RescaleIntercept"))
+    scale, offset = np.float32(1 if slope is None else slope), np.float32(0 if intercept is None else intercept)
+    return np.asarray(stored.astype(np.float32) * scale + offset, np.float32)
 
 
 def frame_attribute(ds: Dataset, number: int, keyword: str) -> Any:
-    """An attribute of frame `number`: at the top level, else in its own, then in the shared functional groups."""
-    places = [ds]
-    if "PerFrameFunctionalGroupsSequence" in ds:
-        for group in (ds.PerFrameFunctionalGroupsSequence[number - 1], ds.SharedFunctionalGroupsSequence[0]):
-            for name in ("PlanePositionSequence", "PixelValueTransformationSequence"):
-                places += list(group.get(name) or [])
-    return next((place.get(keyword) for place in places if place.get(keyword) is not None), None)
+    """An attribute of frame `number`: in its own functional groups, else in the shared ones, else at the top level."""
+    groups = [*list(ds.get("PerFrameFunctionalGroupsSequence") or [])[number - 1 : number]]
+    groups += list(ds.get("SharedFunctionalGroupsSequence") or [])[:1]
+    macros = ("PlanePositionSequence", "PixelValueTransformationSequence")
+    items = [item for group in groups for name in macros for item in group.get(name) or []]
+    return next((item.get(keyword) for item in (*items, ds) if item.get(keyword) is not None), None)
