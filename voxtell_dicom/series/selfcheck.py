@@ -130,9 +130,10 @@ def _words(item: Found) -> str:
 
 
 def _across_mm(volume: Volume) -> float:
-    """The width of the field from the patient's right to the left."""
-    _, axes = ras_axes(volume)
-    return float(np.abs(axes[0]) @ np.array(volume.shape_zyx))
+    """The width of the field from the patient's right to the left; of a joined stack, too."""
+    grid, positions = volume.grid, [frame.position_mm[0] for frame in volume.frames]
+    rows, columns = (size * step for size, step in zip(grid.shape[1:], grid.spacing_mm[1:], strict=True))
+    return max(positions) - min(positions) + abs(grid.column_cosine[0]) * rows + abs(grid.row_cosine[0]) * columns
 
 
 def _side(label: str, side: str, towards_left: float) -> Iterator[Finding]:
