@@ -1,4 +1,4 @@
-"""Recommended display colours: fixed for what is well known, drawn from the words else, distinct in an object."""
+"""Recommended display colours: by structure whatever its words, right darker than left, distinct in an object."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import colorsys
 import hashlib
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
+from voxtell_dicom.encode.terminology import SIDES, Term, term_for
 from voxtell_dicom.model import Prompt
 
 Rgb = tuple[int, int, int]
-KNOWN: dict[str, Rgb] = {
+Floats = npt.NDArray[np.float64]
+KNOWN: dict[str, Rgb] = {  # by the meaning of the type
     "liver": (221, 130, 101),
     "spleen": (157, 108, 162),
     "kidney": (185, 102, 83),
@@ -25,11 +30,11 @@ KNOWN: dict[str, Rgb] = {
     "stomach": (216, 132, 165),
     "gallbladder": (110, 170, 90),
     "lesion": (110, 240, 80),
-    "tumor": (110, 240, 80),
-    "tumour": (110, 240, 80),
-    "body": (200, 170, 150),
+    "neoplasm": (110, 240, 80),
+    "entire body": (200, 170, 150),
 }
-LEAST_DISTANCE = 20.0  # CIE76, about ten times what the eye can tell apart
+LEAST_DISTANCE = 8.0  # in DIN99, where 1 is about what the eye can tell apart: a hundred colours of a screen fit so
+RIGHT_SHADE = 0.7
 
 
 def colors_of(prompts: Sequence[Prompt]) -> list[Rgb]:
@@ -37,9 +42,19 @@ def colors_of(prompts: Sequence[Prompt]) -> list[Rgb]:
     chosen: dict[int, Rgb] = {
         index: _from_hex(prompt.color) for index, prompt in enumerate(prompts) if prompt.color is not None
     }
+    grid, places = _grid()
+    room = np.full(len(grid), np.inf)  # how far each colour of the grid is from all that are taken
+    for rgb in chosen.values():
+        room = np.minimum(room, _distances(places, rgb))
     for index, prompt in enumerate(prompts):
         if index not in chosen:
-            chosen[index] = _distinct(_wanted(prompt.text), list(chosen.values()))
+            rgb = _wanted(term_for(prompt))
+            if _nearest(rgb, list(chosen.values())) < LEAST_DISTANCE:
+                free = room >= LEAST_DISTANCE
+                away = _distances(places, rgb)
+                rgb = grid[int(np.argmin(np.where(free, away, np.inf)) if free.any() else np.argmax(room))]
+            chosen[index] = rgb
+            room = np.minimum(room, _distances(places, rgb))
     return [chosen[index] for index in range(len(prompts))]
 
 
@@ -84,14 +99,16 @@ def _from_hex(color: str) -> Rgb:
     return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
-def _wanted(text: str) -> Rgb:
-    words = text.casefold().split()
-    for word in reversed(words):
-        for candidate in (word, word.rstrip("s")):
-            if candidate in KNOWN:
-                return KNOWN[candidate]
-    digest = hashlib.sha256(text.casefold().encode()).digest()
-    return _hsv(digest[0] / 256, 0.55 + digest[1] / 256 * 0.35, 0.75 + digest[2] / 256 * 0.25)
+def _wanted(term: Term) -> Rgb:
+    """By the type, its side and its region: the same for "urinary bladder" and "bladder", in every object."""
+    grid, places = _grid()
+    region = term.region.value if term.region else ""
+    digest = hashlib.sha256(f"{term.type.scheme} {term.type.value} {region}".encode()).digest()
+    color = KNOWN.get(term.type.meaning.casefold(), grid[int.from_bytes(digest[:4], "big") % len(grid)])
+    if term.laterality != SIDES["right"]:
+        return color
+    red, green, blue = (_byte(part / 255 * RIGHT_SHADE) for part in color)
+    return grid[int(np.argmin(_distances(places, (red, green, blue))))]
 
 
 def _hsv(hue: float, saturation: float, value: float) -> Rgb:
@@ -99,18 +116,30 @@ def _hsv(hue: float, saturation: float, value: float) -> Rgb:
     return _byte(red), _byte(green), _byte(blue)
 
 
-def _distinct(wanted: Rgb, taken: Sequence[Rgb]) -> Rgb:
-    """Walk round the hue circle by the golden angle until far enough from all; the farthest if none is."""
-    hue, saturation, value = colorsys.rgb_to_hsv(*(c / 255 for c in wanted))
-    candidates = [wanted]
-    for step in range(1, 60):
-        candidates.append(_hsv(hue + step * 0.381966, max(0.35, saturation) - 0.2 * (step // 20), value))
-    for candidate in candidates:
-        if _nearest(candidate, taken) >= LEAST_DISTANCE:
-            return candidate
-    return max(candidates, key=lambda candidate: _nearest(candidate, taken))
+@cache
+def _grid() -> tuple[list[Rgb], Floats]:
+    """Colours that show on black and on white, and their places in DIN99 (colour, 3)."""
+    shades = [(saturation, value) for value in (1.0, 0.85, 0.7, 0.55, 0.45) for saturation in (1.0, 0.75, 0.5, 0.3)]
+    colors = sorted({_hsv(hue / 48, *shade) for hue in range(48) for shade in shades})
+    colors = [color for color in colors if 35 <= cielab(color)[0] <= 95]
+    return colors, np.array([din99(color) for color in colors])
 
 
-def _nearest(color: Rgb, taken: Sequence[Rgb]) -> float:
-    lab = cielab(color)
-    return min((math.dist(lab, cielab(other)) for other in taken), default=1e9)
+@lru_cache(maxsize=1 << 14)
+def din99(rgb: Rgb) -> tuple[float, float, float]:
+    """sRGB (0-255) to DIN99 (DIN 6176), where equal distances look equal: CIELab stretches what is saturated."""
+    lightness, a, b = cielab(rgb)
+    turn = math.radians(16)
+    red, yellow = a * math.cos(turn) + b * math.sin(turn), 0.7 * (b * math.cos(turn) - a * math.sin(turn))
+    chroma = math.hypot(red, yellow)
+    shrink = math.log(1 + 0.045 * chroma) / (0.045 * chroma) if chroma else 1.0
+    return 105.51 * math.log(1 + 0.0158 * lightness), red * shrink, yellow * shrink
+
+
+def _distances(places: Floats, rgb: Rgb) -> Floats:
+    distances: Floats = np.linalg.norm(places - np.array(din99(rgb)), axis=1)
+    return distances
+
+
+def _nearest(rgb: Rgb, taken: Sequence[Rgb]) -> float:
+    return min((math.dist(din99(rgb), din99(other)) for other in taken), default=math.inf)
