@@ -95,6 +95,17 @@ def test_what_cannot_be_run_is_refused(predictor: Predictor) -> None:
         open_engine(directory="/nowhere", device="cuda:99")
 
 
+def test_what_official_callers_give_is_taken_or_named(predictor: Predictor) -> None:
+    volume = np.random.default_rng(3).normal(0, 100, (20, 30, 33)).astype(np.float32)
+    (one,) = predictor.predict(volume, "Liver")
+    assert one.shape == volume.shape
+    assert np.array_equal(one, predictor.predict(volume, ["liver"])[0])
+    with pytest.raises(Refusal, match=r"three axes \(z, y, x\), not the shape \(1, 20, 30, 33\): is it array\[0\]"):
+        predictor.predict(volume[None], ["liver"])
+    with pytest.raises(Refusal, match="beyond 1e19"):
+        predictor.predict(volume * 1e25, ["liver"])
+
+
 def test_the_sliding_slab_sums_what_a_dense_array_would() -> None:
     """Against a plain dense sum, with padding along x and three positions along z."""
     shape, patch = (21, 12, 9), (8, 8, 12)

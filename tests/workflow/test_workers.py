@@ -149,6 +149,21 @@ def test_the_worker_leaves_when_the_node_is_killed() -> None:
     assert not _running(worker)
 
 
+def test_the_worker_leaves_when_the_node_dies_in_the_middle_of_a_line() -> None:
+    command = [sys.executable, "-m", "voxtell_dicom.workflow.worker", "--model", _engine_arguments(THRESHOLD)]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    try:
+        assert b"ready" in worker.stdout.readline()
+        worker.stdin.write(b'{"op": "segment", "id": "1", "requ')
+        worker.stdin.close()
+        worker.wait(30)
+    finally:
+        worker.kill()
+        worker.stdout.close()
+
+
 def _running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]

@@ -211,15 +211,17 @@ class Predictor:
             for request in owners[coarse.request]:
                 yield back_on_source(coarse, request, shape, array_zyx.shape)
 
-    def predict(self, array_zyx: npt.NDArray[Any], prompts: Sequence[str]) -> npt.NDArray[np.uint8]:
+    def predict(self, array_zyx: npt.NDArray[Any], prompts: Sequence[str] | str) -> npt.NDArray[np.uint8]:
         """All masks at once, 0 or 1, (prompt, z, y, x): convenient for a few prompts; `segment` takes less memory.
+
+        array_zyx: RAS volume (z, y, x), HU for CT: of what nnU-Net's readers give, array[0].
 
         predictor = Predictor.load(Path("models/voxtell_v1.1"))
         masks = predictor.predict(array, ["liver", "right kidney"])
         """
-        shape = (array_zyx.shape[0], array_zyx.shape[1], array_zyx.shape[2])
-        masks = np.zeros((len(prompts), *shape), np.uint8)
+        prompts = [prompts] if isinstance(prompts, str) else prompts
         found = {s.request.prompt: s for s in self.segment(array_zyx, (1, 1, 1), [Request(p) for p in set(prompts)])}
+        masks = np.zeros((len(prompts), *array_zyx.shape), np.uint8)
         for index, prompt in enumerate(prompts):
             mask = found[prompt].mask
             if mask.voxels:

@@ -22,7 +22,9 @@ class Prepared:
 
 
 def prepare(array_zyx: npt.NDArray[np.float32]) -> Prepared | None:
-    """array_zyx: RAS volume. None where every voxel is 0. Raises Refusal where a voxel is not finite."""
+    """array_zyx: RAS volume. None where every voxel is 0. Raises Refusal where it is none, or a voxel not finite."""
+    if array_zyx.ndim != 3:
+        raise Refusal("not-3d", f"a volume has three axes (z, y, x), not the shape {array_zyx.shape}: is it array[0]?")
     solid = array_zyx != 0
     ranges = []
     for axis in range(3):
@@ -31,10 +33,11 @@ def prepare(array_zyx: npt.NDArray[np.float32]) -> Prepared | None:
             return None
         ranges.append((int(hits[0]), int(hits[-1]) + 1))
     box: Box = (ranges[0], ranges[1], ranges[2])
-    crop = array_zyx[tuple(slice(*r) for r in box)].astype(np.float32)  # a copy: scaled in place below
-    mean, deviation = crop.mean(), crop.std()
+    with np.errstate(over="ignore", invalid="ignore"):  # told below
+        crop = array_zyx[tuple(slice(*r) for r in box)].astype(np.float32)  # a copy: scaled in place below
+        mean, deviation = crop.mean(), crop.std()
     if not (np.isfinite(mean) and np.isfinite(deviation)):
-        raise Refusal("not-finite", "the volume holds voxel values that are not finite numbers")
+        raise Refusal("not-finite", "the volume holds voxel values that are not finite numbers, or beyond 1e19")
     crop -= mean
     crop /= max(deviation, _LEAST_DEVIATION)
     return Prepared(crop, box)

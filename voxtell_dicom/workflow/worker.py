@@ -89,14 +89,15 @@ def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[s
 
 
 def _read(tasks: queue.Queue[dict[str, Any] | None], cancelled: set[str]) -> None:
-    for line in sys.stdin:
-        task = json.loads(line)
-        if task["op"] == "cancel":
-            cancelled.add(task["id"])
-        else:
-            tasks.put(task)
-    # The node is gone: leave at once, whatever is being computed.
-    os._exit(0)
+    try:
+        for line in sys.stdin:
+            task = json.loads(line)
+            if task["op"] == "cancel":
+                cancelled.add(task["id"])
+            else:
+                tasks.put(task)
+    finally:  # the node is gone, in the middle of a line perhaps: leave at once, whatever is being computed
+        os._exit(0)
 
 
 def _in_engine_environment() -> None:
