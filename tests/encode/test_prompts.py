@@ -151,11 +151,13 @@ STRUCTURES = (
     # what a word may mean twice: a node of the cystic duct, a segment of what, half of a thing, a letter
     *("cystic lymph node", "S1", "D2", "segment 7", "liver segment 4a", "transition zone", "media", "line", "axis"),
     *("perfusion", "caudate lobe", "LA", "livr", "T13 vertebra"),
+    # how much of it there is
+    *("left ventricle mass", "left ventricular mass", "myocardial mass", "body mass", "muscle mass", "bone mass"),
 )
 ABNORMALITIES = (
     "liver - tumor",  # a tumour in it, or what the tumour leaves of it
     "nodule in the left middle lobe",
-    *("T2 lesion", "left ventricle mass", "myocardial mass", "body mass"),  # how it is weighted; how much there is
+    "T2 lesion",  # as the picture is weighted, or the vertebra
     *("disc herniation", "honeycombing", "pneumoperitoneum", "fractured ribs", "aortic stenosis"),
 )
 OBJECTS = ("hip joint replacement", "dental fillings", "nasogastric tube", "PICC line")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from voxtell_dicom.encode.terminology import ABNORMAL, STRUCTURE, TISSUE, _table
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.phantom.prompts import ABSENT, SYNONYMS
 from voxtell_dicom.rules import load_config
@@ -37,6 +38,28 @@ rules:
         ("cystic duct", ""),
         ("lymph nodes of the neck", ""),
         ("gallbladder", ""),
+        # labels of data sets
+        ("liver_tumor", "tumor"),
+        ("Kidney_Cyst_Left", "Cyst"),
+        ("lung_nodules", "nodules"),
+        # by their endings, and what ends so but is none
+        ("hepatocellular carcinoma", "carcinoma"),
+        ("hepatic hemangiomas", "hemangiomas"),
+        ("appendicitis", "appendicitis"),
+        ("hydronephrosis of the left kidney", "hydronephrosis"),
+        ("splenomegaly", "splenomegaly"),
+        *(
+            (anatomy, "")
+            for anatomy in ("zygoma", "prostatic stroma", "anastomosis", "aponeurosis", "clitoris", "pelvis")
+        ),
+        # a mass, and how much there is of something
+        ("left renal mass", "mass"),
+        ("pelvic masses", "masses"),
+        *((amount, "") for amount in ("muscle mass", "left ventricular mass", "lean body mass", "myocardial mass")),
+        ("kidney stones", "kidney stones"),
+        ("clot in the pulmonary artery", "clot"),
+        ("enlarged lymph nodes", "enlarged"),
+        ("dilated bile ducts", "dilated"),
     ],
 )
 def test_the_word(prompt: str, word: str) -> None:
@@ -48,6 +71,16 @@ def test_of_the_phantom_only_the_lesion_and_what_it_lacks_are_findings() -> None
     assert [text for text in anatomy if finding_word(text)] == []
     assert all(map(finding_word, ("liver lesion", *SYNONYMS["liver lesion"])))
     assert [text for text in ABSENT if finding_word(text)] == ["kidney tumour", "lung nodule", "pleural effusion"]
+
+
+def test_what_is_coded_as_a_finding_is_described_as_one() -> None:
+    """The words of `rules` and those of `encode`, which do not know one another."""
+    for term in _table().values():
+        word = finding_word(term.type.meaning)
+        if term.category == ABNORMAL:
+            assert word, term.type
+        elif term.category in (STRUCTURE, TISSUE):
+            assert not word or "fistula" in term.type.meaning, term.type  # a congenital one is a structure to DICOM
 
 
 @pytest.mark.parametrize("said", ["", "    experimental: false\n"])

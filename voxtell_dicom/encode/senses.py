@@ -66,13 +66,16 @@ ABNORMAL_WORD = re.compile(
     r"|aneurysm|stenosis|dissection|occlusion|obstruction|consolidation|opacity|atelectasis|emphysema|pneumonia"
     r"|fibrosis|polyp|hernia|herniation|ulcer|collection|enlarged|dilated|abnormal|pathological|malignant|malignancy"
     r"|metastatic|suspicious|hyperintensity|honeycombing|laceration|contusion|pseudocyst|thickening|fistula|leak"
-    r"|hemothorax|pneumoperitoneum|free (air|gas)|(?!stroma\b|coma\b|soma\b)\w+oma|\w+(megaly|itis|ectasis|ectasia)"
+    r"|hemothorax|pneumoperitoneum|free (air|gas)|(?!(stroma|stoma|coma|soma|zygoma)\b)\w+oma"
+    r"|\w+(megaly|itis|ectasis|ectasia)"
     r"|(?!aponeurosis\b|anastomosis\b)\w+osis)\b"
 )
-# What comes after, or belongs to, a word that takes it away or puts it beside: "liver without tumor", "tumor free".
+# What comes after, or belongs to, a word that takes it away or puts it beside: "liver without tumor", "tumor free"; and
+# a mass that is how much there is.
 ASIDE = re.compile(
     r"\b(without|excluding|except|minus|with|including|and|around|near|adjacent|behind|beside|between)\b.*"
     r"|\b\w+ free\b|\b(no|not|non)\b \w+"
+    r"|(?:(?<=muscle)|(?<=fat)|(?<=bone)|(?<=body)|(?<=lean)|(?<=ventricle)|(?<=ventricular)|(?<=myocardial)) mass\b"
 )
 OBJECT_WORD = re.compile(
     r"\b(prosthesis|endoprosthesis|arthroplasty|implant|pacemaker|stent|catheter|screw|wire|drain|clip|electrode|lead"
