@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from voxtell_dicom.engine.predictor import Predictor
 from voxtell_dicom.engine.windows import windows_over
 from voxtell_dicom.errors import OutOfMemory
 from voxtell_dicom.model import Request, Resampling, Segment
+from voxtell_dicom.workflow.worker import _code
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -141,6 +143,33 @@ def test_the_peak_is_this_process_s_own_and_not_its_parents() -> None:
     before, after = map(int, run.stdout.split())
     assert before < peak_host_bytes() - held.nbytes // 4
     assert 250 << 20 < after - before < 350 << 20
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("prepare", MemoryError("Unable to allocate 1.05 GiB")),
+        ("_padded", RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")),
+        ("cleaned_segment", torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 453.00 MiB")),
+    ],
+)
+def test_memory_that_runs_out_beside_the_windows_is_told_as_such(
+    tiny_directory: Path, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
+) -> None:
+    def short(*_arguments: object) -> None:
+        raise error
+
+    predictor = Predictor.load(tiny_directory, device="cpu")
+    monkeypatch.setattr(f"voxtell_dicom.engine.predictor.{where}", short)
+    with pytest.raises(OutOfMemory, match=r"beside the windows: .*llocate"):
+        predictor.predict(np.ones((8, 8, 8), np.float32), ["liver"])
+    monkeypatch.undo()
+    assert predictor.predict(np.ones((8, 8, 8), np.float32), ["liver"]).shape == (1, 8, 8, 8)
+
+
+def test_the_worker_tells_the_node_what_is_worth_another_try() -> None:
+    codes = [_code(error) for error in (MemoryError(), OSError(errno.ENOSPC, "full"), ValueError("odd"))]
+    assert codes == ["out-of-memory", "no-space", "crash"]
 
 
 def test_another_error_is_not_taken_for_it(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

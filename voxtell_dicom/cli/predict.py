@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
             return _list(arguments)
         jobs = _jobs(arguments)
         written = _predict(arguments, jobs)
-    except (_WrongUse, VoxtellDicomError, OSError, ValueError) as error:
+    except (_WrongUse, VoxtellDicomError, OSError, MemoryError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         return 1
     typer.echo(f"\nPrediction completed successfully! Wrote {written} file(s).")

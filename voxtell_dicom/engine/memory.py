@@ -14,7 +14,7 @@ import logging
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,18 @@ def places_for(device: torch.device) -> list[Place]:
 def ran_out(error: BaseException) -> bool:
     """Whether a RuntimeError of torch means that there was no memory."""
     return isinstance(error, torch.OutOfMemoryError) or any(word in str(error) for word in _WORDS)
+
+
+@contextlib.contextmanager
+def told_as_out_of_memory() -> Iterator[None]:
+    """Raise OutOfMemory for what numpy and torch raise where there was no memory: it is worth a try later."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not ran_out(error):
+            raise
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        raise OutOfMemory(f"the engine ran out of memory beside the windows: {first}") from error
 
 
 def peak_host_bytes() -> int:

@@ -19,7 +19,7 @@ from voxtell_dicom.engine.bank import EMPTY, Bank, find_bank
 from voxtell_dicom.engine.body import Body, body_of
 from voxtell_dicom.engine.checkpoint import Checkpoint, load_checkpoint
 from voxtell_dicom.engine.forward import WindowModel
-from voxtell_dicom.engine.memory import Allowance, Place, Places, places_for
+from voxtell_dicom.engine.memory import Allowance, Place, Places, places_for, told_as_out_of_memory
 from voxtell_dicom.engine.options import DEFAULT, Options
 from voxtell_dicom.engine.pace import cpu_seconds_per_window
 from voxtell_dicom.engine.patches import Patches
@@ -166,8 +166,9 @@ class Predictor:
                 segments = self._resampled(array_zyx, spacing_zyx_mm, target_mm, group, report, cancelled)
             else:
                 segments = self._one_pass(array_zyx, group, report, cancelled)
-            for segment in segments:
-                yield cleaned_segment(segment, spacing_zyx_mm)
+            with told_as_out_of_memory():
+                for segment in segments:
+                    yield cleaned_segment(segment, spacing_zyx_mm)
             done += seen
 
     def _one_pass(

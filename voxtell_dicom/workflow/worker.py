@@ -27,7 +27,7 @@ import numpy as np
 
 from voxtell_dicom.engine import keep_freed_memory, open_engine, return_freed_memory, worker_environment
 from voxtell_dicom.engine.soft import with_probabilities
-from voxtell_dicom.errors import UnknownPrompt, VoxtellDicomError
+from voxtell_dicom.errors import OutOfMemory, UnknownPrompt, VoxtellDicomError
 from voxtell_dicom.model import Engine, Request, Segment, dump, load
 from voxtell_dicom.workflow import numa
 from voxtell_dicom.workflow.masks import Answer, save_answers
@@ -88,6 +88,13 @@ def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[s
     wire.send(id=task["id"], done={"voxels": [answer.mask.voxels for answer in answers], "run": run})
 
 
+def _code(error: Exception) -> str:
+    """What the node goes by: whether there is use in another try."""
+    if isinstance(error, MemoryError):
+        return OutOfMemory.code
+    return NO_SPACE if no_space(error) else "crash"
+
+
 def _read(tasks: queue.Queue[dict[str, Any] | None], cancelled: set[str]) -> None:
     try:
         for line in sys.stdin:
@@ -138,8 +145,7 @@ def main() -> None:
             wire.send(id=task["id"], error=str(error), code=error.code)
         except Exception as error:
             traceback.print_exc()
-            code = NO_SPACE if no_space(error) else "crash"
-            wire.send(id=task["id"], error=f"{type(error).__name__}: {error}", code=code)
+            wire.send(id=task["id"], error=f"{type(error).__name__}: {error}", code=_code(error))
         return_freed_memory()
 
 
