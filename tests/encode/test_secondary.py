@@ -16,7 +16,7 @@ from voxtell_dicom.encode import encode, fonts
 from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.encode.drawing import LACKING, figure_of
 from voxtell_dicom.encode.fonts import fonts_for
-from voxtell_dicom.encode.provenance import maker_of
+from voxtell_dicom.encode.provenance import TEST_MARK, maker_of
 from voxtell_dicom.encode.receipt import encode_receipt, statement_of
 from voxtell_dicom.encode.receipt_page import receipt_figure
 from voxtell_dicom.encode.scene import read_scene, scene_of
@@ -164,6 +164,29 @@ def test_names_come_through_in_every_object(
         if result.kind != "labelmap":
             assert made.dciodvfy(result.path) == []
     assert [frame.path.read_bytes() for frame in volume.frames] == before
+
+
+def test_japanese_words_stay_in_the_character_set_of_the_source(tmp_path: Path) -> None:
+    """Not every PACS that keeps names in ISO 2022 IR 87 reads UTF-8; a name of other bytes may be another patient's."""
+    charset, name = ["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"
+    volume = made.volume(tmp_path / "s", SpecificCharacterSet=charset, PatientName=name)
+    source = pydicom.dcmread(volume.frames[0].path).get_item("PatientName").value
+    for text, kept in (("肝臓 (liver)", charset), ("größe", "ISO_IR 192"), ("조직 肝", "ISO_IR 192")):
+        plan = made.plan([text], outputs=("seg", "sr", "rtstruct", "secondary", "labelmap"))
+        found = made.found(plan, made.masks(volume.grid.shape, 1))
+        rule = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": [text], "receipt": "always"}
+        config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [rule]})
+        results = encode(plan, volume, found, config=config, directory=tmp_path / "out")
+        objects = {result.kind: pydicom.dcmread(result.path) for result in results}
+        del objects["secondary"]  # the text is in its pixels alone
+        assert all(ds.SpecificCharacterSet == kept for ds in objects.values())
+        assert all((ds.get_item("PatientName").value == source) == (kept == charset) for ds in objects.values())
+        (segment,) = objects["seg"].SegmentSequence
+        raw = segment.get_item("SegmentLabel").value.decode("iso2022_jp" if kept == charset else "utf-8")
+        assert raw.startswith(text.capitalize())
+        assert (segment.SegmentLabel, segment.SegmentDescription) == (f"{text.capitalize()} {TEST_MARK}", text)
+        assert objects["rtstruct"].RTROIObservationsSequence[0].ROIObservationLabel == text.capitalize()
+        assert f"  {text.capitalize()}  found, " in objects["receipt"].ImageComments
 
 
 def test_the_receipt_says_what_was_found_and_what_not(tmp_path: Path) -> None:

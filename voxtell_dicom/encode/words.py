@@ -16,6 +16,7 @@ LO = 64
 ST = 1024
 SHORTEST_PART = 8
 LARGEST_IS = 2**31 - 1
+JAPANESE = frozenset(("", "ISO_IR 6", "ISO 2022 IR 6", "ISO 2022 IR 87"))  # ASCII and JIS X 0208
 
 
 def clipped(text: str, limit: int = LO, ending: str = "") -> str:
@@ -112,15 +113,24 @@ def character_set(source: object, texts: Iterable[str]) -> list[str]:
     own = [source] if isinstance(source, str) else list(source or [])  # type: ignore[call-overload]
     own = [str(value) for value in own]
     written = "".join(texts)
-    if written.isascii():
+    if written.isascii() or _holds(own, written):
         return own
-    if len(own) == 1 and own[0] in python_encoding:
-        try:
-            codecs.encode(written, python_encoding[own[0]])
-            return own
-        except UnicodeEncodeError:
-            pass
     return ["ISO_IR 192"]
+
+
+def _holds(charset: list[str], written: str) -> bool:
+    """Whether text can be written in one character set, or in Japanese with code extensions (PS3.5 H.3)."""
+    if len(charset) == 1 and charset[0] in python_encoding:
+        encoding = python_encoding[charset[0]]
+    elif len(charset) > 1 and set(charset) <= JAPANESE:
+        encoding = "iso2022_jp"
+    else:
+        return False
+    try:
+        codecs.encode(written, encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def recode(ds: Dataset, charset: list[str]) -> None:
