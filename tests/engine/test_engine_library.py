@@ -53,8 +53,14 @@ def test_a_hub_snapshot_is_imported_whole(snapshot: Path, tmp_path: Path) -> Non
 def test_the_model_card_states_the_licence(tiny_directory: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(tiny_directory, tmp_path / "mine"))
     assert "unknown" in inspect_model(source).licence
-    (source / "README.md").write_text("---\nlicense: apache-2.0\n---\nWords.\n")
+    (source / "README.md").write_text("---\nlicense: apache-2.0\n---\nMüller's words.\n", encoding="latin-1")
     assert inspect_model(source).licence == "apache-2.0"
+
+
+def test_an_import_that_cannot_be_written_is_one_clear_error(snapshot: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelError, match=r"cannot be imported as .*file/voxtell_v1\.1: .*Not a directory"):
+        import_model(snapshot, tmp_path / "file")
 
 
 def test_a_failed_import_leaves_nothing(snapshot: Path, tmp_path: Path) -> None:

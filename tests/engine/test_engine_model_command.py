@@ -55,3 +55,4 @@ def test_embedding_without_a_text_model_names_the_prompts(tmp_path: Path) -> Non
     out = _run("embed", "-p", "Liver", "-o", str(tmp_path / "bank.npz"), "--text-model", str(tmp_path / "none"), code=2)
     assert "'liver'" in out
     assert not (tmp_path / "bank.npz").exists()
+    assert "is a directory" in _run("embed", "-p", "Liver", "-o", str(tmp_path), code=2), "before a model is loaded"

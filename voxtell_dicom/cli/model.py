@@ -139,6 +139,8 @@ def embed(
     wanted = list(prompt or []) + (_configured(from_config) if from_config else [])
     if not wanted:
         raise ModelError("no prompts: give -p PROMPT, or --from-config node.yaml")
+    if out.is_dir():
+        raise ModelError(f"{out} is a directory: name the bank to write in it")
     before = Bank.read(out) if out.is_file() else EMPTY
     after = complete(before, wanted, text_model, choose_device(device))
     out.parent.mkdir(parents=True, exist_ok=True)

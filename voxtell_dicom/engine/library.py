@@ -85,8 +85,8 @@ def import_model(source: Path, models: Path, name: str | None = None) -> ModelIn
         raise ModelError(f"{target} is there already: give another name, or remove it first")
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     try:
+        partial.mkdir(parents=True)
         bank = find_bank(directory)
         if wrong := _faults(directory, load_checkpoint(directory), bank):
             raise ModelError("; ".join(wrong))
@@ -108,8 +108,10 @@ def import_model(source: Path, models: Path, name: str | None = None) -> ModelIn
         (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         info = inspect_model(partial)
         partial.rename(target)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise ModelError(f"{directory} cannot be imported as {target}: {error}") from error
         raise
     return ModelInfo(**{**asdict(info), "directory": str(target), "name": target.name})
 
@@ -214,6 +216,8 @@ def _record(directory: Path) -> dict[str, Any]:
 def _licence(directory: Path) -> str:
     """What the model card beside the weights states; the official repository's licence for its own snapshots."""
     for card in (directory / "README.md", directory.parent / "README.md"):
-        if card.is_file() and (found := re.search(r"(?m)^license:\s*(\S+)", card.read_text(encoding="utf-8"))):
+        if not card.is_file():
+            continue
+        if found := re.search(r"(?m)^license:\s*(\S+)", card.read_text(encoding="utf-8", errors="replace")):
             return found[1]
     return OFFICIAL_LICENCE if directory.name.startswith("voxtell_v") else UNKNOWN_LICENCE
