@@ -100,6 +100,16 @@ def test_where_the_body_is_the_whole_volume_nothing_changes(tiny_directory: Path
     assert plain == skipping
 
 
+@pytest.mark.parametrize("shape", [(1, 40, 36), (3, 2, 1), (36, 3, 40)])
+def test_volumes_thinner_than_a_block_are_run(tiny_directory: Path, shape: tuple[int, int, int]) -> None:
+    array = np.random.default_rng(1).normal(40, 10, shape).astype(np.float32)
+    spared = Predictor.load(tiny_directory, device="cpu", skip_empty=True, crop_to_body=True)
+    assert all(low == 0 and high == size for (low, high), size in zip(body_of(array).box, shape, strict=True))
+    assert np.array_equal(
+        spared.predict(array, "liver"), Predictor.load(tiny_directory, device="cpu").predict(array, "liver")
+    )
+
+
 def test_options_are_checked(tiny_directory: Path) -> None:
     with pytest.raises(ModelError, match="step must be above 0"):
         open_engine(directory=tiny_directory, device="cpu", step=0)

@@ -57,9 +57,9 @@ class Body:
 def body_of(volume: npt.NDArray[np.float32]) -> Body:
     """volume: (z, y, x), any unit; air must be its darkest part."""
     z, y, x = volume.shape
-    coarse = F.avg_pool3d(
-        torch.from_numpy(volume)[None, None], _BLOCK, ceil_mode=True, count_include_pad=False
-    )[0, 0].numpy()  # fmt: skip
+    block = [min(_BLOCK, n) for n in volume.shape]  # one, cut short, along an axis of three voxels
+    blocks = F.avg_pool3d(torch.from_numpy(volume)[None, None], block, ceil_mode=True, count_include_pad=False)
+    coarse = blocks[0, 0].numpy()
     bright = coarse > _above_air(coarse)
     labels, count = ndimage.label(bright, structure=np.ones((3, 3, 3)))
     if count:
