@@ -31,12 +31,11 @@ class Body:
 
     @property
     def box(self) -> Box:
-        """Its bounding box in voxels; the whole volume where there is no body."""
+        """Its bounding box in voxels."""
         ranges = []
         for axis, size in enumerate(self.shape):
             hits = np.flatnonzero(self.blocks.any(axis=tuple(i for i in range(3) if i != axis)))
-            low, high = (hits[0], hits[-1] + 1) if hits.size else (0, self.blocks.shape[axis])
-            ranges.append((int(low) * _BLOCK, min(int(high) * _BLOCK, size)))
+            ranges.append((int(hits[0]) * _BLOCK, min((int(hits[-1]) + 1) * _BLOCK, size)))
         return ranges[0], ranges[1], ranges[2]
 
     def cropped(self) -> Body:
@@ -55,7 +54,7 @@ class Body:
 
 
 def body_of(volume: npt.NDArray[np.float32]) -> Body:
-    """volume: (z, y, x), any unit; air must be its darkest part."""
+    """volume: (z, y, x), any unit; air must be its darkest part. All of it where nothing is brighter than the rest."""
     z, y, x = volume.shape
     block = [min(_BLOCK, n) for n in volume.shape]  # one, cut short, along an axis of three voxels
     blocks = F.avg_pool3d(torch.from_numpy(volume)[None, None], block, ceil_mode=True, count_include_pad=False)
@@ -66,6 +65,8 @@ def body_of(volume: npt.NDArray[np.float32]) -> Body:
         sizes = np.bincount(labels.ravel())
         sizes[0] = 0
         bright = labels == sizes.argmax()
+    else:  # nothing stands out: nothing is spared
+        bright = np.ones_like(bright)
     for plane in bright:
         plane[:] = ndimage.binary_fill_holes(plane)  # lungs are open at the ends of a stack, not within a plane
     return Body(ndimage.binary_dilation(bright, structure=np.ones((3, 3, 3))), (z, y, x))
