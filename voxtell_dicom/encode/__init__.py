@@ -18,7 +18,7 @@ from voxtell_dicom.encode.seg import encode_seg, encode_segmentation, settled
 from voxtell_dicom.encode.sr import encode_sr
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
-ENCODER_REVISION = "2"
+ENCODER_REVISION = "3"
 
 __all__ = [
     "ENCODER_REVISION",
