@@ -107,6 +107,7 @@ def test_anatomy(prompt: str, kind: str, side: str) -> None:
         ("pituitary adenoma", "Adenoma", "", "Pituitary"),
         ("portal vein thrombosis", "Thrombus", "", "Portal vein"),
         ("rectal cancer", "Neoplasm", "", "Rectum"),
+        ("nasopharyngeal carcinoma", "Neoplasm", "", "Nasopharynx"),
         ("pelvic mass", "Mass", "", "Pelvis"),
         ("lesion in vertebra T2", "Lesion", "", "T2 vertebra"),
     ],
@@ -159,8 +160,12 @@ ABNORMALITIES = (
     "nodule in the left middle lobe",
     "T2 lesion",  # as the picture is weighted, or the vertebra
     *("disc herniation", "honeycombing", "pneumoperitoneum", "fractured ribs", "aortic stenosis"),
+    *("HCC", "appendicolith", "hydrocele", "pancreatic duct dilatation"),
 )
-OBJECTS = ("hip joint replacement", "dental fillings", "nasogastric tube", "PICC line")
+OBJECTS = (
+    *("hip joint replacement", "dental fillings", "nasogastric tube", "PICC line", "biopsy needle", "VP shunt"),
+    "foreign body in the esophagus",
+)
 
 
 @pytest.mark.parametrize(

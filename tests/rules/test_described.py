@@ -60,6 +60,9 @@ rules:
         ("clot in the pulmonary artery", "clot"),
         ("enlarged lymph nodes", "enlarged"),
         ("dilated bile ducts", "dilated"),
+        ("HCC in segment 4", "HCC"),
+        ("appendicolith", "appendicolith"),
+        ("tear duct", ""),
     ],
 )
 def test_the_word(prompt: str, word: str) -> None:

@@ -66,8 +66,9 @@ ABNORMAL_WORD = re.compile(
     r"|aneurysm|stenosis|dissection|occlusion|obstruction|consolidation|opacity|atelectasis|emphysema|pneumonia"
     r"|fibrosis|polyp|hernia|herniation|ulcer|collection|enlarged|dilated|abnormal|pathological|malignant|malignancy"
     r"|metastatic|suspicious|hyperintensity|honeycombing|laceration|contusion|pseudocyst|thickening|fistula|leak"
-    r"|hemothorax|pneumoperitoneum|free (air|gas)|(?!(stroma|stoma|coma|soma|zygoma)\b)\w+oma"
-    r"|\w+(megaly|itis|ectasis|ectasia)"
+    r"|hemothorax|pneumoperitoneum|bulla|rupture|atrophy|hyperplasia|dilatation|diverticulum|volvulus|hydroureter"
+    r"|endoleak|hcc|rcc|pdac|ipmn|gtv|(?!otolith\b)\w+(cele|lith)|free (air|gas)"
+    r"|(?!(stroma|stoma|coma|soma|zygoma)\b)\w+oma|\w+(megaly|itis|ectasis|ectasia)"
     r"|(?!aponeurosis\b|anastomosis\b)\w+osis)\b"
 )
 # What comes after, or belongs to, a word that takes it away or puts it beside: "liver without tumor", "tumor free"; and
@@ -79,6 +80,7 @@ ASIDE = re.compile(
 )
 OBJECT_WORD = re.compile(
     r"\b(prosthesis|endoprosthesis|arthroplasty|implant|pacemaker|stent|catheter|screw|wire|drain|clip|electrode|lead"
-    r"|filling|filter|coil|iud|picc|hardware|(?:joint|hip|knee|valve) replacement|(?:metal|fixation) plate"
-    r"|(?:nasogastric|endotracheal|tracheal|tracheostomy|gastrostomy|feeding|chest|drainage) tube)\b"
+    r"|filling|filter|coil|iud|picc|needle|foreign body|hardware|(?:joint|hip|knee|valve) replacement"
+    r"|(?:metal|fixation) plate|(?:femoral|intramedullary) nail|(?:vp|ventriculoperitoneal) shunt"
+    r"|(?:gastric|nasogastric|endotracheal|tracheal|tracheostomy|gastrostomy|feeding|chest|drainage) tube)\b"
 )

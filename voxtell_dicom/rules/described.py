@@ -17,14 +17,16 @@ _WORDS = (
     "infarction", "infiltrate", "inflammation", "ischaemia", "ischemia", "laceration", "lesion", "malignancy",
     "malignant", "metastasis", "metastatic", "nodule", "obstruction", "oedema", "opacity", "pathological", "plaque",
     "pneumonia", "pneumoperitoneum", "pneumomediastinum", "pneumothorax", "polyp", "pseudocyst", "stroke", "suspicious",
-    "thickening", "thrombus", "tumor", "tumour", "neoplasm",
+    "thickening", "thrombus", "tumor", "tumour", "neoplasm", "bulla", "bullae", "rupture", "atrophy", "hyperplasia",
+    "dilatation", "diverticulum", "diverticula", "volvulus", "hydroureter", "endoleak", "HCC", "RCC", "PDAC",
+    "IPMN", "GTV",
 )  # fmt: skip
 # A mass, but not how much there is of something; what ends as findings do, but for parts of the body.
 _ENDED = (
     r"(?<!muscle )(?<!fat )(?<!bone )(?<!body )(?<!lean )(?<!ventricular )(?<!ventricle )(?<!myocardial )mass(?:es)?"
     r"|(?:kidney|renal|bladder|gallbladder|bile duct|salivary|ureter(?:al|ic)?) stones?"
     r"|(?!(?:stroma|stoma|coma|soma|zygoma)s?\b)[a-z]{2,}omas?"
-    r"|(?!(?:anastomosis|aponeurosis)\b)[a-z]{3,}(?:itis|itides|osis|oses|megaly|ectasis|ectasia)"
+    r"|(?!(?:anastomosis|aponeurosis|otoliths?)\b)[a-z]{3,}(?:celes?|liths?|itis|itides|osis|oses|megaly|ectasis|ectasia)"
 )
 _ENDINGS = {"y": "ies", "is": "es", "us": "i"}
 
