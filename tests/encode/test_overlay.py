@@ -13,6 +13,8 @@ import pytest
 
 from tests.encode import made, structures
 from tests.encode.test_matrix import dcentvfy
+from voxtell_dicom.config import Config
+from voxtell_dicom.encode import encode_instead
 from voxtell_dicom.encode.burned import LONGEST, SHORTEST, letters_of, scale_of
 from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.encode.overlay import encode_overlay
@@ -108,6 +110,18 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
         [],
         made.plan(["nothing"]),
     )
+
+
+def test_it_goes_in_the_place_of_a_refused_segmentation(tmp_path: Path) -> None:
+    volume = made.volume(tmp_path / "s")
+    plan = made.plan(["liver"], send_to=("pacs",))
+    found = made.found(plan, [block(volume.grid.shape)])
+    peers = {"pacs": {"folder": "pacs", "fallback": ["overlay"]}}
+    config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "peers": peers})
+    made_ = encode_instead(plan, volume, found, "seg", "pacs", (), config=config, directory=tmp_path / "out")
+    assert [(result.kind, result.peers) for result in made_] == [("overlay", ("pacs",))] * 6
+    refused = {made_[0].sop_instance_uid}
+    assert encode_instead(plan, volume, found, "seg", "pacs", refused, config=config, directory=tmp_path / "out") == []
 
 
 RAMP = np.broadcast_to(np.linspace(0, 1000, 512).astype(np.int16), (2, 512, 512))

@@ -65,6 +65,7 @@ def test_a_series_of_overlays_goes_over_one_association(tmp_path: Path) -> None:
             (job,) = node.wait_for_jobs("failed")
             assert (lossy.associations, len(lossy.attempts), len(lossy.holds)) == (2, 9, 8)
             assert (strict.associations, len(strict.attempts), len(strict.stored)) == (1, 8, 7)
+            assert node.log().count("delivery delivered") == 3, "a line for each attempt, not for each image"
             table = node.cli("jobs", "show", job["id"]).stdout
             assert "overlay: 8 images of series" in " ".join(table.split())
             node.cli("jobs", "retry", job["id"])

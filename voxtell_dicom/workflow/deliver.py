@@ -76,7 +76,7 @@ def send(
     ]
     for result, outcome in zip(results, outcomes, strict=True):
         runtime.jobs.record_delivery(job, result.sop_instance_uid, peer_name, item["attempt"], outcome)
-        _report(item, result, outcome)
+    _report(item, results, outcomes)
     statuses = ", ".join(dict.fromkeys(outcome.status for outcome in outcomes))
     runtime.jobs.record_stage(job, f"deliver {peer_name} {item['attempt']}", began, time.time() - began, statuses)
     if not notice:
@@ -106,17 +106,24 @@ def _tried(runtime: Runtime, job: str, peer_name: str, results: Sequence[Result]
     return [_give_up(outcome, runtime.config, since) for outcome in sent]
 
 
-def _report(item: dict[str, Any], result: Result, outcome: Outcome) -> None:
-    report = log.info if outcome.state == "delivered" else log.warning
-    report(
-        "delivery " + outcome.state,
-        job=item["job"],
-        peer=item["peer"],
-        attempt=item["attempt"],
-        status=outcome.status,
-        sop_instance_uid=result.sop_instance_uid,
-        reason=outcome.message,
-    )
+def _report(item: dict[str, Any], results: Sequence[Result], outcomes: Sequence[Outcome]) -> None:
+    """A line for each that differs: of a series of hundreds not one for each object."""
+    alike: dict[tuple[str, str], list[tuple[Result, Outcome]]] = {}
+    for result, outcome in zip(results, outcomes, strict=True):
+        alike.setdefault((outcome.state, outcome.status), []).append((result, outcome))
+    for (state, status), some in alike.items():
+        (result, outcome), more = some[0], len(some) - 1
+        report = log.info if state == "delivered" else log.warning
+        report(
+            f"delivery {state}",
+            job=item["job"],
+            peer=item["peer"],
+            attempt=item["attempt"],
+            status=status,
+            sop_instance_uid=result.sop_instance_uid,
+            reason=outcome.message,
+            **({"more_of_its_series": more} if more else {}),
+        )
 
 
 def _give_up(outcome: Outcome, config: Config, since: float) -> Outcome:
