@@ -385,6 +385,8 @@ def _ratios(result: dict[str, Any]) -> dict[str, float]:
         decoder = result["decoder"][prompts]
         ratios[f"window_{prompts}"] = seconds["official"] / seconds["ours"]
         ratios[f"decoder_{prompts}"] = decoder.get("official_tuned", decoder["official"]) / decoder["ours"]
+        peak = {name: peaks[prompts] for name, peaks in result["peak_bytes"].items() if prompts in peaks}
+        ratios[f"peak_{prompts}"] = peak["official"] / peak["ours"]
         if "official_tuned" in seconds:
             ratios[f"window_{prompts}_same_allocator"] = seconds["official_tuned"] / seconds["ours"]
         if "ours_bfloat16" in seconds:
