@@ -160,6 +160,7 @@ ABNORMALITIES = (
     "nodule in the left middle lobe",
     "T2 lesion",  # as the picture is weighted, or the vertebra
     *("disc herniation", "honeycombing", "pneumoperitoneum", "fractured ribs", "aortic stenosis"),
+    *("tumeur du foie", "Lebermetastasen", "lésion hépatique", "quiste renal", "Nierenzyste", "frattura costale"),
     *("HCC", "appendicolith", "hydrocele", "pancreatic duct dilatation"),
 )
 OBJECTS = (

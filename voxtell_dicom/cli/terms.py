@@ -54,7 +54,9 @@ def _show(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("Prompt", "Category", "Type", "Side", "Region", "Color")
+    table = Table()
+    for name in ("Prompt", "Category", "Type", "Side", "Region", "Color"):
+        table.add_column(name, overflow="fold")  # a code that is cut is none
     for row in rows:
         cells = [
             f"{row[key]['meaning']}\n{row[key]['scheme']} {row[key]['value']}" if row[key] else ""
@@ -66,5 +68,6 @@ def _show(rows: list[dict[str, Any]]) -> None:
     Console().print(table)
     if any(row["private"] for row in rows):
         typer.echo(
-            "99VOXTELL is our private scheme: the words are in no context group (a rule may give codes: docs/rules.md)."
+            "99VOXTELL is our private scheme, for words that are not wholly known or may mean two things"
+            " (a rule may give codes: docs/rules.md)."
         )

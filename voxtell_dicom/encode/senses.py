@@ -69,7 +69,10 @@ ABNORMAL_WORD = re.compile(
     r"|hemothorax|pneumoperitoneum|bulla|rupture|atrophy|hyperplasia|dilatation|diverticulum|volvulus|hydroureter"
     r"|endoleak|hcc|rcc|pdac|ipmn|gtv|(?!otolith\b)\w+(cele|lith)|free (air|gas)"
     r"|(?!(stroma|stoma|coma|soma|zygoma)\b)\w+oma|\w+(megaly|itis|ectasis|ectasia)"
-    r"|(?!aponeurosis\b|anastomosis\b)\w+osis)\b"
+    r"|(?!aponeurosis\b|anastomosis\b)\w+osis"
+    # and in the languages of Europe: tumeur, Läsion, metástasis, Lebermetastasen, Nierenzyste, quiste, frattura …
+    r"|\w*(tumeur|tumor|l[äéeè]si[oó]n|m[eé]t[aá]st|[kc]ar[zc]inom|zyste|kyste|quiste|nodul|nódulo|fra[kt]tur|absze|absces)"
+    r"\w*)\b"
 )
 # What comes after, or belongs to, a word that takes it away or puts it beside: "liver without tumor", "tumor free"; and
 # a mass that is how much there is.
