@@ -75,9 +75,8 @@ def test_contours_lie_where_the_source_has_them(tmp_path: Path, name: str) -> No
 
 def test_it_scrolls_with_its_source(tmp_path: Path) -> None:
     """In the order of the source's own numbers, here from the other end; one series; frame of reference, positions."""
-    volume = made.volume(
-        tmp_path / "s", shape=(5, 512, 512), InstanceNumber=lambda index: 50 - index, PositionReferenceIndicator="XY"
-    )
+    more = {"PositionReferenceIndicator": "XY", "SliceThickness": 5}
+    volume = made.volume(tmp_path / "s", shape=(5, 512, 512), InstanceNumber=lambda index: 50 - index, **more)
     results, _ = overlays(tmp_path, volume, [block(volume.grid.shape)])
     read = [pydicom.dcmread(result.path) for result in results]
     assert [ds.InstanceNumber for ds in read] == [1, 2, 3, 4, 5]
@@ -87,7 +86,13 @@ def test_it_scrolls_with_its_source(tmp_path: Path) -> None:
     ]
     for ds, frame in zip(read, backwards, strict=True):
         source = pydicom.dcmread(frame.path)
-        for keyword in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "FrameOfReferenceUID"):
+        for keyword in (
+            "ImagePositionPatient",
+            "ImageOrientationPatient",
+            "PixelSpacing",
+            "FrameOfReferenceUID",
+            *more,
+        ):
             assert ds[keyword].value == source[keyword].value, "at the source's matrix, the source's own"
         assert (ds.Columns, ds.PatientOrientation) == (source.Columns, ["L", "P"])
     for keyword in ("SeriesInstanceUID", "SeriesDescription", "SeriesDate", "SeriesTime", "SeriesNumber", "Rows"):

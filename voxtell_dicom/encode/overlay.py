@@ -21,6 +21,7 @@ from voxtell_dicom.encode.capture import capture, footer, mark_lossy
 from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.encode.scene import window_of
 from voxtell_dicom.encode.sources import Sources, decimal, read_sources
+from voxtell_dicom.encode.template import thickness_mm
 from voxtell_dicom.encode.values import frame_values
 from voxtell_dicom.model import Found, Plan, Result, Vector, Volume
 
@@ -144,7 +145,7 @@ def _lay(ds: Dataset, volume: Volume, origin: Sources, index: int, scale: Scale)
         position = np.array(volume.frames[index].position_mm) + shift
         ds.ImagePositionPatient = [decimal(float(value)) for value in position]
     ds.PixelSpacing = [decimal(scale.spacing(axis, grid.spacing_mm[axis + 1])) for axis in (0, 1)]
-    ds.SliceThickness = decimal(volume.frame_mm[index])
+    ds.SliceThickness = decimal(thickness_mm(header) or volume.frame_mm[index])
     ds.PatientOrientation = [letters_of(grid.row_cosine), letters_of(grid.column_cosine)]
     ds.DerivationDescription = "Contours of an AI segmentation drawn on each source image"
     mark_lossy(ds, origin)

@@ -138,13 +138,13 @@ def _stand_in(volume: Volume, header: Dataset, position: str) -> Dataset:
     image.ImageOrientationPatient = own if own else [decimal(value) for value in cosines]
     own = None if of_frames else header.get("PixelSpacing")
     image.PixelSpacing = own if own else [decimal(value) for value in grid.spacing_mm[1:]]
-    image.SliceThickness = decimal(_thickness_mm(header) or grid.spacing_mm[0])
+    image.SliceThickness = decimal(thickness_mm(header) or grid.spacing_mm[0])
     image.SpacingBetweenSlices = decimal(grid.spacing_mm[0])
     image.LossyImageCompression = "00"
     return image
 
 
-def _thickness_mm(header: Dataset) -> float:
+def thickness_mm(header: Dataset) -> float:
     """Slice Thickness, 0 where there is none, or none that can be."""
     try:
         found = float(header.get("SliceThickness") or 0)
