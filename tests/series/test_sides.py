@@ -12,6 +12,7 @@ LEFT = (
     *("rib_left_1", "left 3rd and 4th rib", "upper lobe of the left lung", "left lung without tumor"),
     *("tumor on the left", "left subdural hematoma", "left MCA infarct", "left thyroid lobe", "left thalamus"),
     *("left common carotid artery", "left renal artery", "left iliac vein", "left femur", "psoas_major_left"),
+    *("left maxillary sinus", "left eyeball", "left parotid gland", "left temporal lobe", "rectus_abdominis_left"),
 )
 UNTOLD = (
     # the heart and what begins at the midline, or crosses it
@@ -33,7 +34,11 @@ UNTOLD = (
     *("left lateral section", "right half of the bladder", "left colic flexure"),
     # airways, spine, crura
     *("left main bronchus", "left paratracheal lymph node", "left L5 nerve root", "right pedicle", "right crus"),
+    # a head turned by 15 degrees carries the nose's half across, by 30 an optic nerve
+    *("nasal_cavity_left", "left optic nerve", "medial_rectus_muscle_left", "left frontal sinus", "left vocal cord"),
+    *("left palatine tonsil", "upper left central incisor"),
     # what may lie anywhere
+    *("left colon", "right sigmoid colon"),
     *("left ovary", "left ovarian cyst", "right testicle", "left inguinal hernia", "left kidney transplant"),
     *("left hand", "right forearm", "left foot", "right ankle"),
     # no side of the body, or two

@@ -1,8 +1,8 @@
 """The side of the body that a prompt tells: "" where it tells none, or where the words do not decide where it lies.
 
 A wrong side would hold a result that is right. So nothing is told of what lies at the midline or across it (heart and
-great vessels, lobes of the liver, airways, parts of vertebrae), of what moves over it (ovaries, hands and feet, a
-transplant), and of "left" and "right" that mean no side ("left after surgery").
+great vessels, lobes of the liver, airways, parts of vertebrae), of what moves or turns over it (ovaries, bowel, hands
+and feet, a transplant, the nose), and of "left" and "right" that mean no side ("left after surgery").
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ _NOT_TOLD = re.compile(
     # airways, spine, diaphragm's crura: deviation and scoliosis are larger than their distance from the midline
     r"|\w*trache\w+|\w*bronch\w+|crus|crura|\w*vertebra\w*|spine|spinal|pedicles?|facets?|laminae?|foram\w+|roots?|discs?"
     r"|[ctls]\d+"
+    # the face and the throat near the midline, far in front of the axis about which a head is turned
+    r"|nasal|nose|nostrils?|turbinates?|optic|(?:medial|lateral|superior|inferior) (?:rectus|oblique)|\w*ethmoid\w*"
+    r"|sphenoid\w*|frontal sinus\w*|incisors?|tooth|teeth|tongue|lips?|palat\w+|tonsil\w*|vocal|\w*laryn\w+"
+    r"|\w*pharyn\w+|aryten\w+|\w*hyoid|\w*thyroid muscle"
     # what moves across, or may be anywhere
+    r"|colon|sigmoid|bowel|intestin\w+"
     r"|ovar\w+|adnex\w+|fallopian|tubes?|uter\w+|test\w+|scrot\w+|hernias?|transplant\w*|graft\w*|allograft|ectopic"
     r"|arms?|forearms?|elbows?|hands?|wrists?|fingers?|thumbs?|radi(?:us|i)|ulnae?|(?:meta)?carp\w+|phalan\w+"
     r"|foot|feet|ankles?|toes?|(?:meta)?tars\w+|calcane\w+|talus"
