@@ -33,6 +33,7 @@ def told(term: Term) -> tuple[str, str, str]:
         ("left kidney and right kidney", "Kidney", "Right and left"),
         ("the patient's left adrenal gland", "Adrenal gland", "Left"),
         ("the patient's kidney", "Kidney", ""),
+        ("lung, right;", "Lung", "Right"),
         ("upper lobes", "Upper lobe of lung", "Right and left"),
         ("hips", "Hip", "Right and left"),
         # structures that name a side themselves
@@ -140,6 +141,7 @@ STRUCTURES = (
     *("wing", "end plate of L3", "eustachian tube", "neural tube"),
     # more than one thing, or all but one of them
     *("kidney + tumor", "kidney & tumor", "kidney/tumor", "liver with tumor", "liver and spleen"),
+    *("liver;tumor", "liver | lesion", "kidney\ncyst"),
     *("liver without tumor", "tumor-free liver", "kidney excluding cyst", "non-tumorous liver"),
     *("left lung and right kidney", "ribs 3-5", "vertebrae T1-T12", "liver > 300", "~liver"),
     # words of other scripts and languages must not fall out of what is understood
@@ -156,7 +158,7 @@ STRUCTURES = (
     *("left ventricle mass", "left ventricular mass", "myocardial mass", "body mass", "muscle mass", "bone mass"),
 )
 ABNORMALITIES = (
-    "liver - tumor",  # a tumour in it, or what the tumour leaves of it
+    *("liver - tumor", "liver, tumor", "cyst, left kidney"),  # a tumour in it, what the tumour leaves of it, or both
     "nodule in the left middle lobe",
     "T2 lesion",  # as the picture is weighted, or the vertebra
     *("disc herniation", "honeycombing", "pneumoperitoneum", "fractured ribs", "aortic stenosis"),

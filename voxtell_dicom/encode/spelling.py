@@ -148,11 +148,14 @@ def side_and_rest(text: str) -> tuple[str, str]:
 
 
 def _words(prompt: str) -> list[str]:
-    """Letters of any script are words: what is not understood must not fall out. A dash between blanks is one."""
+    """Letters of any script are words: what is not understood must not fall out.
+
+    So is a dash between blanks, for which a comma passes, too, and "and" for a plus, a slash or a new line.
+    """
     text = unicodedata.normalize("NFKC", prompt).replace("\u2019", "'").replace("\u2013", "-").replace("\u2212", "-")
     text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", text).casefold()  # SpinalCord
     text = re.sub(r"(?<=\d)/(?=[a-z]?\d)", " ", text)  # L5/S1
-    text = re.sub(r"[+&/]", " and ", text)
+    text = re.sub(r"[+&/;|\n\r]", " and ", text.strip(" ,;|\n\r")).replace(",", " - ")
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*|(?<=\s)-(?=\s)|[<>=~]", text)
 
 
