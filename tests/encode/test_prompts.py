@@ -43,6 +43,7 @@ def told(term: Term) -> tuple[str, str, str]:
         ("left colic flexure", "Splenic flexure of colon", ""),
         ("left portal vein", "Left Main Branch of Portal Vein", ""),
         ("left thyroid lobe", "Left lobe of thyroid", ""),
+        ("left_coronary_cusp", "Left cusp of aortic valve", ""),
         # vertebrae, discs, segments of the liver
         ("Th12", "T12 vertebra", ""),
         ("D12", "T12 vertebra", ""),
