@@ -17,11 +17,15 @@ def sound_elements(ds: Dataset) -> Iterator[DataElement]:
             continue
 
 
+FUNCTIONAL_GROUPS = 0x5200  # the group of their sequences: large, and read frame by frame
+
+
 def drop_broken(ds: Dataset) -> None:
-    """Take out of a dataset, and of all items of its sequences, what `sound_elements` leaves out."""
+    """Take out of a dataset, and of all items but those of functional groups, what `sound_elements` leaves out."""
     sound = list(sound_elements(ds))
     for tag in ds.keys() - {element.tag for element in sound}:
         del ds[tag]
     for element in sound:
-        for item in element.value if element.VR == "SQ" else ():
-            drop_broken(item)
+        if element.VR == "SQ" and element.tag.group != FUNCTIONAL_GROUPS:
+            for item in element.value:
+                drop_broken(item)
