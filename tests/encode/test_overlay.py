@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
 from tests.encode import made, structures
 from tests.encode.test_matrix import dcentvfy
@@ -98,6 +100,19 @@ def test_it_scrolls_with_its_source(tmp_path: Path) -> None:
     for keyword in ("SeriesInstanceUID", "SeriesDescription", "SeriesDate", "SeriesTime", "SeriesNumber", "Rows"):
         assert len({str(ds[keyword].value) for ds in read}) == 1
     assert read[0].BurnedInAnnotation == "YES"
+
+
+def test_instance_numbers_that_are_none_give_the_order_of_the_volume(tmp_path: Path) -> None:
+    words = ("abc", "1,5", "nan", "", "1\\2")
+    volume = made.volume(tmp_path / "s", shape=(5, 20, 24))
+    for frame, word in zip(volume.frames, words, strict=True):
+        ds = pydicom.dcmread(frame.path)
+        raw = word.encode() + b" " * (len(word) % 2)
+        ds[0x00200013] = RawDataElement(BaseTag(0x00200013), "IS", len(raw), raw, 0, False, True)
+        ds.save_as(frame.path)
+    results, _ = overlays(tmp_path, volume, [block(volume.grid.shape)])
+    sources = [pydicom.dcmread(result.path).SourceImageSequence[0].ReferencedSOPInstanceUID for result in results]
+    assert sources == [frame.sop_instance_uid for frame in volume.frames]
 
 
 def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:

@@ -500,6 +500,12 @@ def strange_rows() -> Sequence[Dataset]:
     return stack(noise(SHAPE), edit=lambda ds, _: setattr(ds, "Rows", [24, 24]))
 
 
+@case("Images in Acquisition that is no number", handled=(("", 6),))
+def strange_images_in_acquisition() -> Sequence[Dataset]:
+    words = (b"nan ", b"many", b"6\\6 ", b"6.5 ", b"-3", b"")
+    return stack(noise(SHAPE), edit=lambda ds, index: raw(ds, "ImagesInAcquisition", words[index]))
+
+
 @case("A Number of Frames in words", refused=("frame-count",))
 def frames_in_words() -> Sequence[Dataset]:
     return stack(noise(SHAPE), edit=lambda ds, _: raw(ds, "NumberOfFrames", b"one "))

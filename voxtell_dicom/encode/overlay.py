@@ -95,7 +95,10 @@ def _ordinals(volume: Volume) -> list[int]:
     numbers: dict[Path, int] = {}
     for path in dict.fromkeys(frame.path for frame in volume.frames):
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["InstanceNumber"])
-        numbers[path] = int(header.get("InstanceNumber") or 0)
+        try:
+            numbers[path] = int(header.get("InstanceNumber") or 0)
+        except (TypeError, ValueError, OverflowError):  # a word, several numbers: then the place in the volume tells
+            numbers[path] = 0
     keys = [(numbers[frame.path], frame.number, index) for index, frame in enumerate(volume.frames)]
     places = {index: place for place, (_, _, index) in enumerate(sorted(keys), 1)}
     return [places[index] for index in range(len(keys))]

@@ -168,7 +168,7 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
         spacing_between_slices=number(look("SpacingBetweenSlices")),
         slice_location=number(look("SliceLocation")),
         lossy=text(ds, "LossyImageCompression") == "01" or syntax in LOSSY,
-        images_in_acquisition=int(number(get(ds, "ImagesInAcquisition")) or 0) or None,
+        images_in_acquisition=max(whole(ds, "ImagesInAcquisition"), 0) or None,
         keys=distinguishing(groups, image_type, look),
     )
 

@@ -60,7 +60,7 @@ def whole(ds: Dataset, keyword: str, absent: int = 0) -> int:
     value = get(ds, keyword)
     try:
         return int(value or absent)
-    except (TypeError, ValueError):  # a word, several numbers
+    except (TypeError, ValueError, OverflowError):  # a word, several numbers, nan, infinity
         return -1
 
 
