@@ -7,7 +7,7 @@ equal the threshold of its own source frame, and lie where that frame lies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def _verify(stack: Sequence[tuple[Row, Volume]], engine: Engine, folder: Path, v
         try:
             array, keyed = load_volume(volume)
         except VoxtellDicomError as error:
-            yield Verified(row, "refused", reason=f"{error.code}: {error}")
+            yield _refused(row, error)
             continue
         threshold = choose_threshold(array, int(np.prod(keyed.grid.shape)))
         if threshold is None:
@@ -97,7 +97,7 @@ def _verify(stack: Sequence[tuple[Row, Volume]], engine: Engine, folder: Path, v
     try:
         seg, volume, segments = _segmented(loaded, engine, folder)
     except VoxtellDicomError as error:
-        yield from (Verified(row, "refused", reason=f"{error.code}: {error}") for row, *_ in loaded)
+        yield from (_refused(row, error) for row, *_ in loaded)
         return
     except Exception as error:  # ours to mend: a series that was taken must come out as a SEG
         words = f"the line fails: {type(error).__name__}: {error}"
@@ -122,6 +122,11 @@ def _verify(stack: Sequence[tuple[Row, Volume]], engine: Engine, folder: Path, v
                 continue
             outcome = "wrong" if wrong else "exact"
             yield Verified(row, outcome, threshold, len(run.frames), farthest, "; ".join(wrong[:3]), seg.path)
+
+
+def _refused(row: Row, error: VoxtellDicomError) -> Verified:
+    """What was taken for a volume by its headers, and then could not be used."""
+    return Verified(replace(row, status="refused", code=error.code, reason=str(error)), "refused")
 
 
 def _segmented(

@@ -268,6 +268,13 @@ def two_frames_of_reference() -> Sequence[Dataset]:
     return stack(noise(SHAPE), edit=lambda ds, index: setattr(ds, "FrameOfReferenceUID", f"{UID}.3.{index // 3}"))
 
 
+@case("A slice is missing where the frame of reference changes", refused=("mixed-frames-of-reference",))
+def gap_between_references() -> Sequence[Dataset]:
+    slices = stack(noise((7, 24, 20)), edit=lambda ds, i: setattr(ds, "FrameOfReferenceUID", f"{UID}.3.{i // 4}"))
+    del slices[3]
+    return slices
+
+
 @case(
     "Two echoes, each in a frame of reference of its own",
     handled=(("echo 2.4 ms", 6), ("echo 4.8 ms", 6)),

@@ -29,10 +29,12 @@ PRINCIPAL = (
     "flip_angle",
     "thickness",
     "contrast",
-    "reference",
 )
-"""Attributes that distinguish volumes by themselves, in the order in which they are tried. `reference`: the number of
-the frame of reference, where those of a series are not accepted as one; positions in two of them are no neighbours."""
+"""Attributes that distinguish volumes by themselves, in the order in which they are tried."""
+
+REFERENCE = "reference"
+"""The number of the frame of reference, where those of a series are not accepted as one: slices of two of them that
+lie across each other are no neighbours."""
 
 RESOLVING = (
     "image_type",

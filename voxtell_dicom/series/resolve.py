@@ -25,7 +25,7 @@ from voxtell_dicom.series.geometry import (
     stack_of,
 )
 from voxtell_dicom.series.header import FrameHeader, uids
-from voxtell_dicom.series.keys import PRINCIPAL, RESOLVING, TIMES
+from voxtell_dicom.series.keys import PRINCIPAL, REFERENCE, RESOLVING, TIMES
 from voxtell_dicom.series.runs import MIN_RUN, runs_by_thickness, runs_of, spacing_of
 
 Keys = dict[str, str]
@@ -48,7 +48,7 @@ def _resolve_coincident(stack: Stack, max_gap: float) -> Iterator[Found]:
     if refusal := _without_positions(stack):
         yield refusal, {}
         return
-    for name in (*PRINCIPAL, "offset"):
+    for name in (*PRINCIPAL, REFERENCE, "offset"):
         parts = _partition(stack, name)
         if _separates(stack, parts):
             yield from _parts(name, parts, max_gap)
@@ -104,7 +104,7 @@ def _resolve_irregular(stack: Stack, max_gap: float) -> Iterator[Found]:
         if len(parts) > 1 and all(len(part) > 1 and is_regular(stack_of(part)) for part in parts.values()):
             yield from _parts(name, parts, max_gap)
             return
-    for name in RESOLVING:
+    for name in (REFERENCE, *RESOLVING):
         parts = _partition(stack, name)
         if len(parts) > 1 and _are_grids_across_each_other([stack_of(part) for part in parts.values()]):
             yield from _parts(name, parts, max_gap)

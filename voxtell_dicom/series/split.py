@@ -17,6 +17,7 @@ from voxtell_dicom.model import SetAside, Vector, Volume
 from voxtell_dicom.series.duplicates import drop_copies
 from voxtell_dicom.series.geometry import GAP, Stack, axes_of, volume_of
 from voxtell_dicom.series.header import FrameHeader, uids
+from voxtell_dicom.series.keys import REFERENCE
 from voxtell_dicom.series.names import describe, plane_of
 from voxtell_dicom.series.resolve import Found, Keys, order_of, resolve
 
@@ -90,7 +91,7 @@ def _with_references(group: list[FrameHeader]) -> list[FrameHeader]:
     if len(references) == 1:
         return group
     numbers = {uid: str(number) for number, uid in enumerate(references, 1)}
-    return [replace(one, keys=(*one.keys, ("reference", numbers[one.frame_of_reference_uid]))) for one in group]
+    return [replace(one, keys=(*one.keys, (REFERENCE, numbers[one.frame_of_reference_uid]))) for one in group]
 
 
 def _in_one_reference(group: list[FrameHeader], max_gap: float) -> Iterator[Found]:
