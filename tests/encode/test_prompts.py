@@ -112,6 +112,8 @@ def test_anatomy(prompt: str, kind: str, side: str) -> None:
         ("nasopharyngeal carcinoma", "Neoplasm", "", "Nasopharynx"),
         ("pelvic mass", "Mass", "", "Pelvis"),
         ("lesion in vertebra T2", "Lesion", "", "T2 vertebra"),
+        ("T12 metastasis", "Neoplasm, Secondary", "", "T12 vertebra"),
+        ("C6 lesion", "Lesion", "", "C6 vertebra"),
     ],
 )
 def test_findings(prompt: str, kind: str, side: str, region: str) -> None:
@@ -161,7 +163,7 @@ STRUCTURES = (
 ABNORMALITIES = (
     *("liver - tumor", "liver, tumor", "cyst, left kidney"),  # a tumour in it, what the tumour leaves of it, or both
     "nodule in the left middle lobe",
-    "T2 lesion",  # as the picture is weighted, or the vertebra
+    *("T2 lesion", "T3 tumor", "C6 aneurysm", "body tumor"),  # a weighting, a stage, a segment of the carotid; of what
     *("disc herniation", "honeycombing", "pneumoperitoneum", "fractured ribs", "aortic stenosis"),
     *("tumeur du foie", "Lebermetastasen", "lésion hépatique", "quiste renal", "Nierenzyste", "frattura costale"),
     *("HCC", "appendicolith", "hydrocele", "pancreatic duct dilatation"),

@@ -216,7 +216,7 @@ def _within(text: str, side: str) -> Term | None:
         if len(found) != 1:
             return None
         what, place = _table()[found[0]], [word for word in words if word != found[0]]
-        if place in (["t1"], ["t2"]):  # as the picture is weighted, or the vertebra
+        if place == ["body"] or (len(place) == 1 and _is_no_vertebra(place[0], what)):  # the body of what
             return None
     laterality = SIDES[side] if side else None
     if what is None or not place:
@@ -227,6 +227,12 @@ def _within(text: str, side: str) -> Term | None:
     if what.type.meaning == "Mass" and where.type.meaning.casefold() in AMOUNTS:  # how much of it there is
         return None
     return replace(what, laterality=laterality, region=where.type)
+
+
+def _is_no_vertebra(level: str, what: Term) -> bool:
+    """ "T2 lesion", by how it is weighted; "T3 tumor", by its stage; "C6 aneurysm", of the carotid's sixth segment."""
+    vascular = what.type.meaning in ("Aneurysm", "Thrombus", "Embolus", "Blood clot")
+    return bool(re.fullmatch(r"t[1-4]", level)) or (vascular and bool(re.fullmatch(r"c[1-7]", level)))
 
 
 def _may_be_within(word: str) -> bool:
