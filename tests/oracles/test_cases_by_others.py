@@ -50,6 +50,9 @@ HIGHDICOM = {
             "enhanced-stacks",
             "enhanced-other-frames",
             "enhanced-respiratory",
+            "enhanced-dimensions",
+            "enhanced-labels",
+            "enhanced-labels-philips",
         ),
         SEVERAL,
     ),
@@ -62,11 +65,21 @@ BY_FRAME_ORDER = "takes frames in their order in the object, where there are no 
 ONE_4D = "makes one volume of all frames"
 RESLICES = "resamples a tilted stack"
 DCM2NIIX = {
-    **dict.fromkeys(("screen-capture", "dose-report", "document", "colour", "palette"), OTHER_FILES),
+    **dict.fromkeys(
+        ("screen-capture", "dose-report", "document", "colour", "palette", "private-raw-data"), OTHER_FILES
+    ),
     **dict.fromkeys(("deflated", "jpeg-ls"), "decodes no such transfer syntax in Debian's build"),
     **dict.fromkeys(("enhanced-mr-shuffled",), BY_FRAME_ORDER),
     **dict.fromkeys(
-        ("enhanced-4d", "enhanced-b-values", "enhanced-components", "enhanced-other-frames", "enhanced-respiratory"),
+        (
+            "enhanced-4d",
+            "enhanced-b-values",
+            "enhanced-components",
+            "enhanced-other-frames",
+            "enhanced-respiratory",
+            "enhanced-labels",
+            "enhanced-labels-philips",
+        ),
         ONE_4D,
     ),
     **dict.fromkeys(("enhanced-in-two-objects", "concatenation"), "makes one volume of each object"),
@@ -78,7 +91,10 @@ DCM2NIIX = {
     "noisy-directions": "makes a volume of each slice",
     "duplicate": "makes a volume of the surplus slice",
     "temporal-interrupted": "fails on time points of unequal length",
-    "overlapping-acquisitions": "stacks both acquisitions",
+    **dict.fromkeys(
+        ("overlapping-acquisitions", "alternating-acquisitions", "a-stack-in-each-reference"), "stacks what overlaps"
+    ),
+    "side-by-side": "ends in an error",
     "echo-per-slice": "splits by echo a stack that is one volume",
     "enhanced-pet": "applies the rescale of one frame to all",
     "enhanced-top-level": "lets the position at the top level win over that of the frame",

@@ -130,10 +130,13 @@ def enhanced_components() -> Sequence[Dataset]:
 )
 def enhanced_dimensions() -> Sequence[Dataset]:
     ds = enhanced(noise((12, 24, 20)), [*places(), *places()])
-    places_in_stack, something = item(DimensionIndexPointer=0x00209057), item(DimensionIndexPointer=0x00209056)
-    ds.DimensionIndexSequence = [places_in_stack, something]
+    in_stack, stack_id, content = 0x00209057, 0x00209056, 0x00209111
+    ds.DimensionIndexSequence = [
+        item(DimensionIndexPointer=pointer, FunctionalGroupPointer=content) for pointer in (in_stack, stack_id)
+    ]
     for index, groups in enumerate(ds.PerFrameFunctionalGroupsSequence):
-        groups.FrameContentSequence[0].DimensionIndexValues = [index % 6 + 1, index // 6 + 1]
+        content = groups.FrameContentSequence[0]
+        content.InStackPositionNumber, content.DimensionIndexValues = index % 6 + 1, [index % 6 + 1, index // 6 + 1]
     return [ds]
 
 
