@@ -61,9 +61,9 @@ def send(
 ) -> str:
     """Try once. Returns the state of the outcome, or "cancelled" where the job is wanted no more.
 
-    Of several objects "retry" where one is to be sent again: then those that have arrived are left out. after_refusal:
-    makes what goes in the place of what the peer refuses, and the outcome that says so. The receipt of a job without a
-    result (``notice``) leaves the job's state as it is.
+    Of several objects "retry" where one is to be sent again: then only those that are. after_refusal: makes what goes
+    in the place of what the peer refuses, and the outcome that says so. The receipt of a job without a result
+    (``notice``) leaves the job's state as it is.
     """
     job, peer_name, notice = item["job"], item["peer"], bool(item.get("notice"))
     if runtime.jobs.state(job) in (("", "cancelled") if notice else ("", *STOPPED)):
@@ -81,19 +81,20 @@ def send(
     runtime.jobs.record_stage(job, f"deliver {peer_name} {item['attempt']}", began, time.time() - began, statuses)
     if not notice:
         runtime.jobs.settle(job)
-    states = dict.fromkeys(outcome.state for outcome in outcomes)
+    last = runtime.jobs.last_states(job, peer_name)  # not only of this call: a crash may have come after some of it
+    states = {last.get(uid) for uid in uids_of(item)}
     return next((state for state in ("retry", "replaced", "failed", "refused") if state in states), "delivered")
 
 
 def _to_send(jobs: JobBook, item: dict[str, Any]) -> list[Result]:
-    """The objects of an input; of several those that have not arrived."""
+    """The objects of an input; of several those that have not arrived, nor failed for good."""
     first = load(Result, item["result"])
     if not item.get("more"):
         return [first]
     row = jobs.get(item["job"])
     known = {each["sop_instance_uid"]: each for each in (row or {}).get("results") or []}
-    there = jobs.delivered_to(item["job"], item["peer"])
-    return [load(Result, known[uid]) for uid in uids_of(item) if uid in known and uid not in there]
+    last = jobs.last_states(item["job"], item["peer"])
+    return [load(Result, known[uid]) for uid in uids_of(item) if uid in known and last.get(uid, "retry") == "retry"]
 
 
 def _tried(runtime: Runtime, job: str, peer_name: str, results: Sequence[Result]) -> list[Outcome]:

@@ -260,6 +260,17 @@ class JobBook:
         with self._engine.connect() as connection:
             return set(connection.scalars(query))
 
+    def last_states(self, job_id: str, peer: str) -> dict[str, str]:
+        """Of each object that was tried at that peer, or asked for, its state by the newest attempt."""
+        table = delivery_table
+        query = (
+            sa.select(table.c.sop_instance_uid, table.c.state)
+            .where(table.c.job_id == job_id, table.c.peer == peer)
+            .order_by(table.c.attempt)
+        )
+        with self._engine.connect() as connection:
+            return {row.sop_instance_uid: row.state for row in connection.execute(query)}
+
     def replaced(self, job_id: str, peer: str) -> set[str]:
         """SOP Instance UIDs of the objects in whose place that peer was sent others."""
         table = delivery_table
