@@ -146,11 +146,11 @@ def test_silence_ends_by_the_timeout_of_the_peer(spooled: Result) -> None:
 
 def test_a_thin_line_is_given_the_time_it_needs(scp: ScriptedScp, large: Result) -> None:
     scp.steps = []
-    with SlowLink(scp.port, bytes_per_s=large.path.stat().st_size / 2) as link:
-        peer = Peer(ae_title=scp.ae_title, host="127.0.0.1", port=link.port, timeout_s=0.5)
+    with SlowLink(scp.port, bytes_per_s=large.path.stat().st_size / 8) as link:
+        peer = Peer(ae_title=scp.ae_title, host="127.0.0.1", port=link.port, timeout_s=5)
         started = time.monotonic()
         assert send(large, peer).state == "delivered"
-        assert time.monotonic() - started > 1, "the line was not thin: the test would prove nothing"
+        assert time.monotonic() - started > peer.timeout_s, "the line was not thin: the test would prove nothing"
 
 
 def test_several_results_share_one_association(spooled: Result, large: Result, fresh: Result) -> None:
