@@ -58,7 +58,6 @@ def colors_of(prompts: Sequence[Prompt]) -> list[Rgb]:
     return [chosen[index] for index in range(len(prompts))]
 
 
-@lru_cache(maxsize=1 << 14)  # each new colour is held against all before it
 def cielab(rgb: Rgb) -> tuple[float, float, float]:
     """sRGB (0-255) to CIELab under D65 (IEC 61966-2-1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in rgb)]
@@ -125,7 +124,7 @@ def _grid() -> tuple[list[Rgb], Floats]:
     return colors, np.array([din99(color) for color in colors])
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 14)  # each new colour is held against all before it
 def din99(rgb: Rgb) -> tuple[float, float, float]:
     """sRGB (0-255) to DIN99 (DIN 6176), where equal distances look equal: CIELab stretches what is saturated."""
     lightness, a, b = cielab(rgb)

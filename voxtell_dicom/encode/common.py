@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -149,6 +150,11 @@ def already(kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Re
 
 def result_of(ds: Dataset, kind: str, path: Path, digest: str, found: Sequence[Found], volume: Volume) -> Result:
     """A Result from a dataset and what was found."""
+    return telling(written(ds, kind, path, digest), found, volume)
+
+
+def written(ds: Dataset, kind: str, path: Path, digest: str) -> Result:
+    """The Result of an object as it lies in the spool, by its dataset alone: it tells nothing of segments yet."""
     return Result(
         kind=kind,
         sop_instance_uid=str(ds.SOPInstanceUID),
@@ -157,6 +163,14 @@ def result_of(ds: Dataset, kind: str, path: Path, digest: str, found: Sequence[F
         study_uid=str(ds.StudyInstanceUID),
         path=path,
         digest=digest,
+        labels=(),
+    )
+
+
+def telling(result: Result, found: Sequence[Found], volume: Volume) -> Result:
+    """The Result with what was found, what was not, and the volume's warnings."""
+    return replace(
+        result,
         labels=tuple(item.prompt.label for item in found if item.mask.voxels),
         empty=tuple(item.prompt.label for item in found if not item.mask.voxels),
         warnings=volume.warnings,

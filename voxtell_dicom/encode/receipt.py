@@ -49,12 +49,7 @@ def encode_receipt(
         return Told(statement, volume, header, said, tuple(instances_of(volume)))
 
     result = write_receipt(plan, told, form=form, directory=directory, series_number_base=series_number_base)
-    return replace(
-        result,
-        labels=tuple(item.prompt.label for item in found if item.mask.voxels),
-        empty=tuple(item.prompt.label for item in found if not item.mask.voxels),
-        warnings=volume.warnings,
-    )
+    return common.telling(result, found, volume)
 
 
 def write_receipt(
@@ -82,17 +77,7 @@ def in_other_form(receipt: Result) -> Result | None:
 
 def _read(path: Path, kind: str, other: Path) -> Result:
     ds = pydicom.dcmread(path, stop_before_pixels=True)
-    return Result(
-        kind=kind,
-        sop_instance_uid=str(ds.SOPInstanceUID),
-        sop_class_uid=str(ds.SOPClassUID),
-        series_uid=str(ds.SeriesInstanceUID),
-        study_uid=str(ds.StudyInstanceUID),
-        path=path,
-        digest=sha256_of(path),
-        labels=(),
-        other=other,
-    )
+    return replace(common.written(ds, kind, path, sha256_of(path)), other=other)
 
 
 def statement_of(

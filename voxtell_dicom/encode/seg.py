@@ -243,14 +243,8 @@ def _result(
     plan: Plan, volume: Volume, form: Form, ds: Dataset, path: Path, digest: str, indices: Sequence[int]
 ) -> Result:
     labels = [prompt.label for prompt in plan.prompts]
-    return Result(
-        kind=form.kind,
-        sop_instance_uid=str(ds.SOPInstanceUID),
-        sop_class_uid=str(ds.SOPClassUID),
-        series_uid=str(ds.SeriesInstanceUID),
-        study_uid=str(ds.StudyInstanceUID),
-        path=path,
-        digest=digest,
+    return replace(
+        common.written(ds, form.kind, path, digest),
         labels=tuple(labels[index] for index in indices),
         warnings=volume.warnings,
         segments=tuple(indices),
