@@ -19,17 +19,17 @@ from pydicom.uid import UID
 from pynetdicom import AE
 
 from tests.encode import made
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
+from voxtell_dicom.dicom.implementation import introduce
 from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
-from voxtell_dicom.encode.terminology import PRIVATE_SCHEME, PRIVATE_SCHEME_UID
-from voxtell_dicom.implementation import introduce
 from voxtell_dicom.receive import dimse
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS
 from voxtell_dicom.receive.never import never_starts
-from voxtell_dicom.receive.spool import Spool
 from voxtell_dicom.rules.never import not_an_image
+from voxtell_dicom.terms.terminology import PRIVATE_SCHEME, PRIVATE_SCHEME_UID
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/dicom-conformance.md"

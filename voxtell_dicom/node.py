@@ -6,22 +6,22 @@ from typing import IO
 
 import structlog
 
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import UnknownPrompt
+from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.line.plan import missing_slices
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.dimse import StorageScp
-from voxtell_dicom.receive.spool import Spool
 from voxtell_dicom.rules import prompts
 from voxtell_dicom.rules.asked import asked_classes
+from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow import pipeline
-from voxtell_dicom.workflow.database import open_database
-from voxtell_dicom.workflow.jobs import JobBook
-from voxtell_dicom.workflow.planning import missing_slices
 from voxtell_dicom.workflow.recovery import Leases, executor_id, lock_storage
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime, Spooled
 from voxtell_dicom.workflow.watch import Watch
-from voxtell_dicom.workflow.workers import WorkerPool
 
 log = structlog.get_logger(__name__)
 

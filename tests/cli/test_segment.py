@@ -13,8 +13,8 @@ import pytest
 from tests.json_page import assert_documented
 from tests.series.cases import CASES
 from voxtell_dicom.config import Rule
-from voxtell_dicom.readback import seg_frames
 from voxtell_dicom.rules import match
+from voxtell_dicom.verify.readback import seg_frames
 
 KINDS = ("seg", "labelmap", "fractional", "sr", "rtstruct", "secondary", "overlay")
 

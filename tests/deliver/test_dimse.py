@@ -17,7 +17,7 @@ from tests.system.peers.slow_link import SlowLink
 from voxtell_dicom.cli.peers import ask
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import deliver, deliver_all
-from voxtell_dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from voxtell_dicom.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from voxtell_dicom.model import Outcome, Result
 
 

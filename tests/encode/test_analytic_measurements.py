@@ -16,8 +16,8 @@ import pytest
 from tests.encode import made, structures
 from tests.series.slices import series_in
 from voxtell_dicom.encode import encode_seg
-from voxtell_dicom.encode.rtstruct import encode_rtstruct
-from voxtell_dicom.encode.sr import encode_sr
+from voxtell_dicom.encode.report.sr import encode_sr
+from voxtell_dicom.encode.rtstruct.structure_set import encode_rtstruct
 from voxtell_dicom.model import Found, Mask, Volume
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import Anatomy, Organ

@@ -10,8 +10,8 @@ from highdicom.color import CIELabColor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voxtell_dicom.encode.colors import Rgb, cielab, colors_of, dicom_cielab, din99, rgb_of
 from voxtell_dicom.model import Prompt
+from voxtell_dicom.terms.colors import Rgb, cielab, colors_of, dicom_cielab, din99, rgb_of
 
 BYTES = st.integers(0, 255)
 

@@ -14,8 +14,8 @@ import pytest
 from tests.encode import made
 from voxtell_dicom.config import Config
 from voxtell_dicom.encode import encode
-from voxtell_dicom.encode.profiles import Form
-from voxtell_dicom.encode.seg import encode_segmentation
+from voxtell_dicom.encode.common.profiles import Form
+from voxtell_dicom.encode.seg.segmentation import encode_segmentation
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Found
 

@@ -15,22 +15,22 @@ from tests.encode.test_analytic_measurements import BODY, HU, LESION, NOISE, geo
 from tests.encode.test_encode import CONFIG
 from tests.encode.test_labelmap import labels
 from tests.series import cases, slices, stacks
+from voxtell_dicom.check.selfcheck import centre_mm, self_check
 from voxtell_dicom.encode import encode
-from voxtell_dicom.encode.colors import colors_of
-from voxtell_dicom.encode.measure import measure
-from voxtell_dicom.encode.provenance import maker_of
-from voxtell_dicom.encode.receipt import statement_of
-from voxtell_dicom.encode.scene import read_scene, scene_of
-from voxtell_dicom.encode.spacing import MOST_PLANES, common_step_mm
-from voxtell_dicom.encode.terminology import Code
-from voxtell_dicom.encode.values import Quantity
+from voxtell_dicom.encode.capture.scene import read_scene, scene_of
+from voxtell_dicom.encode.common.provenance import maker_of
+from voxtell_dicom.encode.common.spacing import MOST_PLANES, common_step_mm
+from voxtell_dicom.encode.receipt.receipt import statement_of
+from voxtell_dicom.encode.report.measure import measure
+from voxtell_dicom.encode.report.values import Quantity
 from voxtell_dicom.model import Mask, Volume
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import Anatomy, Organ, torso
 from voxtell_dicom.phantom.truth import truth_mask
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import joined
-from voxtell_dicom.series.selfcheck import centre_mm, self_check
+from voxtell_dicom.terms.colors import colors_of
+from voxtell_dicom.terms.terminology import Code
 
 ALL = ("seg", "sr", "rtstruct", "labelmap", "secondary", "overlay")
 LABELS = ("liver", "spleen", "right kidney", "left kidney", "urinary bladder")

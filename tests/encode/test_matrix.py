@@ -22,17 +22,17 @@ from tests.encode import made, modalities, structures
 from tests.series.slices import series_in
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
-from voxtell_dicom.encode.colors import colors_of
-from voxtell_dicom.encode.measure import Measured, measure
-from voxtell_dicom.encode.rtstruct import HOLES, encode_rtstruct
-from voxtell_dicom.encode.secondary import encode_secondary
-from voxtell_dicom.encode.values import quantity_of
+from voxtell_dicom.encode.capture.secondary import encode_secondary
+from voxtell_dicom.encode.report.measure import Measured, measure
+from voxtell_dicom.encode.report.values import quantity_of
+from voxtell_dicom.encode.rtstruct.structure_set import HOLES, encode_rtstruct
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Volume
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import LABELS, torso
 from voxtell_dicom.phantom.truth import truth_mask
 from voxtell_dicom.phantom.writer import write_series
 from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.terms.colors import colors_of
 
 OUTPUTS = get_args(get_args(Rule.model_fields["outputs"].annotation)[0])
 COARSE = {"slice_spacing_mm": 12.0, "pixel_spacing_mm": (6.0, 6.0)}

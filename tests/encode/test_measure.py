@@ -12,12 +12,12 @@ from scipy.spatial.transform import Rotation
 from tests.encode import made
 from tests.series import multiframe_cases, strange_cases  # noqa: F401 - adds its cases
 from tests.series.cases import CASES
-from voxtell_dicom import readback
-from voxtell_dicom.encode.measure import diameters, measure
-from voxtell_dicom.encode.peak import RADIUS_MM, peak_value
-from voxtell_dicom.encode.values import frame_values, quantity_of, suv_factor
+from voxtell_dicom.encode.report.measure import diameters, measure
+from voxtell_dicom.encode.report.peak import RADIUS_MM, peak_value
+from voxtell_dicom.encode.report.values import frame_values, quantity_of, suv_factor
 from voxtell_dicom.model import Mask
 from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.verify import readback
 
 HU = quantity_of("CT", Dataset())
 

@@ -17,10 +17,10 @@ from tests.encode import made, structures
 from tests.encode.test_matrix import dcentvfy
 from voxtell_dicom.config import Config
 from voxtell_dicom.encode import encode_instead
-from voxtell_dicom.encode.burned import LONGEST, SHORTEST, letters_of, scale_of
-from voxtell_dicom.encode.colors import colors_of
-from voxtell_dicom.encode.overlay import encode_overlay
+from voxtell_dicom.encode.capture.burned import LONGEST, SHORTEST, letters_of, scale_of
+from voxtell_dicom.encode.capture.overlay import encode_overlay
 from voxtell_dicom.model import Mask, Plan, Prompt, Result, Volume
+from voxtell_dicom.terms.colors import colors_of
 
 
 def overlays(

@@ -13,13 +13,13 @@ from tests.encode import made
 from tests.json_page import assert_documented
 from voxtell_dicom.cli import look, terms
 from voxtell_dicom.encode import encode_seg
-from voxtell_dicom.encode.colors import colors_of
-from voxtell_dicom.encode.picture import picture
-from voxtell_dicom.encode.profiles import Form
-from voxtell_dicom.encode.scene import read_scene
-from voxtell_dicom.encode.seg import encode_segmentation
+from voxtell_dicom.encode.capture.picture import picture
+from voxtell_dicom.encode.capture.scene import read_scene
+from voxtell_dicom.encode.common.profiles import Form
+from voxtell_dicom.encode.seg.segmentation import encode_segmentation
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Result, Volume
+from voxtell_dicom.terms.colors import colors_of
 
 
 def encoded(folder: Path, **geometry: object) -> tuple[Result, Volume, np.ndarray]:

@@ -15,8 +15,8 @@ from pydicom.dataset import Dataset
 from tests.encode import made
 from voxtell_dicom.config import Config, load_config
 from voxtell_dicom.encode import encode
-from voxtell_dicom.encode.profiles import PROFILES, Form, Profile, form_of, profile_of, takers
-from voxtell_dicom.encode.seg import encode_segmentation
+from voxtell_dicom.encode.common.profiles import PROFILES, Form, Profile, form_of, profile_of, takers
+from voxtell_dicom.encode.seg.segmentation import encode_segmentation
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.model import Found, Plan, Result, Volume
 

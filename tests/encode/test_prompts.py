@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voxtell_dicom.encode.terminology import Term, term_of
+from voxtell_dicom.terms.terminology import Term, term_of
 
 STRUCTURE, ABNORMAL = "Anatomical Structure", "Morphologically Abnormal Structure"
 TISSUE, OBJECT, SUBSTANCE = "Tissue", "Physical object", "Body Substance"

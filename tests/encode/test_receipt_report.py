@@ -16,8 +16,8 @@ from pydicom.dataset import Dataset
 from tests.encode import made
 from voxtell_dicom.config import Config
 from voxtell_dicom.encode import Notice, encode, encode_notice, in_other_form
-from voxtell_dicom.encode.notice import MEANINGS
-from voxtell_dicom.encode.receipt import encode_receipt
+from voxtell_dicom.encode.receipt.notice import MEANINGS
+from voxtell_dicom.encode.receipt.receipt import encode_receipt
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Volume
 
 BASIC_TEXT = "1.2.840.10008.5.1.4.1.1.88.11"

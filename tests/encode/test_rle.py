@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
-from voxtell_dicom.encode.rle import rle_frame
+from voxtell_dicom.encode.seg.rle import rle_frame
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -16,11 +16,11 @@ from matplotlib.path import Path as Polygon
 from tests.encode import made
 from voxtell_dicom.config import Config, Peer, Rule
 from voxtell_dicom.encode import encode, encode_instead
-from voxtell_dicom.encode.contours import Rings, keyholed, rings
-from voxtell_dicom.encode.rtstruct import HOLES, encode_rtstruct
+from voxtell_dicom.encode.rtstruct.contours import Rings, keyholed, rings
+from voxtell_dicom.encode.rtstruct.structure_set import HOLES, encode_rtstruct
+from voxtell_dicom.line.plan import plan_for
 from voxtell_dicom.model import Prompt
 from voxtell_dicom.rules import match_volume
-from voxtell_dicom.workflow.planning import plan_for
 
 
 def rasterised(contours: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:

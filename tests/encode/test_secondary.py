@@ -12,17 +12,18 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import encode, fonts
-from voxtell_dicom.encode.colors import colors_of
-from voxtell_dicom.encode.drawing import LACKING, figure_of
-from voxtell_dicom.encode.fonts import fonts_for
-from voxtell_dicom.encode.provenance import TEST_MARK, maker_of
-from voxtell_dicom.encode.receipt import encode_receipt, statement_of
-from voxtell_dicom.encode.receipt_page import receipt_figure
-from voxtell_dicom.encode.scene import read_scene, scene_of
-from voxtell_dicom.encode.secondary import encode_secondary
-from voxtell_dicom.encode.seg import encode_seg
+from voxtell_dicom.encode import encode
+from voxtell_dicom.encode.capture import fonts
+from voxtell_dicom.encode.capture.drawing import LACKING, figure_of
+from voxtell_dicom.encode.capture.fonts import fonts_for
+from voxtell_dicom.encode.capture.scene import read_scene, scene_of
+from voxtell_dicom.encode.capture.secondary import encode_secondary
+from voxtell_dicom.encode.common.provenance import TEST_MARK, maker_of
+from voxtell_dicom.encode.receipt.page import receipt_figure
+from voxtell_dicom.encode.receipt.receipt import encode_receipt, statement_of
+from voxtell_dicom.encode.seg.segmentation import encode_seg
 from voxtell_dicom.model import Prompt
+from voxtell_dicom.terms.colors import colors_of
 
 TEXTS = ("liver", "left kidney", "spleen", "nothing", "right kidney")
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.encode import encode_seg
-from voxtell_dicom.encode.words import prompt_of
+from voxtell_dicom.encode.common.words import prompt_of
 from voxtell_dicom.errors import EncodingError, GridMismatch, Refusal
 from voxtell_dicom.model import Found, Mask, Prompt
 

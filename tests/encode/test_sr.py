@@ -13,7 +13,7 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.encode import encode_seg
-from voxtell_dicom.encode.sr import encode_sr
+from voxtell_dicom.encode.report.sr import encode_sr
 from voxtell_dicom.model import Found, Result, Volume
 
 TEXTS = ("liver", "left kidney tumour", "nothing", "something with no code")

@@ -16,9 +16,10 @@ from pydicom.sr._concepts_dict import concepts
 from tests.encode import made
 from voxtell_dicom.config import PromptSettings
 from voxtell_dicom.encode import encode_seg
-from voxtell_dicom.encode.senses import UNPAIRED
-from voxtell_dicom.encode.spelling import key_of, spelled
-from voxtell_dicom.encode.terminology import (
+from voxtell_dicom.rules import resolve
+from voxtell_dicom.terms.senses import UNPAIRED
+from voxtell_dicom.terms.spelling import key_of, spelled
+from voxtell_dicom.terms.terminology import (
     CATEGORIES,
     PRIVATE_SCHEME,
     SIDES,
@@ -29,7 +30,6 @@ from voxtell_dicom.encode.terminology import (
     term_of,
     write_term,
 )
-from voxtell_dicom.rules import resolve
 
 LIVER, KIDNEY, LUNG, BRAIN = "10200004", "64033007", "39607008", "12738006"
 STRUCTURE, ABNORMAL, OBJECT, TISSUE = "91723000", "49755003", "260787004", "85756007"

@@ -16,7 +16,7 @@ import pytest
 
 from voxtell_dicom.engine import worker_environment
 from voxtell_dicom.model import Request, Segment, dump
-from voxtell_dicom.workflow import worker
+from voxtell_dicom.workers import worker
 
 ROOT = Path(__file__).resolve().parents[2]
 PRELUDE = """

@@ -21,7 +21,7 @@ from voxtell_dicom.engine.predictor import Predictor
 from voxtell_dicom.engine.windows import windows_over
 from voxtell_dicom.errors import OutOfMemory
 from voxtell_dicom.model import Request, Resampling, Segment
-from voxtell_dicom.workflow.worker import _code
+from voxtell_dicom.workers.worker import _code
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.series.slices import series_in
-from voxtell_dicom.baseline import dice
 from voxtell_dicom.engine import open_engine
 from voxtell_dicom.model import Engine, Mask, Request
 from voxtell_dicom.phantom.acquisition import Acquisition
@@ -16,6 +15,7 @@ from voxtell_dicom.phantom.truth import truth_mask
 from voxtell_dicom.phantom.writer import write_series
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.volume import load_volume, to_frames
+from voxtell_dicom.verify.baseline import dice
 
 LABELS = ("liver", "spleen", "right kidney", "left kidney", "urinary bladder")
 WAYS = {

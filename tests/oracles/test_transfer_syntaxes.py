@@ -24,8 +24,8 @@ from pydicom.uid import EnhancedMRImageStorage
 
 from tests.series import slices
 from tests.series.multiframe_cases import enhanced, places
-from voxtell_dicom.decoders import apart
-from voxtell_dicom.decoders.choice import DECODERS
+from voxtell_dicom.dicom.codecs import isolated as apart
+from voxtell_dicom.dicom.codecs.choice import DECODERS
 from voxtell_dicom.engine.threshold import ThresholdEngine
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.series.headers import assemble

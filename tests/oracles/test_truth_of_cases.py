@@ -24,10 +24,10 @@ from voxtell_dicom.model import Found, Mask, Plan, Prompt, Request, Volume
 from voxtell_dicom.phantom.anatomy import Anatomy, Organ, label_mask
 from voxtell_dicom.phantom.shapes import Ellipsoid, vector
 from voxtell_dicom.phantom.truth import TruthEngine, truth_mask
-from voxtell_dicom.readback import seg_frames
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import joined, stacks_of
 from voxtell_dicom.series.volume import all_to_frames, load_volume
+from voxtell_dicom.verify.readback import seg_frames
 
 WANTED = ("liver", "spleen", "left kidney")
 HANDLED = [case for case in CASES if case.handled]

@@ -9,16 +9,16 @@ import pytest
 
 from tests.encode import made
 from tests.series.slices import series_in
+from voxtell_dicom.check.selfcheck import self_check
 from voxtell_dicom.encode import encode_seg
 from voxtell_dicom.model import Found, Plan, Prompt, Request
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import torso
 from voxtell_dicom.phantom.truth import TruthEngine, truth_mask
 from voxtell_dicom.phantom.writer import write_series
-from voxtell_dicom.readback import seg_frames, source_position
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.selfcheck import self_check
 from voxtell_dicom.series.volume import load_volume, to_frames
+from voxtell_dicom.verify.readback import seg_frames, source_position
 
 LABELS = ("liver", "spleen", "right kidney", "left kidney", "urinary bladder")
 COARSE = {"slice_spacing_mm": 9.0, "pixel_spacing_mm": (6.0, 6.0)}

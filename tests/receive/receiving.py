@@ -11,11 +11,11 @@ import numpy as np
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
 from voxtell_dicom.model import Series
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.dimse import StorageScp
-from voxtell_dicom.receive.spool import Spool
 
 
 def make_slice(series_uid: str, number: int, *, study_uid: str = "1.2.3.4", **attributes: Any) -> Dataset:

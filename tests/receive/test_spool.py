@@ -15,10 +15,10 @@ from pydicom.uid import JPEG2000Lossless
 
 from tests.receive.receiving import make_series, make_slice
 from tests.receive.sending import association, deflate, encode, send
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Receive
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
 from voxtell_dicom.receive.arrival import Sender, read_arrival
-from voxtell_dicom.receive.spool import Spool
 
 SENDER = Sender("a1", "CT1", "VOXTELL", "127.0.0.1:1", 1000.0)
 

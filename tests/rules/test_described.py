@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from voxtell_dicom.encode.terminology import ABNORMAL, STRUCTURE, TISSUE, _table
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.phantom.prompts import ABSENT, SYNONYMS
 from voxtell_dicom.rules import load_config
-from voxtell_dicom.rules.described import finding_word
+from voxtell_dicom.terms.findings import finding_word
+from voxtell_dicom.terms.terminology import ABNORMAL, STRUCTURE, TISSUE, _table
 
 FILE = """\
 version: 1

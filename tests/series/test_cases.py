@@ -11,11 +11,11 @@ import pytest
 
 from tests.series import multiframe_cases, strange_cases  # noqa: F401 - adds its cases
 from tests.series.cases import CASES, Case
-from voxtell_dicom import readback
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Mask, SetAside
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.volume import load_volume, to_frames
+from voxtell_dicom.verify import readback
 
 
 def outcome(case: Case, folder: Path) -> Assembly:

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from tests.series import slices
 from voxtell_dicom.model import Mask
-from voxtell_dicom.readback import source_values
 from voxtell_dicom.series.headers import assemble, read_frames
 from voxtell_dicom.series.split import volumes_of
 from voxtell_dicom.series.volume import from_frames, load_volume, to_frames
+from voxtell_dicom.verify.readback import source_values
 
 
 def without(missing: set[int], folder: Path) -> slices.Series:

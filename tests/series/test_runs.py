@@ -17,10 +17,10 @@ from scipy.spatial.transform import Rotation
 from tests.series import cases, slices
 from voxtell_dicom.errors import GridMismatch
 from voxtell_dicom.model import Mask, Volume, dump, load
-from voxtell_dicom.readback import source_values
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import gaps_between, joined, stacks_of
 from voxtell_dicom.series.volume import all_to_frames, load_volume
+from voxtell_dicom.verify.readback import source_values
 
 
 def depths_of(runs: Sequence[tuple[int, float]], gaps: Sequence[float]) -> list[float]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.series import slices
+from voxtell_dicom.check.selfcheck import centre_mm, midline_of, self_check
 from voxtell_dicom.model import Found, Mask, Prompt, Volume
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.selfcheck import centre_mm, midline_of, self_check
 from voxtell_dicom.series.volume import to_ras
 
 SHAPE = (20, 60, 100)  # 5 × 5 × 4 mm: a body 320 mm wide in a 400 mm field of view

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voxtell_dicom.series.sides import of_a_limb, plain, side_of
+from voxtell_dicom.terms.sides import of_a_limb, plain, side_of
 
 LEFT = (
     *("left kidney", "kidney_left", "kidney_l", "L kidney", "Lt kidney", "kidney (L)", "Kidney - Left"),

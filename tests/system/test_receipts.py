@@ -23,10 +23,10 @@ from tests.system.node_process import NodeProcess
 from tests.system.peers.dcmtk import storescu
 from tests.system.peers.orthanc import Orthanc
 from tests.system.seg_check import dciodvfy_errors
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.jobs.actions import JobActions
+from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.rules import load_config
-from voxtell_dicom.workflow.actions import JobActions
-from voxtell_dicom.workflow.database import open_database
-from voxtell_dicom.workflow.jobs import JobBook
 
 WISHES = ("always", "on_problem", "never")
 BRIGHT = {"text": "> 300", "label": "Bright"}

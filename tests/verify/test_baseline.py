@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 
 from tests.json_page import assert_documented
 from tests.series import slices
-from voxtell_dicom.baseline import FILE, dice
 from voxtell_dicom.cli import app
 from voxtell_dicom.model import Mask
+from voxtell_dicom.verify.baseline import FILE, dice
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def test_a_changed_model_is_seen(folder: Path) -> None:
 
 
 def _signed(item: dict) -> dict:
-    from voxtell_dicom.baseline import Segmented
     from voxtell_dicom.model import load
+    from voxtell_dicom.verify.baseline import Segmented
 
     plain = {key: value for key, value in item.items() if key != "digest"}
     return {**plain, "digest": load(Segmented, plain).digest}

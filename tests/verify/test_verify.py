@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 from tests.json_page import assert_documented
 from tests.series import cases, multiframe_cases, slices, strange_cases  # noqa: F401 - adds its cases
 from voxtell_dicom.cli import app
-from voxtell_dicom.encode.scene import read_scene
+from voxtell_dicom.encode.capture.scene import read_scene
 from voxtell_dicom.engine.threshold import ThresholdEngine
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Result
-from voxtell_dicom.readback import source_values
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.verify import Verified, choose_threshold, verify_series
+from voxtell_dicom.verify.readback import source_values
 
 CORPUS = Path(os.environ.get("VOXTELL_DICOM_CORPUS") or "/nonexistent")
 HANDLED = [case for case in cases.CASES if case.handled]
@@ -184,7 +184,7 @@ def test_a_line_that_fails_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def broken(*_: object, **__: object) -> None:
         raise KeyError("nowhere")
 
-    monkeypatch.setattr("voxtell_dicom.verify.encode_seg", broken)
+    monkeypatch.setattr("voxtell_dicom.verify.acceptance.encode_seg", broken)
     (found,) = verified(slices.save(slices.stack(slices.noise((6, 24, 20))), tmp_path / "s"), tmp_path)
     assert (found.outcome, found.reason) == ("wrong", "the line fails: KeyError: 'nowhere'")
 
@@ -193,7 +193,7 @@ def test_what_pydicom_cannot_read_is_unproven(tmp_path: Path, monkeypatch: pytes
     def broken(path: Path, frame: int) -> None:
         raise AttributeError("no such attribute")
 
-    monkeypatch.setattr("voxtell_dicom.verify.source_values", broken)
+    monkeypatch.setattr("voxtell_dicom.verify.acceptance.source_values", broken)
     (found,) = verified(slices.save(slices.stack(slices.noise((6, 24, 20))), tmp_path / "s"), tmp_path)
     assert found.outcome == "unproven"
     assert "no such attribute" in found.reason

@@ -22,8 +22,8 @@ from tests.system.seg_check import seg_frames
 from tests.viewers.ohif import Viewed, dist, view
 from tests.viewers.proxy import Site
 from tests.viewers.studies import Study, phantom_study, stack_study, threshold_study
-from voxtell_dicom.encode.colors import colors_of
 from voxtell_dicom.model import BoolArray, Prompt
+from voxtell_dicom.terms.colors import colors_of
 
 IntArray = npt.NDArray[np.int64]
 LABELS = ("liver", "liver lesion", "spleen", "left kidney", "right kidney", "urinary bladder")  # the lesion overlaps

@@ -10,11 +10,11 @@ from typing import Any, cast
 import pytest
 
 from tests.workflow.test_jobs import PLAN, RESULT
+from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
+from voxtell_dicom.jobs.book import ASKED_FOR, JobBook
 from voxtell_dicom.model import Outcome, Result
 from voxtell_dicom.workflow import deliver
-from voxtell_dicom.workflow.database import open_database
-from voxtell_dicom.workflow.jobs import ASKED_FOR, JobBook
 from voxtell_dicom.workflow.runtime import Runtime
 
 DONE, AGAIN = Outcome("delivered", "0000"), Outcome("retry", "A700")

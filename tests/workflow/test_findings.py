@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from tests.series import slices
+from voxtell_dicom.check import findings
+from voxtell_dicom.check.selfcheck import Finding
 from voxtell_dicom.config import OnWarning
 from voxtell_dicom.model import Found, Mask, Prompt, Volume
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.selfcheck import Finding
 from voxtell_dicom.series.volume import to_ras
-from voxtell_dicom.workflow import findings
 
 EDGE = Finding("edge", "liver", "liver: touches the last slice")
 SIDE = Finding("laterality", "left kidney", "left kidney: its centre lies on the right")

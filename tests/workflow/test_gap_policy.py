@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.series import slices
 from voxtell_dicom.config import Rule
+from voxtell_dicom.line.plan import Planning, missing_slices, plan_series
 from voxtell_dicom.model import Series
-from voxtell_dicom.workflow.planning import Planning, missing_slices, plan_series
 
 
 def with_gap(folder: Path) -> Series:

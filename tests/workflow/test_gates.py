@@ -13,25 +13,25 @@ import pydicom
 import pytest
 
 from tests.encode import made
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.archive.spool import Spool
+from voxtell_dicom.check import findings, gates
+from voxtell_dicom.check.selfcheck import Finding, self_check
 from voxtell_dicom.config import Config, Receive, Rule
+from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.line.load import headers_of
+from voxtell_dicom.line.masks import save_found
+from voxtell_dicom.line.plan import plan_for
 from voxtell_dicom.model import Found, Outcome, Plan, Volume
 from voxtell_dicom.receive.arrival import Sender, read_arrival
-from voxtell_dicom.receive.spool import Spool
 from voxtell_dicom.rules import match_volume
-from voxtell_dicom.series.selfcheck import Finding, self_check
-from voxtell_dicom.workflow import findings, gates
-from voxtell_dicom.workflow.arrays import headers_of
-from voxtell_dicom.workflow.database import open_database
+from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow.deliver import send
 from voxtell_dicom.workflow.fallback import after_refusal
-from voxtell_dicom.workflow.jobs import JobBook
-from voxtell_dicom.workflow.masks import save_found
 from voxtell_dicom.workflow.notices import notices_due
-from voxtell_dicom.workflow.planning import plan_for
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime, Spooled
-from voxtell_dicom.workflow.workers import WorkerPool
 
 TEXTS = ("cyst", "nodule", "lesion")
 Given = Sequence[float | None]  # mean probability of each prompt's mask, None where it found nothing

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
+from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.model import Outcome, Plan, Prompt, Result
-from voxtell_dicom.workflow.database import open_database
-from voxtell_dicom.workflow.jobs import JobBook
 
 PLAN = Plan("k" * 64, "abdomen", 0, (Prompt("liver", "Liver"),), ("seg",), ("pacs", "archive"), "engine 1", "1")
 RESULT = Result("seg", "2.25.1", "1.2.840.10008.5.1.4.1.1.66.4", "2.25.2", "1.2.3", Path("/tmp/x.dcm"), "d", ("Liver",))

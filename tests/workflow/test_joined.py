@@ -11,15 +11,15 @@ import pydicom
 import pytest
 
 from tests.series import cases, slices
+from voxtell_dicom.check import findings
 from voxtell_dicom.config import Rule
+from voxtell_dicom.line.load import arrays_of
+from voxtell_dicom.line.masks import Answer
+from voxtell_dicom.line.plan import Planning, plan_series, planned_of
 from voxtell_dicom.model import Found, Mask, Plan, Prompt, Series, Volume, dump
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.volume import to_ras
-from voxtell_dicom.workflow import findings
-from voxtell_dicom.workflow.arrays import arrays_of
-from voxtell_dicom.workflow.masks import Answer
-from voxtell_dicom.workflow.planning import Planning, plan_series, planned_of
 from voxtell_dicom.workflow.segment import found_for, request_for
 
 

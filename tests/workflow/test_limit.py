@@ -16,13 +16,13 @@ import pytest
 from tests.workflow.test_requests import VOLUME, plan
 from voxtell_dicom.config import Rule
 from voxtell_dicom.errors import Refusal
+from voxtell_dicom.line.limit import Limit, limit_of
+from voxtell_dicom.line.masks import Answer, save_answers
+from voxtell_dicom.line.plan import Planned
 from voxtell_dicom.model import Mask, Plan, Prompt
+from voxtell_dicom.workers.pool import Worker, WorkerRefused
 from voxtell_dicom.workflow import segment
-from voxtell_dicom.workflow.limit import Limit, limit_of
-from voxtell_dicom.workflow.masks import Answer, save_answers
-from voxtell_dicom.workflow.planning import Planned
 from voxtell_dicom.workflow.runtime import Runtime
-from voxtell_dicom.workflow.workers import Worker, WorkerRefused
 
 LIVER = Prompt("liver", "Liver")
 Play = Callable[[dict[str, Any], Future[dict[str, Any]]], None]

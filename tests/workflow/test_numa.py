@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from voxtell_dicom.config import Model
-from voxtell_dicom.workflow.numa import cpus_of_workers, parse_cpus, write_cpus
-from voxtell_dicom.workflow.workers import WorkerPool
+from voxtell_dicom.workers.numa import cpus_of_workers, parse_cpus, write_cpus
+from voxtell_dicom.workers.pool import WorkerPool
 
 
 def made(sysfs: Path, *cpulists: str) -> Path:

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.workflow.patience import let_pass, passes
-from voxtell_dicom.workflow.workers import WorkerRefused
+from voxtell_dicom.retry import let_pass, passes
+from voxtell_dicom.workers.pool import WorkerRefused
 
 AWAY = sa.exc.OperationalError("INSERT …", {}, Exception("database or disk is full"))
 

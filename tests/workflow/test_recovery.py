@@ -21,7 +21,7 @@ import os, sys, time
 from pathlib import Path
 from dbos import DBOS, SetWorkflowID
 from voxtell_dicom.config import Config
-from voxtell_dicom.workflow.database import open_database
+from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.workflow.recovery import Leases
 
 name, database, folder, blocks = sys.argv[1], sys.argv[2], Path(sys.argv[3]), sys.argv[4] == "blocks"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from voxtell_dicom.workflow.repeating import Repeating
+from voxtell_dicom.workflow.periodic import Repeating
 
 
 class Failing(Repeating):

@@ -8,13 +8,13 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
+from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.model import Result
 from voxtell_dicom.phantom import Acquisition, torso, write_series
 from voxtell_dicom.receive.arrival import Sender, read_arrival
-from voxtell_dicom.receive.spool import Spool
-from voxtell_dicom.workflow.database import open_database
-from voxtell_dicom.workflow.jobs import JobBook
 from voxtell_dicom.workflow.retention import Retention
 
 HOUR = 3600.0

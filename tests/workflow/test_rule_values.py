@@ -15,12 +15,12 @@ from pydicom.dataset import Dataset
 from tests.series import slices
 from tests.series.cases import many
 from voxtell_dicom.config import Rule
+from voxtell_dicom.dicom.suv import suv_factor
 from voxtell_dicom.errors import Refusal
+from voxtell_dicom.line.load import load_array
+from voxtell_dicom.line.plan import Planning, plan_series
 from voxtell_dicom.model import Series
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.suv import suv_factor
-from voxtell_dicom.workflow.arrays import load_array
-from voxtell_dicom.workflow.planning import Planning, plan_series
 
 CORPUS = Path(os.environ.get("VOXTELL_DICOM_CORPUS") or "/nonexistent")
 

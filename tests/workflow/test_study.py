@@ -13,20 +13,20 @@ import pydicom
 import pytest
 
 from tests.system.made_study import STUDY_RULE, series_uid, write_one
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import ModelError
+from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.line.plan import Planned
 from voxtell_dicom.model import Outcome, Plan, Result, load
 from voxtell_dicom.phantom.writer import uid
 from voxtell_dicom.receive.arrival import Sender, read_arrival
-from voxtell_dicom.receive.spool import Spool
-from voxtell_dicom.workflow.database import open_database
-from voxtell_dicom.workflow.jobs import JobBook
-from voxtell_dicom.workflow.planning import Planned
+from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime, Spooled
 from voxtell_dicom.workflow.study import look_at_study, look_input
-from voxtell_dicom.workflow.workers import WorkerPool
 
 QUIET_S = 0.05
 SEED = 34

@@ -14,11 +14,11 @@ from pydicom.uid import EnhancedPETImageStorage, PositronEmissionTomographyImage
 from tests.series import slices
 from tests.series.multiframe_cases import _for_conversion, converted, enhanced, item, places
 from tests.workflow.test_rule_values import pet, planned, rule
+from voxtell_dicom.dicom.suv import suv_factor
+from voxtell_dicom.dicom.suv_frames import frame_header
 from voxtell_dicom.errors import Refusal
+from voxtell_dicom.line.load import load_array
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.suv import suv_factor
-from voxtell_dicom.suv_frames import frame_header
-from voxtell_dicom.workflow.arrays import load_array
 
 HALF_LIFE_S = 6586.2
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from dbos import DBOS, SetWorkflowID
 from voxtell_dicom.config import Config
-from voxtell_dicom.workflow.database import open_database
-from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.workflow.watch import Watch
 
 folder = Path(sys.argv[1])

@@ -17,8 +17,8 @@ import pytest
 from voxtell_dicom.config import Model
 from voxtell_dicom.engine.options import Options
 from voxtell_dicom.errors import ModelError
-from voxtell_dicom.workflow.masks import load_answers
-from voxtell_dicom.workflow.workers import WorkerDied, WorkerPool, WorkerRefused, _engine_arguments
+from voxtell_dicom.line.masks import load_answers
+from voxtell_dicom.workers.pool import WorkerDied, WorkerPool, WorkerRefused, _engine_arguments
 
 THRESHOLD = Model(engine="threshold")
 
@@ -133,7 +133,7 @@ def test_the_options_of_node_yaml_reach_the_engine() -> None:
 
 def test_the_worker_leaves_when_the_node_is_killed() -> None:
     script = (
-        "import time; from voxtell_dicom.config import Model; from voxtell_dicom.workflow.workers import WorkerPool;"
+        "import time; from voxtell_dicom.config import Model; from voxtell_dicom.workers.pool import WorkerPool;"
         "p = WorkerPool(Model(engine='threshold')); p.identity(); print('worker', p.pids()[0], flush=True);"
         "time.sleep(60)"
     )
@@ -150,7 +150,7 @@ def test_the_worker_leaves_when_the_node_is_killed() -> None:
 
 
 def test_the_worker_leaves_when_the_node_dies_in_the_middle_of_a_line() -> None:
-    command = [sys.executable, "-m", "voxtell_dicom.workflow.worker", "--model", _engine_arguments(THRESHOLD)]
+    command = [sys.executable, "-m", "voxtell_dicom.workers.worker", "--model", _engine_arguments(THRESHOLD)]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert worker.stdin is not None
     assert worker.stdout is not None

@@ -71,7 +71,7 @@ def _findings(settings: Config) -> list[Answer]:
     """A line for each rule that has prompts which describe a finding."""
     from voxtell_dicom.cli.peers import Answer
     from voxtell_dicom.rules import prompts
-    from voxtell_dicom.rules.described import finding_word
+    from voxtell_dicom.terms.findings import finding_word
 
     found = []
     for rule in settings.rules:
@@ -87,7 +87,7 @@ def _prompts(settings: Config) -> Answer:
     from voxtell_dicom.cli.peers import Answer
     from voxtell_dicom.errors import VoxtellDicomError
     from voxtell_dicom.rules import prompts
-    from voxtell_dicom.workflow.workers import WorkerPool
+    from voxtell_dicom.workers.pool import WorkerPool
 
     began, identity = time.monotonic(), ""
     texts = list(dict.fromkeys(prompt.text for rule in settings.rules for prompt in prompts(rule)))

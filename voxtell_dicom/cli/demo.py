@@ -65,7 +65,7 @@ def demo(
 
 
 def _run(work: Path, out: Path, seed: int) -> dict[str, Any]:
-    from voxtell_dicom.encode.picture import picture
+    from voxtell_dicom.encode.capture.picture import picture
     from voxtell_dicom.node import Node
     from voxtell_dicom.phantom.acquisition import demo_acquisition
     from voxtell_dicom.phantom.anatomy import torso
@@ -186,7 +186,7 @@ def _compare(seg: Path, files: list[Path], anatomy: Any, acquisition: Any) -> li
     import numpy as np
     import pydicom
 
-    from voxtell_dicom.encode.words import prompt_of
+    from voxtell_dicom.encode.common.words import prompt_of
 
     read = highdicom.seg.segread(seg)
     sources = [str(pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID) for path in files]

@@ -62,8 +62,8 @@ def inspected(
 
 def _rules(series: Series, volume: Volume, settings: Config) -> list[str]:
     from voxtell_dicom.cli.folder import headers
+    from voxtell_dicom.line.plan import refused_by
     from voxtell_dicom.rules import match_volume
-    from voxtell_dicom.workflow.planning import refused_by
 
     facts = {"instances": len(series.instances), "calling_ae": series.calling_ae, "called_ae": series.called_ae}
     paths = list(dict.fromkeys(frame.path for frame in volume.frames))

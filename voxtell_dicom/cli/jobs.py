@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from voxtell_dicom.workflow.actions import JobActions
-    from voxtell_dicom.workflow.jobs import JobBook
+    from voxtell_dicom.jobs.actions import JobActions
+    from voxtell_dicom.jobs.book import JobBook
 
 app = typer.Typer(no_args_is_help=True, help="List, show and steer the jobs of a node.")
 
@@ -133,18 +133,18 @@ def drop(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
 
 def _book(config: Path) -> JobBook:
     """To read only: without the durable engine, and whatever is wrong with the rules."""
+    from voxtell_dicom.archive.database import open_database
     from voxtell_dicom.config import load_config
-    from voxtell_dicom.workflow.database import open_database
-    from voxtell_dicom.workflow.jobs import JobBook
+    from voxtell_dicom.jobs.book import JobBook
 
     return JobBook(open_database(load_config(config)))
 
 
 def _open(config: Path) -> tuple[JobBook, JobActions]:
+    from voxtell_dicom.archive.database import open_database
+    from voxtell_dicom.jobs.actions import JobActions
+    from voxtell_dicom.jobs.book import JobBook
     from voxtell_dicom.rules import load_config
-    from voxtell_dicom.workflow.actions import JobActions
-    from voxtell_dicom.workflow.database import open_database
-    from voxtell_dicom.workflow.jobs import JobBook
 
     settings = load_config(config)
     engine = open_database(settings)

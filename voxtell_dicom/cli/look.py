@@ -22,6 +22,6 @@ def look(
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write (PNG).")] = Path("picture.png"),
 ) -> None:
     """Draw slices in three planes with the contours of each segment and a legend."""
-    from voxtell_dicom.encode.picture import picture
+    from voxtell_dicom.encode.capture.picture import picture
 
     typer.echo(str(picture(seg, source, out)))

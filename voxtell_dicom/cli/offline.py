@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from voxtell_dicom.check import findings
 from voxtell_dicom.config import Config
 from voxtell_dicom.encode import ENCODER_REVISION, encode
 from voxtell_dicom.errors import Refusal, UnknownPrompt
+from voxtell_dicom.line.limit import Limit
+from voxtell_dicom.line.load import load_runs
+from voxtell_dicom.line.plan import Planned, codes_of, lacking_of, soft_peers, with_lacking
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import stacks_of
-from voxtell_dicom.workflow import findings
-from voxtell_dicom.workflow.arrays import load_runs
-from voxtell_dicom.workflow.limit import Limit
-from voxtell_dicom.workflow.planning import Planned, codes_of, lacking_of, soft_peers, with_lacking
+from voxtell_dicom.workers.pool import Worker
 from voxtell_dicom.workflow.segment import found_for, segment_volume
-from voxtell_dicom.workflow.workers import Worker
 
 MAX_MINUTES = 24 * 60.0  # against a hung device
 Report = Callable[[str, int, int], None]  # stage, steps done, steps in all

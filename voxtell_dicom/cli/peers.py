@@ -56,7 +56,7 @@ def _echo(peer: Peer, calling_ae: str) -> str:
     from pynetdicom import AE, _config, evt
     from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-    from voxtell_dicom.implementation import introduce
+    from voxtell_dicom.dicom.implementation import introduce
 
     _config.LOG_HANDLER_LEVEL = "none"
     entity = AE(ae_title=calling_ae)

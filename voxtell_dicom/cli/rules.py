@@ -138,7 +138,7 @@ def _ranked(ranked: Ranked) -> dict[str, Any]:
 
 
 def _rule(match: Match) -> dict[str, Any]:
-    from voxtell_dicom.rules.described import finding_word
+    from voxtell_dicom.terms.findings import finding_word
 
     return {
         "rule": match.rule.name,

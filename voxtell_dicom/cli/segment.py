@@ -191,7 +191,7 @@ def _settings(
 
 
 def _mark_findings(settings: Config) -> None:
-    from voxtell_dicom.rules.described import finding_word
+    from voxtell_dicom.terms.findings import finding_word
 
     (rule,) = settings.rules
     texts = [prompt for each in rule.prompts if finding_word(prompt := each if isinstance(each, str) else each.text)]
@@ -204,7 +204,7 @@ def _mark_findings(settings: Config) -> None:
 def _line(settings: Config, out: Path, report: Report) -> Iterator[Offline]:
     from voxtell_dicom.cli.offline import Offline
     from voxtell_dicom.rules import prompts
-    from voxtell_dicom.workflow.workers import Worker
+    from voxtell_dicom.workers.pool import Worker
 
     (rule,) = settings.rules
     out.mkdir(parents=True, exist_ok=True)

@@ -24,9 +24,9 @@ def terms(
 
 
 def _rows(prompts: list[str]) -> list[dict[str, Any]]:
-    from voxtell_dicom.encode.colors import colors_of
-    from voxtell_dicom.encode.terminology import Code, term_of
     from voxtell_dicom.model import Prompt
+    from voxtell_dicom.terms.colors import colors_of
+    from voxtell_dicom.terms.terminology import Code, term_of
 
     def code(value: Code | None) -> dict[str, str] | None:
         return None if value is None else {"value": value.value, "scheme": value.scheme, "meaning": value.meaning}

@@ -116,12 +116,12 @@ def _baseline(
 ) -> None:
     from dataclasses import asdict
 
-    from voxtell_dicom import baseline
     from voxtell_dicom.cli.scan import scan
     from voxtell_dicom.cli.version import versions
     from voxtell_dicom.engine import open_engine
     from voxtell_dicom.errors import UnknownPrompt
     from voxtell_dicom.rules import load_config
+    from voxtell_dicom.verify import baseline
 
     stored = baseline.read(folder) if (folder / baseline.FILE).exists() else None
     if stored is not None:
@@ -161,7 +161,7 @@ def _pictures(found: list[Verified], source: Path, folder: Path) -> None:
     import pydicom
 
     from voxtell_dicom.cli.scan import scan
-    from voxtell_dicom.encode.picture import picture
+    from voxtell_dicom.encode.capture.picture import picture
 
     files = {instance.sop_instance_uid: instance.path for one in scan(source).series for instance in one.instances}
     for seg in dict.fromkeys(each.seg for each in found if each.seg is not None):  # the runs of a stack share one

@@ -19,8 +19,8 @@ from pynetdicom.presentation import PresentationContext, build_context
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver.outcomes import DUPLICATE, REFUSED, State, meaning, of_store_status, outcome
 from voxtell_dicom.deliver.spooled import patience_s
+from voxtell_dicom.dicom.implementation import introduce
 from voxtell_dicom.errors import ConfigError
-from voxtell_dicom.implementation import introduce
 from voxtell_dicom.model import Outcome, Result
 
 log = logging.getLogger(__name__)

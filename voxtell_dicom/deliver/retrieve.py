@@ -11,8 +11,8 @@ from pynetdicom.events import Event
 
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import dicomweb
+from voxtell_dicom.dicom.implementation import introduce
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.implementation import introduce
 from voxtell_dicom.model import Result
 
 _STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"

@@ -8,14 +8,22 @@ from pathlib import Path
 from typing import TypedDict
 
 from voxtell_dicom.config import Config, Rule
-from voxtell_dicom.encode.notice import Notice, encode_notice
-from voxtell_dicom.encode.overlay import encode_overlay
-from voxtell_dicom.encode.profiles import SEGMENTATIONS, Form, fallback_form, form_of, forms_of, profile_of, takers
-from voxtell_dicom.encode.receipt import RECEIPTS, encode_receipt, in_other_form
-from voxtell_dicom.encode.rtstruct import encode_rtstruct
-from voxtell_dicom.encode.secondary import encode_secondary
-from voxtell_dicom.encode.seg import encode_seg, encode_segmentation, settled
-from voxtell_dicom.encode.sr import encode_sr
+from voxtell_dicom.encode.capture.overlay import encode_overlay
+from voxtell_dicom.encode.capture.secondary import encode_secondary
+from voxtell_dicom.encode.common.profiles import (
+    SEGMENTATIONS,
+    Form,
+    fallback_form,
+    form_of,
+    forms_of,
+    profile_of,
+    takers,
+)
+from voxtell_dicom.encode.receipt.notice import Notice, encode_notice
+from voxtell_dicom.encode.receipt.receipt import RECEIPTS, encode_receipt, in_other_form
+from voxtell_dicom.encode.report.sr import encode_sr
+from voxtell_dicom.encode.rtstruct.structure_set import encode_rtstruct
+from voxtell_dicom.encode.seg.segmentation import encode_seg, encode_segmentation, settled
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 ENCODER_REVISION = "3"

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from voxtell_dicom.archive.kept import Kept
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Peer, Receive
 from voxtell_dicom.model import Series
 from voxtell_dicom.receive.arrival import Sender
-from voxtell_dicom.receive.kept import Kept
-from voxtell_dicom.receive.spool import Spool
 
 log = structlog.get_logger(__name__)
 

@@ -15,13 +15,13 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
+from voxtell_dicom.dicom.implementation import introduce
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
-from voxtell_dicom.implementation import introduce
 from voxtell_dicom.receive.arrival import Sender
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS, Intake
-from voxtell_dicom.receive.spool import Spool
 
 _config.LOG_HANDLER_LEVEL = "none"  # its handlers would decode and log identifiers
 _config.LOG_REQUEST_IDENTIFIERS = False

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.errors import Refusal, SpoolUnavailable
 from voxtell_dicom.receive.arrival import Sender, read_arrival
 from voxtell_dicom.receive.completion import Completion
-from voxtell_dicom.receive.spool import Spool
 
 # Failure Reason and C-STORE status of a refusal (PS3.4 Table B.2-1: A9xx mismatch, Cxxx cannot understand).
 STATUS = {

@@ -8,10 +8,10 @@ from typing import Any
 
 from voxtell_dicom import config
 from voxtell_dicom.config import Config, Problem, Source
-from voxtell_dicom.config_source import Loc, nearest
+from voxtell_dicom.config.source import Loc, nearest
 from voxtell_dicom.rules.conditions import BadCondition, parse
-from voxtell_dicom.rules.described import finding_word
 from voxtell_dicom.rules.keywords import Subject, UnknownSubject, subject, volume_subject
+from voxtell_dicom.terms.findings import finding_word
 
 
 def load_config(path: Path | str) -> Config:

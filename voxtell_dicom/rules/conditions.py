@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydicom._uid_dict import UID_dictionary
 
 from voxtell_dicom.config import Condition
-from voxtell_dicom.config_source import nearest
+from voxtell_dicom.config.source import nearest
 from voxtell_dicom.rules.keywords import Subject
 
 Scalar = str | int | float

@@ -7,7 +7,7 @@ from functools import cache
 
 from pydicom.datadict import dictionary_VR, keyword_dict
 
-from voxtell_dicom.config_source import nearest
+from voxtell_dicom.config.source import nearest
 
 FACTS = {"instances": "number", "calling_ae": "text", "called_ae": "text"}
 VOLUME_FACTS = {

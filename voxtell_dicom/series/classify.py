@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
+from voxtell_dicom.dicom.attributes import get, text, whole
 from voxtell_dicom.model import SetAside
-from voxtell_dicom.series.lookup import get, text, whole
 
 SINGLE_FRAME = {
     "1.2.840.10008.5.1.4.1.1.2": "CT Image",

@@ -12,6 +12,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
+from voxtell_dicom.dicom.attributes import Lookup, get, lookup, text, whole
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Series, SetAside, Volume
 from voxtell_dicom.series.classify import MULTI_FRAME, set_aside_by_class, set_aside_by_type
@@ -19,7 +20,6 @@ from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.header import FrameHeader
 from voxtell_dicom.series.identity import check_identity, refuse_empty_uids
 from voxtell_dicom.series.keys import distinguishing, number
-from voxtell_dicom.series.lookup import Lookup, get, lookup, text, whole
 from voxtell_dicom.series.native import note
 from voxtell_dicom.series.split import volumes_of
 

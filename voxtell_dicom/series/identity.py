@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
+from voxtell_dicom.dicom.attributes import text
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import SetAside
 from voxtell_dicom.series.header import FrameHeader
-from voxtell_dicom.series.lookup import text
 
 UIDS = (
     ("SOPClassUID", "SOP Class UID (0008,0016)"),

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.series.lookup import Lookup
+from voxtell_dicom.dicom.attributes import Lookup
 
 PRINCIPAL = (
     "kind",

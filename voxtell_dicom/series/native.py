@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from voxtell_dicom.series.lookup import get, text
+from voxtell_dicom.dicom.attributes import get, text
 from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 KEPT = 20_000  # files whose notes are kept

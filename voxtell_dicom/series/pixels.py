@@ -16,7 +16,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
-from voxtell_dicom.decoders.choice import decoder_for
+from voxtell_dicom.dicom.codecs.choice import decoder_for
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.series.native import in_the_lowest_bits, noted
 from voxtell_dicom.series.rescale import Rescale, rescale_of

@@ -14,9 +14,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_modality_lut
 
+from voxtell_dicom.dicom.attributes import get, text
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.series.keys import number
-from voxtell_dicom.series.lookup import get, text
 
 Stored = npt.NDArray[Any]
 EXACT = 2.0**24  # integers below it are exact in float32

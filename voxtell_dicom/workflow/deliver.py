@@ -11,8 +11,8 @@ import structlog
 
 from voxtell_dicom.config import Config
 from voxtell_dicom.deliver import deliver_all
+from voxtell_dicom.jobs.book import STOPPED, JobBook
 from voxtell_dicom.model import Outcome, Result, dump, load
-from voxtell_dicom.workflow.jobs import STOPPED, JobBook
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
 
 log = structlog.get_logger(__name__)

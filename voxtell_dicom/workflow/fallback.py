@@ -12,11 +12,11 @@ from typing import Any
 
 import structlog
 
+from voxtell_dicom.check.findings import drop_masks
 from voxtell_dicom.encode import RECEIPTS, SEGMENTATIONS, encode_instead, in_other_form, profile_of
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Outcome, Result, load
 from voxtell_dicom.workflow.deliver import delivery_inputs, notice_inputs
-from voxtell_dicom.workflow.findings import drop_masks
 from voxtell_dicom.workflow.publish import material
 from voxtell_dicom.workflow.runtime import Runtime
 

@@ -18,12 +18,12 @@ from pydicom.dataset import Dataset
 from voxtell_dicom.config import Rule
 from voxtell_dicom.encode import ENCODER_REVISION, Notice, encode_notice
 from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.line.plan import facts_of
 from voxtell_dicom.model import Plan, Series, load
+from voxtell_dicom.retry import let_pass
 from voxtell_dicom.rules import prompts
 from voxtell_dicom.rules.refused import would_match
 from voxtell_dicom.workflow.deliver import notice_inputs
-from voxtell_dicom.workflow.patience import let_pass
-from voxtell_dicom.workflow.planning import facts_of
 from voxtell_dicom.workflow.publish import DROPPED, RELEASED
 from voxtell_dicom.workflow.runtime import Runtime, study_rules
 

@@ -16,13 +16,13 @@ from typing import Any
 import sqlalchemy as sa
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
+from voxtell_dicom.archive.kept import Kept
+from voxtell_dicom.line.plan import job_id, planned_of
 from voxtell_dicom.model import Series, dump, load
-from voxtell_dicom.receive.kept import Kept
+from voxtell_dicom.retry import PATIENT
 from voxtell_dicom.workflow.deliver import retry_delay_s, send
 from voxtell_dicom.workflow.fallback import after_refusal, instead, tidy
 from voxtell_dicom.workflow.notices import notices_due
-from voxtell_dicom.workflow.patience import PATIENT
-from voxtell_dicom.workflow.planning import job_id, planned_of
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules

@@ -11,10 +11,10 @@ import structlog
 
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
+from voxtell_dicom.jobs.book import FINAL
+from voxtell_dicom.line.plan import Planned, accession_of, job_id, plan_series, soft_peers
 from voxtell_dicom.model import Plan, Series, SetAside, dump
-from voxtell_dicom.workflow.jobs import FINAL
-from voxtell_dicom.workflow.patience import let_pass
-from voxtell_dicom.workflow.planning import Planned, accession_of, job_id, plan_series, soft_peers
+from voxtell_dicom.retry import let_pass
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
 
 log = structlog.get_logger(__name__)

@@ -9,15 +9,15 @@ from typing import Any
 
 import structlog
 
+from voxtell_dicom.check import findings, gates
+from voxtell_dicom.check.selfcheck import Finding
 from voxtell_dicom.config import OnWarning
 from voxtell_dicom.encode import encode
 from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.line.masks import load_found
 from voxtell_dicom.model import Found, Plan, Result, Volume
-from voxtell_dicom.series.selfcheck import Finding
-from voxtell_dicom.workflow import findings, gates
+from voxtell_dicom.retry import let_pass
 from voxtell_dicom.workflow.deliver import delivery_inputs
-from voxtell_dicom.workflow.masks import load_found
-from voxtell_dicom.workflow.patience import let_pass
 from voxtell_dicom.workflow.runtime import Runtime
 
 INCOMPLETE = "the series is incomplete"

@@ -20,8 +20,8 @@ import structlog
 from dbos import DBOS
 
 from voxtell_dicom.errors import ConfigError
-from voxtell_dicom.workflow.jobs import FINAL, JobBook
-from voxtell_dicom.workflow.repeating import Repeating
+from voxtell_dicom.jobs.book import FINAL, JobBook
+from voxtell_dicom.workflow.periodic import Repeating
 
 log = structlog.get_logger(__name__)
 _metadata = sa.MetaData()

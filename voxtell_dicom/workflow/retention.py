@@ -12,13 +12,13 @@ from pathlib import Path
 import structlog
 from dbos import DBOS
 
+from voxtell_dicom.archive.kept import Kept
+from voxtell_dicom.archive.spool import Spool
+from voxtell_dicom.check.findings import drop_masks
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.receive.kept import Kept
-from voxtell_dicom.receive.spool import Spool
-from voxtell_dicom.workflow.findings import drop_masks
-from voxtell_dicom.workflow.jobs import JobBook
-from voxtell_dicom.workflow.repeating import Repeating
+from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.workflow.periodic import Repeating
 
 PERIOD_S = 600.0
 FINISHED_WORKFLOWS_KEPT_S = 30 * 86400.0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import structlog
 
+from voxtell_dicom.archive.kept import Kept
 from voxtell_dicom.config import Config, Rule
+from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.line.masks import masks_path
 from voxtell_dicom.model import Series
-from voxtell_dicom.receive.kept import Kept
-from voxtell_dicom.workflow.jobs import JobBook
-from voxtell_dicom.workflow.masks import masks_path
-from voxtell_dicom.workflow.workers import WorkerPool
+from voxtell_dicom.workers.pool import WorkerPool
 
 FORMAT = 1  # of what travels through the durable engine
 

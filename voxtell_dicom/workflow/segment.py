@@ -12,17 +12,17 @@ from pathlib import Path
 
 import structlog
 
+from voxtell_dicom.check import findings
 from voxtell_dicom.errors import OutOfMemory, VoxtellDicomError
+from voxtell_dicom.line.limit import Limit, limit_of
+from voxtell_dicom.line.load import load_array, values_of
+from voxtell_dicom.line.masks import Answer, load_answers, save_found
+from voxtell_dicom.line.plan import Planned, job_id, wants_probabilities
 from voxtell_dicom.model import Found, Plan, Prompt, Request, RunReport, Volume, dump, load
+from voxtell_dicom.retry import let_pass
 from voxtell_dicom.series.volume import all_probabilities_to_frames, all_to_frames
-from voxtell_dicom.workflow import findings
-from voxtell_dicom.workflow.arrays import load_array, values_of
-from voxtell_dicom.workflow.limit import Limit, limit_of
-from voxtell_dicom.workflow.masks import Answer, load_answers, save_found
-from voxtell_dicom.workflow.patience import let_pass
-from voxtell_dicom.workflow.planning import Planned, job_id, wants_probabilities
+from voxtell_dicom.workers.pool import WorkCancelled, Worker, WorkerDied, WorkerRefused
 from voxtell_dicom.workflow.runtime import Runtime
-from voxtell_dicom.workflow.workers import WorkCancelled, Worker, WorkerDied, WorkerRefused
 
 Answers = Sequence[Sequence[Answer]]  # those of each run of a volume
 ATTEMPTS = 3  # where the worker dies, or memory is short

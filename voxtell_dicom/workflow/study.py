@@ -13,11 +13,11 @@ from typing import Any
 
 import structlog
 
+from voxtell_dicom.archive.kept import Kept
 from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.line.plan import job_id
 from voxtell_dicom.model import Series, canonical_digest
-from voxtell_dicom.receive.kept import Kept
-from voxtell_dicom.workflow.patience import let_pass
-from voxtell_dicom.workflow.planning import job_id
+from voxtell_dicom.retry import let_pass
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
 from voxtell_dicom.workflow.study_choice import StudyChoice
 

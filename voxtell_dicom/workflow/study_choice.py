@@ -13,11 +13,9 @@ import structlog
 from voxtell_dicom.config import Rule
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Assembly, Plan, Series, Volume, load
-from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
-from voxtell_dicom.workflow.arrays import Lacking, load_runs
-from voxtell_dicom.workflow.jobs import FINAL
-from voxtell_dicom.workflow.planning import (
+from voxtell_dicom.jobs.book import FINAL
+from voxtell_dicom.line.load import Lacking, load_runs
+from voxtell_dicom.line.plan import (
     Planned,
     for_rule,
     job_id,
@@ -28,6 +26,8 @@ from voxtell_dicom.workflow.planning import (
     soft_peers,
     with_lacking,
 )
+from voxtell_dicom.model import Assembly, Plan, Series, Volume, load
+from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
 from voxtell_dicom.workflow.process import note_refusals, open_jobs
 from voxtell_dicom.workflow.runtime import Runtime, study_rules
 

@@ -15,9 +15,9 @@ import structlog
 from dbos._dbos import _get_dbos_instance
 from dbos._recovery import _recover_workflow
 
-from voxtell_dicom.workflow.jobs import JobBook
+from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.workflow.periodic import Repeating
 from voxtell_dicom.workflow.recovery import settle_given_up
-from voxtell_dicom.workflow.repeating import Repeating
 
 log = structlog.get_logger(__name__)
 

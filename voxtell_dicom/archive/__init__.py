@@ -1,0 +1,1 @@
+"""What the node holds: received instances, their index and their state."""

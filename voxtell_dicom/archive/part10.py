@@ -1,0 +1,106 @@
+"""Instances as Part 10 files (PS3.10 § 7): the dataset byte for byte as it came, in front of it who sent it and when.
+
+Everything that the spool must know after a crash lies in the file itself, in Private Information (0002,0102), so that
+one rename makes an instance and its history appear together.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from struct import unpack_from
+from typing import BinaryIO
+
+from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import UID
+
+from voxtell_dicom.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from voxtell_dicom.receive.arrival import Arrival, Sender
+
+PRIVATE_CREATOR_UID = "2.25.96283516411072294816450372618105437288"  # says that (0002,0102) is `Facts` as JSON
+
+_PREFIX = b"\0" * 128 + b"DICM"
+_LONG_FORM = (b"OB", b"OW", b"SQ", b"UN", b"UT")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the spool knows of an instance without opening its dataset."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_uid: str
+    study_uid: str
+    patient_id: str
+    transfer_syntax_uid: str
+    digest: str
+    own: bool
+    images_in_acquisition: int
+    frames: int
+    arrived: float  # seconds since the epoch
+    association: str
+    calling_ae: str
+    called_ae: str
+    address: str
+    opened: float
+    implementation: str
+
+    @classmethod
+    def of(cls, arrival: Arrival, sender: Sender, arrived: float) -> Facts:
+        """The facts of an arrival."""
+        known = {name: getattr(arrival, name) for name in cls.__dataclass_fields__ if hasattr(arrival, name)}
+        return cls(**known, **asdict(sender), arrived=arrived)
+
+
+def write_part10(target: BinaryIO, facts: Facts, data: bytes) -> None:
+    """Write preamble, file meta information and the untouched dataset. Raises OSError."""
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\0\1"
+    meta.MediaStorageSOPClassUID = UID(facts.sop_class_uid)
+    meta.MediaStorageSOPInstanceUID = UID(facts.sop_instance_uid)
+    meta.TransferSyntaxUID = UID(facts.transfer_syntax_uid)
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
+    if facts.calling_ae:
+        meta.SourceApplicationEntityTitle = facts.calling_ae
+        meta.SendingApplicationEntityTitle = facts.calling_ae
+    if facts.called_ae:
+        meta.ReceivingApplicationEntityTitle = facts.called_ae
+    meta.PrivateInformationCreatorUID = UID(PRIVATE_CREATOR_UID)
+    text = json.dumps(asdict(facts), separators=(",", ":")).encode()
+    meta.PrivateInformation = text + b" " * (len(text) % 2)
+    head = DicomBytesIO()
+    write_file_meta_info(head, meta)
+    target.write(_PREFIX + head.getvalue())
+    target.write(data)
+
+
+def read_facts(path: Path) -> Facts:
+    """Read the facts back from a file of ours. Raises ValueError where it is none, OSError where it is unreadable."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+        if head[:132] != _PREFIX or len(head) < 144:
+            raise ValueError(f"{path.name} is no Part 10 file of this spool")
+        size = 144 + int(unpack_from("<L", head, 140)[0])
+        head += file.read(max(0, size - len(head)))
+    elements = dict(_file_meta(head[:size]))
+    if elements.get(0x0100, b"").rstrip(b"\0").decode("ascii", "replace") != PRIVATE_CREATOR_UID:
+        raise ValueError(f"{path.name} was not written by this spool")
+    return Facts(**json.loads(elements[0x0102]))
+
+
+def _file_meta(head: bytes) -> Iterator[tuple[int, bytes]]:
+    """Element number and value of each group 2 element; always Explicit VR Little Endian (PS3.10 § 7.1)."""
+    offset = 132
+    while offset + 8 <= len(head):
+        number, vr, length = unpack_from("<2xH2sH", head, offset)
+        offset += 8
+        if vr in _LONG_FORM:
+            (length,) = unpack_from("<L", head, offset)
+            offset += 4
+        yield number, head[offset : offset + length]
+        offset += length

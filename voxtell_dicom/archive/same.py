@@ -1,0 +1,126 @@
+"""Two datasets of one SOP Instance UID: the same instance again, a header correction, or something else?
+
+Contracts § 1: pixels re-sent in another transfer syntax are the same instance; changed headers only update identity;
+other pixels, or the same pixels at another place in the patient, are refused. Pixels are decoded here, and only here,
+when a UID that is already in the spool arrives with other bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import dcmread
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import FileDataset
+from pydicom.tag import BaseTag
+
+from voxtell_dicom.dicom.codecs.choice import pixel_array
+from voxtell_dicom.errors import Refusal
+
+SAME = "same"
+HEADERS = "headers"
+
+# What gives the pixels their meaning: a change here is another image, not a correction.
+_CONTENT = (
+    "SOPClassUID",
+    "Modality",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "BitsStored",
+    "PixelRepresentation",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "FrameOfReferenceUID",
+    "PixelSpacing",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+)
+_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# What a change of transfer syntax may change with no correction meant.
+_FORM = (
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "BitsAllocated",
+    "HighBit",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+
+
+def compare(old: BinaryIO, new: BinaryIO, uid: str) -> str:
+    """SAME or HEADERS; old, new: two Part 10 files of the SOP Instance UID `uid`.
+
+    Raises Refusal ``instance-conflict`` where content differs, or cannot be decoded to show that it does not.
+    """
+    try:
+        before, after = dcmread(old), dcmread(new)
+        different = [keyword for keyword in _CONTENT if before.get(keyword) != after.get(keyword)]
+    except Exception as error:  # whatever a broken value makes the parser raise
+        raise _conflict(uid, f"it cannot be read to compare it ({error})") from error
+    if different:
+        raise _conflict(uid, f"{', '.join(different)} differs")
+    _compare_pixels(before, after, uid)
+    return SAME if _same_headers(before, after) else HEADERS
+
+
+def _compare_pixels(before: FileDataset, after: FileDataset, uid: str) -> None:
+    kinds = [keyword for keyword in _PIXELS if keyword in before or keyword in after]
+    if all(keyword in before and keyword in after for keyword in kinds):
+        if before.file_meta.TransferSyntaxUID == after.file_meta.TransferSyntaxUID and all(
+            before[keyword].value == after[keyword].value for keyword in kinds
+        ):
+            return
+        try:
+            same = np.array_equal(_stored_values(before), _stored_values(after))
+        except Exception as error:  # whatever a decoder raises
+            raise _conflict(uid, f"the pixels cannot be decoded to compare them ({error})") from error
+        if same:
+            return
+    raise _conflict(uid, "the pixels differ")
+
+
+def _stored_values(dataset: FileDataset) -> npt.NDArray[Any]:
+    """Pixels as (frames, rows, columns, samples), colours as RGB, without the bits above Bits Stored (PS3.5 § 8.1)."""
+    pixels = pixel_array(dataset)
+    stored = int(dataset.get("BitsStored") or 8 * pixels.itemsize)
+    unused = 8 * pixels.itemsize - stored
+    if unused > 0 and pixels.dtype.kind in "iu":
+        pixels = np.right_shift(np.left_shift(pixels, unused), unused)
+    return pixels
+
+
+def _same_headers(before: FileDataset, after: FileDataset) -> bool:
+    """All but pixels and form. A false difference does no harm: the newest copy is kept then, with the same content."""
+    left_out = {tag_for_keyword(keyword) for keyword in _FORM}
+    tags = [
+        {tag for tag in dataset.keys() if tag.group < 0x7FE0 and tag.element and int(tag) not in left_out}  # noqa: SIM118
+        for dataset in (before, after)
+    ]
+    return tags[0] == tags[1] and all(_same_value(before, after, tag) for tag in tags[0])
+
+
+def _same_value(before: FileDataset, after: FileDataset, tag: BaseTag) -> bool:
+    """Undecoded where that is enough."""
+    values = [dataset.get_item(tag).value for dataset in (before, after)]
+    if all(isinstance(value, bytes) for value in values) and values[0].rstrip(b"\0 ") == values[1].rstrip(b"\0 "):
+        return True
+    try:
+        return bool(before[tag].value == after[tag].value)
+    except Exception:  # whatever a broken value makes the parser raise
+        return False
+
+
+def _conflict(uid: str, why: str) -> Refusal:
+    return Refusal(
+        "instance-conflict",
+        f"SOP Instance UID {uid} is already here with other content: {why}. The first copy is kept; "
+        "send the changed image under a new SOP Instance UID",
+        uid=uid,
+    )

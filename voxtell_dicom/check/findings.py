@@ -1,0 +1,78 @@
+"""The self-check between `segment` and `publish`: what speaks against a result, and what is done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from voxtell_dicom.check.selfcheck import Finding, midline_of, self_check
+from voxtell_dicom.line.masks import masks_path
+from voxtell_dicom.model import Found, Volume
+
+_findings = TypeAdapter(tuple[Finding, ...])
+SEVERITY = ("deliver", "hold", "drop")
+
+
+def check(found: Sequence[Found], volume: Volume, arrays: Sequence[Path]) -> tuple[Finding, ...]:
+    """The findings about the masks of one plan. arrays: those of the volume's runs, as the worker got them.
+
+    The midline of a stack is that of its runs, each as long as it is; a run that shows none says nothing.
+    """
+    midlines = [
+        (midline, len(run.frames) * run.grid.spacing_mm[0])
+        for run, array in zip(volume.runs, arrays, strict=True)
+        if array.exists() and (midline := midline_of(np.load(array, mmap_mode="r"), run)) is not None
+    ]
+    length = sum(share for _, share in midlines)
+    midline = sum(at * share for at, share in midlines) / length if midlines else None
+    return self_check(found, volume, midline_mm=midline)
+
+
+def drop_masks(work_dir: Path, job: str) -> None:
+    """Remove the masks of a job, and the findings about them."""
+    masks = masks_path(work_dir, job)
+    masks.unlink(missing_ok=True)
+    beside(masks).unlink(missing_ok=True)
+
+
+def beside(masks: Path) -> Path:
+    """Where the findings lie: beside the masks of the job."""
+    return masks.with_suffix(".findings")
+
+
+def save(masks: Path, findings: Sequence[Finding]) -> None:
+    """Write the findings of a job."""
+    beside(masks).write_bytes(_findings.dump_json(tuple(findings)))
+
+
+def load(masks: Path) -> tuple[Finding, ...]:
+    """The inverse of `save`; nothing where there is no file."""
+    path = beside(masks)
+    return _findings.validate_json(path.read_bytes()) if path.exists() else ()
+
+
+def without(findings: Sequence[Finding], found: Sequence[Found]) -> tuple[Finding, ...]:
+    """The findings, without those about segments that are left out: they speak of what nobody is shown."""
+    shown = {item.prompt.label for item in found if not item.left_out}
+    left_out = {item.prompt.label for item in found if item.left_out} - shown  # labels may repeat
+    return tuple(finding for finding in findings if finding.label not in left_out)
+
+
+def noted(volume: Volume, findings: Sequence[Finding], notes: Sequence[str] = ()) -> Volume:
+    """The volume with the findings and notes among its warnings, as the encoder and the job's record take them.
+
+    What is empty is named by the result itself.
+    """
+    said = [str(finding) for finding in findings if finding.kind != "empty"]
+    return replace(volume, warnings=tuple(dict.fromkeys((*volume.warnings, *said, *notes))))
+
+
+def verdict(findings: Sequence[Finding], on_warning: Mapping[str, str]) -> tuple[str, str]:
+    """What happens to the result ("deliver", "hold" or "drop": the severest), and why."""
+    worst = max((on_warning[finding.kind] for finding in findings), key=SEVERITY.index, default="deliver")
+    why = "; ".join(str(finding) for finding in findings if on_warning[finding.kind] == worst)
+    return worst, why if worst != "deliver" else ""

@@ -1,0 +1,40 @@
+"""node.yaml: schema, source with line numbers, messages."""
+
+from voxtell_dicom.config.settings import (
+    DEVICE,
+    Codes,
+    CodeWords,
+    Condition,
+    Config,
+    Criterion,
+    Model,
+    OnWarning,
+    Peer,
+    PromptSettings,
+    Receive,
+    Rule,
+    json_schema,
+    load_config,
+    problems,
+)
+from voxtell_dicom.config.source import Problem, Source
+
+__all__ = [
+    "DEVICE",
+    "CodeWords",
+    "Codes",
+    "Condition",
+    "Config",
+    "Criterion",
+    "Model",
+    "OnWarning",
+    "Peer",
+    "Problem",
+    "PromptSettings",
+    "Receive",
+    "Rule",
+    "Source",
+    "json_schema",
+    "load_config",
+    "problems",
+]

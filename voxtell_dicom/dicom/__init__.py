@@ -1,0 +1,1 @@
+"""What every part knows about DICOM, once: attributes, SUV, codecs, our own identity."""

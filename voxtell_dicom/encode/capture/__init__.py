@@ -1,0 +1,1 @@
+"""Pictures: secondary captures, overlays and figures."""

@@ -1,0 +1,155 @@
+"""A series to scroll, for a PACS that shows no SEG: every source frame with the contours burned in.
+
+Single-frame Secondary Capture (PS3.3 A.8.1), which every PACS shows as images; many play multi-frame captures as clips,
+and synchronise none of them. So each also has the position and orientation of its source frame, in its frame of
+reference: a Standard Extended SOP Class (PS3.4 B.4.1), by which viewers scroll it beside the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from voxtell_dicom.encode.capture.burned import Scale, burner, letters_of, scale_of
+from voxtell_dicom.encode.capture.capture import capture, footer, mark_lossy
+from voxtell_dicom.encode.capture.scene import window_of
+from voxtell_dicom.encode.common import objects as common
+from voxtell_dicom.encode.common import provenance
+from voxtell_dicom.encode.common.sources import Sources, decimal, read_sources
+from voxtell_dicom.encode.common.template import thickness_mm
+from voxtell_dicom.encode.report.values import frame_values
+from voxtell_dicom.model import Found, Plan, Result, Vector, Volume
+from voxtell_dicom.terms.colors import colors_of
+
+KIND = "overlay"
+LOOKED_AT = 12  # frames by which the grey scale is chosen, where the source does not say
+
+
+def encode_overlay(
+    plan: Plan,
+    volume: Volume,
+    found: Sequence[Found],
+    *,
+    directory: Path,
+    series_number_base: int = 100,
+    engine: str | None = None,
+) -> list[Result]:
+    """One image per source frame, in the source's order; none where nothing was found. One frame is held at a time."""
+    kept = [item for item in found if item.mask.voxels]
+    if not kept:
+        return []
+    ordinals = _ordinals(volume)
+    paths = [common.path_of(plan, KIND, directory, ordinal) for ordinal in ordinals]
+    there = {index: common.already(KIND, path, found, volume) for index, path in enumerate(paths)}
+    results = {index: result for index, result in there.items() if result}
+    lacking = set(there) - set(results)
+    if lacking:
+        maker = provenance.maker_of(plan, engine)
+        origin = read_sources(volume)
+        description, remarks = common.describe(plan, maker, volume, found), common.remarks(plan, volume, found)
+        grid = volume.grid
+        scale = scale_of(grid.shape[1:], grid.spacing_mm[1:])
+        drawing = burner(
+            [item.mask for item in kept],
+            [item.prompt.label for item in kept],
+            colors_of([item.prompt for item in kept]),
+            scale=scale,
+            matrix=grid.shape[1:],
+            window=_window(volume, origin.newest),
+            title=description,
+            warning=footer(maker),
+            sides=_sides(grid.row_cosine, grid.column_cosine),
+        )
+        when = next((_series_time(result.path) for result in results.values()), None)
+        for index, values in frame_values(volume, lacking):
+            frame = volume.frames[index]
+            ds = capture(
+                plan,
+                maker,
+                volume,
+                origin.newest,
+                KIND,
+                description,
+                drawing.picture(values, index),
+                [(frame.sop_class_uid, frame.sop_instance_uid)],
+                series_number_base=series_number_base,
+                ordinal=ordinals[index],
+                texts=[item.prompt.label for item in kept],
+                remarks=remarks,
+            )
+            when = when or (ds.SeriesDate, ds.SeriesTime)
+            ds.SeriesDate, ds.SeriesTime = when  # one of a series (PS3.3 C.7.3.1)
+            if len(volume.frames) > len({each.sop_instance_uid for each in volume.frames}):
+                ds.SourceImageSequence[0].ReferencedFrameNumber = frame.number
+            _lay(ds, volume, origin, index, scale)
+            results[index] = common.publish(ds, KIND, paths[index], found, volume)
+    return [results[index] for index in sorted(results, key=lambda index: ordinals[index])]
+
+
+def _ordinals(volume: Volume) -> list[int]:
+    """The place of each frame of the volume, from 1, as the source numbers its instances and frames."""
+    numbers: dict[Path, int] = {}
+    for path in dict.fromkeys(frame.path for frame in volume.frames):
+        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["InstanceNumber"])
+        try:
+            numbers[path] = int(header.get("InstanceNumber") or 0)
+        except (TypeError, ValueError, OverflowError):  # a word, several numbers: then the place in the volume tells
+            numbers[path] = 0
+    keys = [(numbers[frame.path], frame.number, index) for index, frame in enumerate(volume.frames)]
+    places = {index: place for place, (_, _, index) in enumerate(sorted(keys), 1)}
+    return [places[index] for index in range(len(keys))]
+
+
+def _series_time(path: Path) -> tuple[str, str]:
+    ds = pydicom.dcmread(path, stop_before_pixels=True)
+    return str(ds.SeriesDate), str(ds.SeriesTime)
+
+
+def _window(volume: Volume, header: Dataset) -> tuple[float, float]:
+    """Values shown black and white: of CT as the source says, so that lungs look as on it; else as pages have it."""
+    photometric = str(header.get("PhotometricInterpretation", ""))
+    center, width = (_first(header.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
+    if volume.modality == "CT" and center is not None and width is not None and width >= 1:
+        low, high = center - width / 2, center + width / 2
+        return (high, low) if photometric == "MONOCHROME1" else (low, high)
+    some = np.linspace(0, len(volume.frames) - 1, min(LOOKED_AT, len(volume.frames))).astype(int)
+    values = [values for _, values in frame_values(volume, {int(index) for index in some})]
+    return window_of(np.stack(values), volume.modality, photometric)
+
+
+def _first(value: Any) -> float | None:
+    """Of one or several values; None where there is none, or no number."""
+    try:
+        return float(value[0] if hasattr(value, "__iter__") and not isinstance(value, str) else value)
+    except (TypeError, ValueError, IndexError):
+        return None
+
+
+def _sides(row: Vector, column: Vector) -> list[str]:
+    """The letters left, right, above and below a picture."""
+    left, above = (letters_of((-x, -y, -z))[:1] for x, y, z in (row, column))
+    return [left, letters_of(row)[:1], above, letters_of(column)[:1]]
+
+
+def _lay(ds: Dataset, volume: Volume, origin: Sources, index: int, scale: Scale) -> None:
+    """Where the picture's pixels lie in the patient (PS3.3 C.7.4.1, C.7.6.2, C.7.6.1.1.1)."""
+    grid, header = volume.grid, origin.newest
+    ds.FrameOfReferenceUID = volume.frame_of_reference_uid
+    ds.PositionReferenceIndicator = str(header.get("PositionReferenceIndicator") or "")
+    ds.ImageOrientationPatient = [decimal(value) for value in (*grid.row_cosine, *grid.column_cosine)]
+    ds.ImagePositionPatient = origin.positions[index].split("\\")
+    down, across = (scale.first(axis) * grid.spacing_mm[axis + 1] for axis in (0, 1))
+    if down or across:
+        shift = np.array(grid.column_cosine) * down + np.array(grid.row_cosine) * across
+        position = np.array(volume.frames[index].position_mm) + shift
+        ds.ImagePositionPatient = [decimal(float(value)) for value in position]
+    ds.PixelSpacing = [decimal(scale.spacing(axis, grid.spacing_mm[axis + 1])) for axis in (0, 1)]
+    ds.SliceThickness = decimal(thickness_mm(header) or volume.frame_mm[index])
+    ds.PatientOrientation = [letters_of(grid.row_cosine), letters_of(grid.column_cosine)]
+    ds.DerivationDescription = "Contours of an AI segmentation drawn on each source image"
+    mark_lossy(ds, origin)

@@ -1,0 +1,1 @@
+"""What every kind of result object shares: identity, output context, source headers, Part 10."""

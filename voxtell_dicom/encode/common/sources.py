@@ -1,0 +1,147 @@
+"""The headers of a volume's source instances: identity from the newest, the same in all, or refused by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+
+from voxtell_dicom.dicom.elements import drop_broken
+from voxtell_dicom.errors import EncodingError, Refusal
+from voxtell_dicom.model import Volume
+
+SAME_IN_ALL = {
+    "PatientID": "mixed-patients",
+    "IssuerOfPatientID": "mixed-patients",
+    "PatientName": "mixed-patients",
+    "StudyInstanceUID": "mixed-studies",
+    "SeriesInstanceUID": "mixed-series",
+    "AccessionNumber": "mixed-studies",
+    "StudyID": "mixed-studies",
+    "StudyDate": "mixed-studies",
+}
+READ = (
+    *SAME_IN_ALL,
+    "SpecificCharacterSet",
+    "SOPInstanceUID",
+    "NumberOfFrames",
+    "ImagePositionPatient",
+    "LossyImageCompression",
+    "LossyImageCompressionRatio",
+    "LossyImageCompressionMethod",
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What encoding needs of the source instances.
+
+    `newest` is the whole header of the instance that arrived last; `positions` the Image Position (Patient) of each
+    frame of the volume as decimal strings, the source's own wherever it has them; `lossy` the ratios and methods of
+    lossy compression that any instance names.
+    """
+
+    newest: Dataset
+    positions: tuple[str, ...]
+    lossy: bool
+    lossy_ratio: tuple[float, ...] = ()
+    lossy_method: tuple[str, ...] = ()
+
+
+def read_sources(volume: Volume) -> Sources:
+    """Read the headers of a volume's instances, without pixels.
+
+    Raises Refusal (``mixed-patients``, ``mixed-studies``, ``mixed-series``) where identity differs within the series,
+    EncodingError where a file no longer holds the frame that the volume was made of.
+    """
+    paths = list(dict.fromkeys(frame.path for frame in volume.frames))
+    headers = {path: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(READ)) for path in paths}
+    _check_same(list(headers.values()), volume.series_uid)
+    newest_path = max(paths, key=lambda path: path.stat().st_mtime_ns)
+    newest = pydicom.dcmread(newest_path, stop_before_pixels=True)
+    mend(newest)
+    if str(newest.StudyInstanceUID) != volume.study_uid:
+        raise Refusal(
+            "mixed-studies",
+            f"series {volume.series_uid}: Study Instance UID (0020,000D) is now {newest.StudyInstanceUID}, "
+            f"it was {volume.study_uid} when the volume was made",
+            volume.series_uid,
+        )
+    positions = []
+    for frame in volume.frames:
+        header = headers[frame.path]
+        if str(header.SOPInstanceUID) != frame.sop_instance_uid:
+            raise EncodingError(f"{frame.sop_instance_uid}: its file now holds instance {header.SOPInstanceUID}")
+        positions.append(_position(header, frame.position_mm, frame.sop_instance_uid))
+    lossy = [header for header in headers.values() if str(header.get("LossyImageCompression", "")) == "01"]
+    example = lossy[0] if lossy else Dataset()
+    return Sources(
+        newest,
+        tuple(positions),
+        bool(lossy),
+        tuple(float(v) for v in _values(example.get("LossyImageCompressionRatio"))),
+        tuple(str(v) for v in _values(example.get("LossyImageCompressionMethod"))),
+    )
+
+
+def mend(header: Dataset) -> None:
+    """What a source leaves out, or spoils, must not spoil results that carry its header.
+
+    Values that their VR does not allow go, here and in all items. So do sequences without items (none of those that
+    are carried may be empty), and an empty character set. Where identity was removed, how is type 1C (PS3.3 C.7.1.1).
+    """
+    drop_broken(header)
+    for element in [element for element in header if element.VR == "SQ" and not element.value]:
+        del header[element.tag]
+    if not header.get("SpecificCharacterSet"):
+        header.pop("SpecificCharacterSet", None)
+    said = header.get("DeidentificationMethodCodeSequence") or header.get("DeidentificationMethod")
+    if str(header.get("PatientIdentityRemoved", "")).strip() == "YES" and not said:
+        header.DeidentificationMethod = "not stated in the source"
+
+
+def _values(value: Any) -> list[Any]:
+    if value is None or value == "":
+        return []
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, str) else [value]
+
+
+def _check_same(headers: list[Dataset], series_uid: str) -> None:
+    for keyword, code in SAME_IN_ALL.items():
+        values = {str(header.get(keyword) or "").strip(" ^\0") for header in headers}
+        if len(values) > 1:
+            tag = pydicom.datadict.tag_for_keyword(keyword)
+            name = pydicom.datadict.dictionary_description(keyword)
+            number = f"({tag >> 16:04X},{tag & 0xFFFF:04X})" if tag is not None else ""
+            raise Refusal(
+                code,
+                f"series {series_uid}: {len(values)} different values of {name} {number} in its instances; "
+                "correct the series and send it again",
+                series_uid,
+            )
+
+
+def _position(header: Dataset, position_mm: tuple[float, float, float], uid: str) -> str:
+    """The decimal string of a frame's position: the source's own, after checking that it is the volume's."""
+    own = header.get("ImagePositionPatient") if int(header.get("NumberOfFrames") or 1) == 1 else None
+    if own is None or len(own) != 3:  # multi-frame: it lies in the functional groups, which the series room has read
+        return "\\".join(decimal(value) for value in position_mm)
+    if any(abs(float(a) - b) > 1e-6 * max(1.0, abs(b)) for a, b in zip(own, position_mm, strict=True)):
+        raise EncodingError(
+            f"{uid}: Image Position (Patient) (0020,0032) is {[float(v) for v in own]}, the volume says {position_mm}"
+        )
+    return "\\".join(str(getattr(value, "original_string", None) or decimal(float(value))).strip() for value in own)
+
+
+def decimal(value: float) -> str:
+    """A DS value: at most 16 characters, as exact as they allow (PS3.5 6.2)."""
+    text = repr(float(value))
+    if len(text) <= 16 and "e" not in text:
+        return text[:-2] if text.endswith(".0") else text
+    for digits in range(16, 0, -1):
+        text = f"{value:.{digits}g}"
+        if len(text) <= 16:
+            return text
+    raise EncodingError(f"{value} cannot be written as a decimal string of 16 characters")

@@ -1,0 +1,1 @@
+"""Receipts: what became of a request, as pages or as Basic Text SR."""

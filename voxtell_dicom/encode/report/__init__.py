@@ -1,0 +1,1 @@
+"""Measurement reports (SR TID 1500)."""

@@ -1,0 +1,1 @@
+"""Segmentation objects: binary, label map and fractional."""

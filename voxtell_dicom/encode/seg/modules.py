@@ -1,0 +1,125 @@
+"""The modules that segmentations of every type share: identity, segments, references, dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence as Items
+
+from voxtell_dicom.encode.common import provenance, words
+from voxtell_dicom.encode.common.clock import stamp, zone
+from voxtell_dicom.encode.common.profiles import Form
+from voxtell_dicom.encode.common.sources import Sources
+from voxtell_dicom.encode.common.template import Naming, build
+from voxtell_dicom.model import PROBABILITY_FLOOR, Found, Plan, Volume
+from voxtell_dicom.terms.colors import Rgb, dicom_cielab
+from voxtell_dicom.terms.terminology import Term, private_scheme_item, term_for, write_term
+
+Kept = tuple[int, Found]  # index of the prompt in the plan, and what it gave: a mask with voxels
+_CONTENT = {"fractional": f"Probability (0 below {PROBABILITY_FLOOR:g})"}
+
+
+def segmentation(
+    plan: Plan,
+    maker: provenance.Maker,
+    volume: Volume,
+    kept: Sequence[Kept],
+    sources: Sources,
+    *,
+    form: Form,
+    ordinal: int,
+    parts: int,
+    found: int,
+    colors: Sequence[Rgb],
+    frames: int,
+    overlap: bool,
+    series_number_base: int,
+    remarks: str = "",
+) -> Dataset:
+    """Everything of a segmentation object that comes before the per-frame groups.
+
+    It is one (`ordinal`, from 1) of `parts` objects of the plan, which hold `found` segments. colors: of `kept`.
+    remarks: see `common.remarks`.
+    """
+    prompts = [item.prompt for _, item in kept]
+    warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
+    part = "" if parts == 1 else prompts[0].label if len(kept) == 1 else f"{ordinal} of {parts}"
+    description = words.series_description(plan, maker, found, len(plan.prompts), warned, part)
+    texts = [description, plan.rule, remarks, *(prompt.label + prompt.text for prompt in prompts)]
+    charset = words.character_set(sources.newest.get("SpecificCharacterSet"), texts)
+    words.recode(sources.newest, charset)
+    header = sources.newest
+    terms = [term_for(prompt) for prompt in prompts]
+    naming = Naming(
+        provenance.result_uid(plan, form.kind, form.tag, ordinal),
+        provenance.result_series_uid(plan, volume.series_uid, form.kind, form.tag, ordinal),
+        words.series_number(header.get("SeriesNumber"), plan, series_number_base),
+        description,
+        "SEGMENTATION",
+        words.clipped(f"{_CONTENT.get(form.encoding, 'Segmentation')} by text prompt, rule {plan.rule}"),
+    )
+    segments = _segments(plan, maker, kept, terms, colors)
+    ds = build(volume, header, sources.positions[0], segments, naming, charset, encoding=form.encoding)
+    now = datetime.now(zone(header))
+    stamp(ds, now)
+    provenance.write_equipment(ds, maker)
+    ds.ContributingEquipmentSequence = Items(
+        provenance.contributing_equipment(maker, header, now.strftime("%Y%m%d%H%M%S.%f%z"))
+    )
+    if any(term.private for term in terms):
+        ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
+    if remarks:
+        ds.CommentsOnThePerformedProcedureStep = remarks
+    ds.SegmentsOverlap = "YES" if overlap else "NO"
+    ds.NumberOfFrames = frames
+    ds.ReferencedSeriesSequence = Items([_referenced_series(volume)])
+    organization = provenance.made_uid("dimensions", naming.sop_instance_uid)
+    ds.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
+    for item in ds.DimensionIndexSequence:
+        item.DimensionOrganizationUID = organization
+    if sources.lossy:
+        ds.LossyImageCompression = "01"
+        if sources.lossy_ratio:
+            ds.LossyImageCompressionRatio = list(sources.lossy_ratio)
+        if sources.lossy_method:
+            ds.LossyImageCompressionMethod = list(sources.lossy_method)
+    return ds
+
+
+def _segments(
+    plan: Plan, maker: provenance.Maker, kept: Sequence[Kept], terms: Sequence[Term], colors: Sequence[Rgb]
+) -> list[Dataset]:
+    """Items of Segment Sequence, numbered from 1 (PS3.3 C.8.20.2)."""
+    segments = []
+    for number, ((index, item), term, color) in enumerate(zip(kept, terms, colors, strict=True), 1):
+        prompt = item.prompt
+        segment = Dataset()
+        segment.SegmentNumber = number
+        segment.SegmentLabel = words.segment_label(prompt.label, maker)
+        segment.SegmentDescription = words.segment_description(prompt.text, item.mean_probability, item.uncertain_share)
+        segment.SegmentAlgorithmType = "AUTOMATIC"
+        segment.SegmentAlgorithmName = maker.name
+        segment.SegmentationAlgorithmIdentificationSequence = Items(
+            [provenance.algorithm_identification(plan, maker, prompt.threshold)]
+        )
+        write_term(segment, term)
+        segment.RecommendedDisplayCIELabValue = dicom_cielab(color)
+        segment.TrackingID = provenance.tracking_id(plan, index)
+        segment.TrackingUID = provenance.tracking_uid(plan, index)
+        segments.append(segment)
+    return segments
+
+
+def _referenced_series(volume: Volume) -> Dataset:
+    """Every instance of the volume, once (Common Instance Reference, PS3.3 C.12.2)."""
+    series = Dataset()
+    series.SeriesInstanceUID = volume.series_uid
+    items = []
+    for uid, sop_class in dict.fromkeys((frame.sop_instance_uid, frame.sop_class_uid) for frame in volume.frames):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
+        items.append(item)
+    series.ReferencedInstanceSequence = Items(items)
+    return series

@@ -1,0 +1,1 @@
+"""The steps of the line, without queue or database: plan, load, segment, publish."""

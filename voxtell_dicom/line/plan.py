@@ -1,0 +1,257 @@
+"""From a series to plans: assemble, match the rules, have decoded what a rule wants."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import structlog
+
+from voxtell_dicom.config import Config, Rule
+from voxtell_dicom.errors import Refusal
+from voxtell_dicom.line.load import Lacking, headers_of, load_runs
+from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canonical_digest, load
+from voxtell_dicom.rules import Match, match_volume
+from voxtell_dicom.series.geometry import GAP, widest_gap
+from voxtell_dicom.series.headers import assemble
+from voxtell_dicom.series.joined import gaps_between, stacks_of
+from voxtell_dicom.series.split import SEVERAL_REFERENCES
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A volume with the plans that one pass of the engine will serve, and where the arrays of its runs lie."""
+
+    volume: Volume
+    plans: tuple[Plan, ...]
+    arrays: tuple[Path, ...]  # one for each of `volume.runs`
+
+
+def planned_of(data: dict[str, Any]) -> Planned:
+    """A Planned from JSON, also as it was written when volumes were not joined."""
+    if "array" in data:
+        data = {"volume": data["volume"], "plans": data["plans"], "arrays": [data["array"]]}
+    return load(Planned, data)
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What a series came to: the volumes to segment, and why the rest is not."""
+
+    planned: tuple[Planned, ...]
+    set_aside: tuple[SetAside, ...]  # what is not part of a volume, or was refused
+    unmatched: tuple[Volume, ...]  # volumes that no rule of scope series wants
+    volumes: int  # how many there are in all
+
+
+def facts_of(series: Series) -> dict[str, Any]:
+    """The facts that rules may ask for beside DICOM keywords."""
+    return {"instances": len(series.instances), "calling_ae": series.calling_ae, "called_ae": series.called_ae}
+
+
+def match_series(series: Series, rules: Sequence[Rule]) -> tuple[Assembly, list[list[Match]]]:
+    """Headers → volumes, each held against all rules. Raises Refusal where the series as a whole cannot be trusted."""
+    accept = any(rule.frames_of_reference == "accept" for rule in rules)
+    max_gap = max((rule.max_gap for rule in rules), default=GAP)
+    assembly = assemble(series, max_gap, "accept" if accept else "refuse")
+    facts = facts_of(series)
+    return assembly, [match_volume(rules, volume, headers_of(volume), facts) for volume in assembly.volumes]
+
+
+def plan_series(
+    series: Series,
+    rules: Sequence[Rule],
+    *,
+    engine_identity: str,
+    encoder_revision: str,
+    work_dir: Path,
+    options: dict[str, Any],
+    soft_peers: Collection[str] = (),
+) -> Planning:
+    """Headers → volumes → rules; decode the volumes that a rule wants, and write their arrays for the worker.
+
+    Rules of scope study are left to `study.py`. soft_peers: as `soft_peers` gives them.
+    Raises Refusal where the series as a whole cannot be trusted (patients or studies mixed).
+    """
+    assembly, every = match_series(series, rules)
+    volumes = assembly.volumes
+    matches = [[found for found in some if found.rule.scope == "series" and found.met] for some in every]
+    planned: dict[tuple[str, str], Planned] = {}
+    refused: list[SetAside] = []
+    for (positions, values), wishes in _wishes(volumes, matches, rules, refused):
+        loaded, failed = load_runs([volumes[position] for position in positions], work_dir, values)
+        refused += failed.values()
+        if loaded is None:
+            continue
+        volume, arrays = loaded
+        plans = []
+        for found, lacking in wishes:
+            gone = lacking_of(assembly, volume, found.rule.max_gap) | codes_of(lacking) | codes_of(failed)
+            own = with_lacking(for_rule(options, series, found.rule), gone)
+            plans.append(plan_for(found, volume, engine_identity, encoder_revision, own, soft_peers))
+        before = planned.get((volume.key, values))
+        planned[volume.key, values] = Planned(volume, (*(before.plans if before else ()), *plans), arrays)
+    unmatched = [volume for some, volume in zip(matches, volumes, strict=True) if not some]
+    return Planning(tuple(planned.values()), (*assembly.set_aside, *refused), tuple(unmatched), len(volumes))
+
+
+_Wishes = list[tuple[Match, Lacking]]  # of rules for the same runs, and what each rule lacks of the stack
+
+
+def _wishes(
+    volumes: Sequence[Volume], matches: Sequence[Sequence[Match]], rules: Sequence[Rule], refused: list[SetAside]
+) -> Iterable[tuple[tuple[tuple[int, ...], str], _Wishes]]:
+    """What each rule wants: which volumes (the runs of one stack together), and which values of them.
+
+    What a rule refuses of them is added to `refused`. Rules that want the same are served by one pass.
+    """
+    wishes: dict[tuple[tuple[int, ...], str], _Wishes] = {}
+    for index, rule in enumerate(rules):
+        chosen = sorted(_chosen(index, volumes, matches))
+        _say_choice(rule, index, chosen, volumes, matches)
+        against = {position: item for position in chosen if (item := refused_by(rule, volumes[position]))}
+        refused += against.values()
+        positions = tuple(position for position in chosen if position not in against)
+        if positions:
+            found = next(found for found in matches[positions[0]] if found.index == index)
+            lacking = {volumes[position].name: item for position, item in against.items()}
+            wishes.setdefault((positions, rule.values), []).append((found, lacking))
+    return sorted(wishes.items(), key=lambda wish: wish[0][0])
+
+
+def lacking_of(assembly: Assembly, volume: Volume, max_gap: float = GAP) -> dict[str, str]:
+    """What a volume lacks of its stack: runs that were refused, by their names and codes, and what lies between runs.
+
+    max_gap: the widest gap that is bridged, in parts of the spacing.
+    """
+    refused = {item.run: item.code for item in assembly.set_aside if item.stack and item.stack == volume.stack}
+    return refused | dict.fromkeys(gaps_between(volume.parts, max_gap), "missing-slice")
+
+
+def codes_of(lacking: Lacking) -> dict[str, str]:
+    """The code of each refusal."""
+    return {name: item.code for name, item in lacking.items()}
+
+
+def with_lacking(options: dict[str, Any], lacking: Mapping[str, str]) -> dict[str, Any]:
+    """The options of a plan whose result lacks runs of its stack: it is incomplete, and says which and why.
+
+    lacking: the names of the runs, with the codes of their refusals.
+    """
+    said = [f"{name} is not in the result ({code})" for name, code in lacking.items()]
+    return (
+        {**options, "incomplete": "; ".join([*filter(None, [options.get("incomplete")]), *said])} if said else options
+    )
+
+
+def for_rule(options: dict[str, Any], series: Series, rule: Rule) -> dict[str, Any]:
+    """The options of a plan of a rule: what lacks only slices that the rule bridges is not incomplete to it."""
+    said = options.get("incomplete")
+    if not said or rule.max_gap <= GAP or said != missing_slices(series) or missing_slices(series, rule.max_gap):
+        return options
+    return {name: value for name, value in options.items() if name != "incomplete"}
+
+
+def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
+    """Why a rule refuses a volume that another rule accepts: a slice is missing, or frames of reference differ."""
+    uids = tuple(dict.fromkeys(frame.sop_instance_uid for frame in volume.frames))
+    gap = widest_gap(volume) if volume.frames[-1].plane is not None else 0.0
+    if max(rule.max_gap, GAP) * (1 + 1e-6) < gap:
+        words = f"a gap of {gap:.2f} times the spacing, where rule {rule.name!r} allows {rule.max_gap:g} (max_gap)"
+        reason = f"Image Position (Patient) (0020,0032) of series {volume.series_uid}: {words}"
+        return SetAside("missing-slice", reason, uids, refused=True)
+    several = next((said for said in volume.warnings if said.startswith(f"{SEVERAL_REFERENCES}:")), "")
+    if several and rule.frames_of_reference == "refuse":
+        words = f"several values of Frame of Reference UID (0020,0052), which rule {rule.name!r} refuses"
+        reason = f"series {volume.series_uid}: {words} (frames_of_reference)"
+        return SetAside(SEVERAL_REFERENCES, reason, uids, refused=True)
+    return None
+
+
+def _chosen(rule: int, volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]) -> set[int]:
+    """Of several volumes of one series that meet a rule: the largest, then the first; all its runs. Their positions."""
+    met = [{i for i in stack if any(found.index == rule for found in matches[i])} for stack in stacks_of(volumes)]
+    return max(met, key=lambda some: sum(int(np.prod(volumes[i].grid.shape)) for i in some), default=set())
+
+
+def _say_choice(
+    rule: Rule, index: int, chosen: Sequence[int], volumes: Sequence[Volume], matches: Sequence[Sequence[Match]]
+) -> None:
+    """Log which volume a rule takes where it meets several."""
+    met = [position for position, some in enumerate(matches) if any(found.index == index for found in some)]
+    if others := [volumes[position].name for position in met if position not in chosen]:
+        taken = [volumes[position].name for position in chosen]
+        series_uid, because = volumes[chosen[0]].series_uid, "the largest, then the first"
+        log.info("rule takes one of several volumes", rule=rule.name, series_uid=series_uid, volumes=taken,
+                 others=others, because=because)  # fmt: skip
+
+
+def plan_for(
+    found: Match,
+    volume: Volume,
+    engine_identity: str,
+    encoder_revision: str,
+    options: dict[str, Any],
+    soft_peers: Collection[str] = (),
+) -> Plan:
+    """What a rule wants of a volume that met it and has its key."""
+    if set(soft_peers) & set(found.rule.send_to):
+        options = {**options, "probabilities": True}
+    if found.rule.minimum_confidence:  # it decides what the result holds, hence its UID
+        options = {**options, "minimum_confidence": found.rule.minimum_confidence}
+    if found.rule.values != "stored":  # so does what the model is given
+        options = {**options, "values": found.rule.values}
+    if found.rule.holes != "keyhole":
+        options = {**options, "holes": found.rule.holes}
+    return Plan(
+        volume_key=volume.key,
+        rule=found.rule.name,
+        rule_index=found.index,
+        prompts=found.prompts,
+        outputs=tuple(found.rule.outputs),
+        send_to=tuple(found.rule.send_to),
+        engine_identity=engine_identity,
+        encoder_revision=encoder_revision,
+        options=options,
+    )
+
+
+def soft_peers(config: Config) -> frozenset[str]:
+    """The peers that take segmentations as probabilities, which the engine has to be asked for."""
+    return frozenset(name for name, peer in config.peers.items() if peer.encoding == "fractional")
+
+
+def wants_probabilities(plan: Plan) -> bool:
+    """Whether a plan's results need the probability of each voxel: an output, or what one of its peers takes."""
+    return "fractional" in plan.outputs or bool(plan.options.get("probabilities"))
+
+
+def missing_slices(series: Series, max_gap: float = GAP) -> str:
+    """Why slices are thought to be missing from a series, "" where none is: then it waits before it is complete."""
+    try:
+        assembly = assemble(series, max_gap)
+    except Refusal:
+        return ""  # wrong in another way: waiting would not mend it
+    return next((item.reason for item in assembly.set_aside if item.code == "missing-slice"), "")
+
+
+def accession_of(volume: Volume) -> str:
+    """The accession number in the newest headers of a volume, "" where there is none."""
+    header = pydicom.dcmread(volume.frames[0].path, stop_before_pixels=True, specific_tags=["AccessionNumber"])
+    return str(header.get("AccessionNumber", "") or "")
+
+
+def job_id(*parts: Any) -> str:
+    """A short, deterministic name for a job: 16 hex digits."""
+    return canonical_digest(list(parts))[:16]
+
+
+def with_run(plan: Plan, run: int) -> Plan:
+    """The plan as a new run: same work, new UIDs."""
+    return replace(plan, run=run)

@@ -1,0 +1,1 @@
+"""Prompt words to codes, colours, sides and findings."""
