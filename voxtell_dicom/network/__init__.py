@@ -1,0 +1,1 @@
+"""What receiving and delivering both need of the wire."""
