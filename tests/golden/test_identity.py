@@ -24,6 +24,7 @@ from tests.series.test_cases import outcome
 from tests.workflow.test_study import Site, deliver
 from voxtell_dicom.cli.folder import series_in as series_of_folder
 from voxtell_dicom.config import Config
+from voxtell_dicom.jobs.tables import metadata
 from voxtell_dicom.model import Cleanup, Plan, Prompt, Resampling, Series, load
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import torso
@@ -34,7 +35,6 @@ from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.runtime import FORMAT
 from voxtell_dicom.workflow.study import look_input
-from voxtell_dicom.workflow.tables import metadata
 
 CT = Acquisition(slice_spacing_mm=16.0, pixel_spacing_mm=(8.0, 8.0))
 STACKS = (
