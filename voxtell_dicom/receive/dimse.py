@@ -10,22 +10,18 @@ from typing import Any
 
 import structlog
 from pydicom.dataset import Dataset
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, build_context, evt
+from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
-from voxtell_dicom.dicom.implementation import introduce
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
+from voxtell_dicom.network.associations import SILENCE_S, new_entity, prepare_connection
 from voxtell_dicom.receive.arrival import Sender
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS, Intake
-
-_config.LOG_HANDLER_LEVEL = "none"  # its handlers would decode and log identifiers
-_config.LOG_REQUEST_IDENTIFIERS = False
-_config.LOG_RESPONSE_IDENTIFIERS = False
 
 _IDLE_S = 300  # an association with no traffic for so long is taken for lost
 _REJECTED_PERMANENT, _BY_USER = 1, 1  # PS3.8 Table 9-21
@@ -45,22 +41,23 @@ log = structlog.get_logger(__name__)
 class StorageScp:
     """Verification and Storage SCP (PS3.4 Annex A, B) of the node."""
 
-    def __init__(self, config: Config, spool: Spool, completion: Completion) -> None:
+    def __init__(self, config: Config, spool: Spool, completion: Completion, *, silence_s: float = SILENCE_S) -> None:
+        """silence_s: an association ends if nothing arrives for so long inside a PDU."""
         self._config = config
         self._intake, self._completion = Intake(spool, completion), completion
         self._callers = {peer.ae_title.strip() for peer in config.peers.values() if peer.ae_title}
         self._title = config.node.ae_title.strip()
         self._senders: dict[Association, Sender] = {}
         self._lock = threading.Lock()
-        self._ae = AE(self._title)
+        self._silence_s = silence_s
+        self._ae = new_entity(self._title)
         self._ae.maximum_associations = config.receive.max_associations
         self._ae.require_called_aet = True  # behind our own check, which also says what is near
         if self._callers and not config.receive.accept_unknown:
             self._ae.require_calling_aet = sorted(self._callers)
         self._ae.network_timeout = _IDLE_S
-        introduce(self._ae)
-        for uid in sorted(_CLASSES):
-            self._ae.add_supported_context(uid, _SYNTAXES)
+        # One context, because pynetdicom copies all of them for each association (75 ms): `_requested` gives the rest.
+        self._ae.add_supported_context(Verification)
         self._server: Any = None
 
     @property
@@ -72,6 +69,7 @@ class StorageScp:
         """Open the port. Raises ConfigError where that is not possible."""
         host, port = self._config.node.dimse.host, self._config.node.dimse.port
         handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, prepare_connection, [self._silence_s]),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_ESTABLISHED, self._established),
