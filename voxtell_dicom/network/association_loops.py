@@ -34,7 +34,7 @@ from pynetdicom.transport import AssociationSocket
 
 TESTED_RELEASE: Final = "3.0.4"
 
-_LONGEST_WAIT_S: Final = 1.0  # a timeout that is changed while a loop waits counts after this time at the latest
+_LONGEST_WAIT_S: Final = 5.0  # a timeout that is changed while a loop waits counts after this time at the latest
 _BUFFER_STEP: Final = 1 << 20  # memory that a PDU gets at a time: its length field alone makes us allocate no more
 _PDU_HEADER_BYTES: Final = 6  # PS3.8 section 9.3.1
 _P_DATA_TF: Final = 0x04
