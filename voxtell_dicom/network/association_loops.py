@@ -34,7 +34,7 @@ from pynetdicom.transport import AssociationSocket
 
 TESTED_RELEASE: Final = "3.0.4"
 
-_LONGEST_WAIT_S: Final = 5.0  # a timeout that is changed while a loop waits counts after this time at the latest
+_LONGEST_WAIT_S: Final = 5.0  # then the loops look at everything even if nothing has woken them
 _BUFFER_STEP: Final = 1 << 20  # memory that a PDU gets at a time: its length field alone makes us allocate no more
 _PDU_HEADER_BYTES: Final = 6  # PS3.8 section 9.3.1
 _P_DATA_TF: Final = 0x04
@@ -151,6 +151,8 @@ class DataTransfer:
 
 _plain_association_init = Association.__init__
 _plain_kill = Association.kill
+_plain_network_timeout: Any = Association.network_timeout
+_plain_acse_timeout: Any = Association.acse_timeout
 _plain_dul_init = DULServiceProvider.__init__
 _plain_decode_pdu = DULServiceProvider._decode_pdu
 _plain_dimse_init = DIMSEServiceProvider.__init__
@@ -161,17 +163,21 @@ def _association_init(self: Any, ae: Any, mode: str) -> None:
     _plain_association_init(self, ae, mode)
 
 
+def _news_of(association: Any) -> threading.Event:
+    event: threading.Event | None = getattr(association, "_news", None)
+    return event or threading.Event()  # a stand-in for an association, in tests
+
+
 def _dimse_init(self: Any, association: Any) -> None:
     _plain_dimse_init(self, association)
-    self.msg_queue = SignallingQueue(association._news.set)
+    self.msg_queue = SignallingQueue(_news_of(association).set)
 
 
 def _dul_init(self: Any, association: Any) -> None:
     _plain_dul_init(self, association)
-    news = getattr(association, "_news", None) or threading.Event()
     self._wake_up = WakeUp()
     self._has_ended = False
-    self.to_user_queue = SignallingQueue(news.set)
+    self.to_user_queue = SignallingQueue(_news_of(association).set)
     self.to_provider_queue = SignallingQueue(self._wake_up.set)
     self.event_queue = SignallingQueue(self._wake_up.set)
 
@@ -282,6 +288,16 @@ def _acknowledge(connection: Any) -> None:
         return
 
 
+def _set_network_timeout(self: Any, seconds: float | None) -> None:
+    _plain_network_timeout.fset(self, seconds)
+    self._news.set()
+
+
+def _set_acse_timeout(self: Any, seconds: float | None) -> None:
+    _plain_acse_timeout.fset(self, seconds)
+    self.dul._wake_up.set()
+
+
 def _kill(self: Any) -> None:
     self._kill = True
     self._news.set()
@@ -349,8 +365,10 @@ def _wait_for_news(association: Any) -> None:
     association._news.wait(longest)
 
 
-_REPLACEMENTS: Final[tuple[tuple[type, str, Callable[..., Any]], ...]] = (
+_REPLACEMENTS: Final[tuple[tuple[type, str, Any], ...]] = (
     (Association, "__init__", _association_init),
+    (Association, "network_timeout", property(_plain_network_timeout.fget, _set_network_timeout)),
+    (Association, "acse_timeout", property(_plain_acse_timeout.fget, _set_acse_timeout)),
     (Association, "kill", _kill),
     (Association, "_run_reactor", _run_service),
     (DIMSEServiceProvider, "__init__", _dimse_init),
