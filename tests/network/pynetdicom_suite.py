@@ -9,6 +9,7 @@ loops: a case that fails is run again on its own, and counts only if it fails ag
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import subprocess
 import sys
@@ -49,7 +50,8 @@ def _run(module: str, names: list[str], options: tuple[str, ...]) -> set[str]:
         chosen = [f"{path}::{name}" for name in names] or [str(path)]
         command = [sys.executable, "-m", "pytest", "-q", "-rfE", "-c", str(settings), "--rootdir", str(FOLDER)]
         command += ["--timeout", "120", *options, *chosen]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        ports = {"PYTEST_XDIST_WORKER": f"pid{os.getpid()}"}  # without it, all runs use the same two ports
+        done = subprocess.run(command, cwd=ROOT, env=os.environ | ports, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise RuntimeError(f"pytest ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     return set(_FAILED.findall(done.stdout))

@@ -1,4 +1,4 @@
-"""Ask a peer whether it is there: C-ECHO, a QIDO-RS query for one study, or a file written into a folder."""
+"""Test the connection to a peer: C-ECHO, a QIDO-RS query for one study, or a file written into a folder."""
 
 from __future__ import annotations
 

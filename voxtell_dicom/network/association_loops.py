@@ -44,7 +44,7 @@ _SERVICE_PROVIDER: Final = 0x02  # Source of an A-ABORT, PS3.8 Table 9-26
 
 Item = TypeVar("Item")
 log = structlog.get_logger(__name__)
-_logger = logging.getLogger(Association.__module__)  # what pynetdicom logs goes on under its name
+_logger = logging.getLogger(Association.__module__)  # our loops say what pynetdicom's say, under its name
 _lock = threading.Lock()
 _installed: bool | None = None
 
@@ -333,9 +333,12 @@ def _has_ended(association: Any) -> bool:
     """Answer a release, an abort, the end of the Upper Layer or the network timeout; return True if there was one."""
     if association.is_established and association.acse.is_release_requested():
         association.acse.send_release(is_response=True)
+        _logger.info("Association Released")
         association.is_released, association.is_established = True, False
         evt.trigger(association, evt.EVT_RELEASED, {})
     elif association.acse.is_aborted():
+        lost = association.acse.is_aborted("a-p-abort")
+        _logger.info("Association Aborted (A-P-ABORT)" if lost else "Association Aborted")
         association.dul.receive_pdu(wait=False)  # triggers EVT_ACSE_RECV
         association.is_aborted, association.is_established = True, False
         evt.trigger(association, evt.EVT_ABORTED, {})
