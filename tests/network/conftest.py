@@ -56,6 +56,7 @@ def start_scp() -> Iterator[Callable[..., Scp]]:
     def start(*, silence_s: float = 60, ssl_context: Any = None, **attributes: Any) -> Scp:
         scp = Scp(new_entity("SCP"))
         scp.entity.maximum_associations = 200
+        scp.entity.network_timeout = None
         for name, value in attributes.items():
             setattr(scp.entity, name, value)
         scp.entity.add_supported_context(Verification)
@@ -91,6 +92,7 @@ def connect() -> Iterator[Callable[..., Association]]:
 
     def request(scp: Scp, *, tls_args: Any = None, **attributes: Any) -> Association:
         entity = new_entity("SCU")
+        entity.network_timeout = None
         for name, value in attributes.items():
             setattr(entity, name, value)
         entity.add_requested_context(Verification)

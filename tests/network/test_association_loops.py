@@ -26,7 +26,8 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
 
 from tests.network.conftest import Scp, wait_until
-from voxtell_dicom.network.association_loops import DataTransfer, SignallingQueue, WakeUp, _receive
+from voxtell_dicom.network.association_loops import DataTransfer, _receive
+from voxtell_dicom.network.wake_up import SignallingQueue, WakeUp
 
 Start = Callable[..., Scp]
 Connect = Callable[..., Association]
@@ -107,12 +108,13 @@ def raw_connection(scp: Scp, *sent: bytes) -> socket.socket:
 
 
 def association_request(connect: Connect, scp: Scp) -> bytes:
-    """The bytes of an A-ASSOCIATE-RQ, as pynetdicom sends it."""
+    """The bytes of an A-ASSOCIATE-RQ, as pynetdicom sends it. One association stays open."""
     sent: list[bytes] = []
     entity = connect(scp).ae
     handlers: list[Any] = [(evt.EVT_DATA_SENT, lambda event: sent.append(event.data))]
     link = entity.associate("127.0.0.1", scp.port, evt_handlers=handlers)
     link.release()
+    wait_until(lambda: len(scp.open()) == 1)
     return sent[0]
 
 
@@ -132,13 +134,12 @@ def test_a_close_inside_a_pdu_ends_the_association(start_scp: Start, connect: Co
     scp = start_scp()
     request = association_request(connect, scp)
     scp.ends.queue.clear()
-    before = len(scp.open())
     connection = raw_connection(scp, request)
     assert connection.recv(4096)[0] == 0x02
     connection.sendall(b"\x04\x00\x00\x00\x40\x00half")
-    wait_until(lambda: len(scp.open()) == before + 1)
+    wait_until(lambda: len(scp.open()) == 2)
     connection.close()
-    wait_until(lambda: len(scp.open()) == before)
+    wait_until(lambda: len(scp.open()) == 1)
     assert "aborted" in scp.ends.queue
 
 
@@ -165,25 +166,24 @@ def test_what_is_no_pdu_is_aborted(start_scp: Start, connect: Connect, pdu: byte
 @pytest.mark.parametrize("silent_after", [b"\x04\x00\x00\x00\x40\x00half", b"\x04\x00", b""])
 def test_half_a_pdu_and_silence_end_the_association(start_scp: Start, connect: Connect, silent_after: bytes) -> None:
     """pynetdicom waits for the rest without end, and none of its timeouts ends that."""
-    scp = start_scp(silence_s=0.3)
+    scp = start_scp(silence_s=2)
     request = association_request(connect, scp)
-    before = len(scp.open())
     connection = raw_connection(scp, request)
     assert connection.recv(4096)[0] == 0x02
-    wait_until(lambda: len(scp.open()) == before + 1)
-    if not silent_after:  # between PDUs silence is allowed
-        time.sleep(0.6)
-        assert len(scp.open()) == before + 1
+    wait_until(lambda: len(scp.open()) == 2)
+    if not silent_after:  # between two PDUs silence is allowed
+        time.sleep(3)
+        assert len(scp.open()) == 2
         return
     connection.sendall(silent_after)
-    wait_until(lambda: len(scp.open()) == before)
+    wait_until(lambda: len(scp.open()) == 1)
     end_of(connection)
 
 
 def test_half_a_request_and_silence_free_the_slot(start_scp: Start, connect: Connect) -> None:
-    scp = start_scp(silence_s=0.3, acse_timeout=0.3)
+    scp = start_scp(silence_s=1)
     request = association_request(connect, scp)
-    wait_until(lambda: len(scp.open()) == 1)
+    scp.entity.acse_timeout = 0.3  # for the next association
     connection = raw_connection(scp, request[:40])
     wait_until(lambda: len(scp.open()) == 2)
     wait_until(lambda: len(scp.open()) == 1)
@@ -197,18 +197,20 @@ def test_a_connection_without_a_request_is_closed_by_artim(start_scp: Start) -> 
 
 
 def test_network_timeout(start_scp: Start, connect: Connect) -> None:
-    scp = start_scp(network_timeout=0.3)
+    scp = start_scp()
     link = connect(scp)
-    began = time.monotonic()
+    wait_until(lambda: scp.open() and scp.open()[0].is_established)
+    scp.open()[0].network_timeout = 0.3
     assert scp.ends.get(timeout=60) == "aborted"
-    assert time.monotonic() - began > 0.2
     wait_until(lambda: link.is_aborted)
+    wait_until(lambda: not scp.open())
 
 
 def test_network_timeout_of_the_requestor_can_release(start_scp: Start, connect: Connect) -> None:
     scp = start_scp()
-    link = connect(scp, network_timeout=0.5)
+    link = connect(scp)
     link.network_timeout_response = "A-RELEASE"
+    link.network_timeout = 0.3
     assert scp.ends.get(timeout=60) == "released"
     wait_until(lambda: link.is_released)
 

@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import select
 import socket
 import threading
-from collections.abc import Callable
 from struct import Struct
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import pynetdicom
 import structlog
@@ -32,6 +30,8 @@ from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket
 
+from voxtell_dicom.network.wake_up import SignallingQueue, WakeUp
+
 TESTED_RELEASE: Final = "3.0.4"
 
 _LONGEST_WAIT_S: Final = 5.0  # then the loops look at everything even if nothing has woken them
@@ -42,7 +42,6 @@ _VALUE_ITEM: Final = Struct(">LB")  # item length, presentation context ID (PS3.
 _ARTIM_STATES: Final = frozenset({"Sta2", "Sta13"})
 _SERVICE_PROVIDER: Final = 0x02  # Source of an A-ABORT, PS3.8 Table 9-26
 
-Item = TypeVar("Item")
 log = structlog.get_logger(__name__)
 _logger = logging.getLogger(Association.__module__)  # our loops say what pynetdicom's say, under its name
 _lock = threading.Lock()
@@ -68,63 +67,6 @@ def install() -> bool:
                     tested=TESTED_RELEASE,
                 )
         return _installed
-
-
-class WakeUp:
-    """An event that a thread can wait for together with a socket, and that other threads set.
-
-    The file descriptor exists between `open` and `close` only; setting it before or after is no error.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._descriptor = -1
-        self._is_set = False
-        self._owner = 0
-
-    def open(self) -> int:
-        """Return the file descriptor that is readable while the event is set. The caller's own `set` is ignored."""
-        with self._lock:
-            self._owner = threading.get_ident()
-            self._descriptor = os.eventfd(int(self._is_set), os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-            return self._descriptor
-
-    def close(self) -> None:
-        """Close the file descriptor."""
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-            self._descriptor, self._owner = -1, 0
-
-    def set(self) -> None:
-        """Wake the waiting thread, or keep it from falling asleep."""
-        if threading.get_ident() == self._owner:  # it looks at all queues before it waits again
-            return
-        with self._lock:
-            if not self._is_set:
-                self._is_set = True
-                if self._descriptor >= 0:
-                    os.eventfd_write(self._descriptor, 1)
-
-    def clear(self) -> None:
-        """Make the file descriptor unreadable until the next `set`."""
-        with self._lock:
-            if self._is_set:
-                self._is_set = False
-                os.eventfd_read(self._descriptor)
-
-
-class SignallingQueue(queue.Queue[Item]):
-    """A queue that calls `signal` after each item that is put into it."""
-
-    def __init__(self, signal: Callable[[], None]) -> None:
-        super().__init__()
-        self._signal = signal
-
-    def put(self, item: Item, block: bool = True, timeout: float | None = None) -> None:
-        """Put an item, then call `signal`."""
-        super().put(item, block, timeout)
-        self._signal()
 
 
 class DataTransfer:
