@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup system demo test coverage lint format bench clean
+.PHONY: help setup system demo test coverage pynetdicom lint format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -42,6 +42,9 @@ test: setup system ## the whole suite
 
 coverage: ## the whole suite, and which lines it runs; a quarter longer
 	$(MAKE) test PYTEST_ARGS="--cov --cov-report=term:skip-covered $(PYTEST_ARGS)"
+
+pynetdicom: setup ## pynetdicom's own tests with its association loops and with ours
+	$(BIN)/python -m tests.network.pynetdicom_suite
 
 lint: setup ## ruff, mypy --strict, the house's import contracts
 	$(BIN)/ruff check .

@@ -22,8 +22,8 @@ from tests.encode import made
 from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
-from voxtell_dicom.dicom.implementation import introduce
 from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
+from voxtell_dicom.network.associations import introduce
 from voxtell_dicom.receive import dimse
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS

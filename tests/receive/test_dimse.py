@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,39 @@ def test_too_many_associations_are_rejected_for_now(receiver):
     assert "Rejected Transient" in answer.stderr
     assert "Local Limit Exceeded" in answer.stderr
     assert echoscu(node.port).returncode == 0
+
+
+def test_silence_inside_a_pdu_frees_the_slot(receiver):
+    """pynetdicom waits without end for the rest of a PDU: the one slot here would never be free again."""
+    node = receiver(max_associations=1)
+    node.scp.stop(0)
+    scp = type(node.scp)(node.config, node.spool, node.completion, silence_s=0.3)
+    scp.start()
+    try:
+        (ds,) = make_series(1)
+        with association(scp.port, [ds]) as link, capture_logs() as logs:
+            assert send(link, ds).Status == 0
+            link.dul.socket.socket.sendall(b"\x04\x00\x00\x00\x40\x00half")
+            until = time.monotonic() + 60
+            while link.is_established and time.monotonic() < until:
+                time.sleep(0.01)
+            assert not link.is_established
+            while "association lost" not in [line["event"] for line in logs] and time.monotonic() < until:
+                time.sleep(0.01)
+        assert [line["event"] for line in logs if line["log_level"] != "debug"] == ["association lost"]
+        assert echoscu(scp.port).returncode == 0
+    finally:
+        scp.stop(0)
+    (done,) = node.wait(1)
+    assert len(done.instances) == 1
+
+
+def test_the_largest_pdu_that_senders_use_is_offered(receiver):
+    node = receiver()
+    (ds,) = make_series(1)
+    with association(node.port, [ds]) as link:
+        assert link.acceptor.maximum_length == 131_072
+        assert send(link, ds).Status == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "192.0.2.1"])

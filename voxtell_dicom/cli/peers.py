@@ -1,4 +1,4 @@
-"""Ask a peer whether it is there: C-ECHO, a QIDO-RS query for one study, or a file written into a folder."""
+"""Test the connection to a peer: C-ECHO, a QIDO-RS query for one study, or a file written into a folder."""
 
 from __future__ import annotations
 
@@ -53,30 +53,24 @@ def _timed(name: str, kind: str, address: str, question: Callable[[], str]) -> A
 
 
 def _echo(peer: Peer, calling_ae: str) -> str:
-    from pynetdicom import AE, _config, evt
+    from pynetdicom import build_context
     from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-    from voxtell_dicom.dicom.implementation import introduce
+    from voxtell_dicom.network.associations import AssociationRequest, NotOpened, NotOpenedReason, open_association
 
-    _config.LOG_HANDLER_LEVEL = "none"
-    entity = AE(ae_title=calling_ae)
-    introduce(entity)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _wait(peer)
-    entity.add_requested_context(Verification)
-    connected: list[evt.Event] = []
-    handlers: list[evt.EventHandlerType] = [(evt.EVT_CONN_OPEN, connected.append)]
-    try:
-        association = entity.associate(
-            str(peer.host), int(peer.port or 0), ae_title=str(peer.ae_title), evt_handlers=handlers
-        )
-    except OSError as error:  # a host name that cannot be resolved
-        raise _NoAnswer(f"no connection: {error.strerror or type(error).__name__}") from error
-    answer = association.acceptor.primitive
-    if association.is_rejected and answer is not None:
-        raise _NoAnswer(f"association rejected: {answer.reason_str}; does the peer know the AE title {calling_ae}?")
-    if not association.is_established:
-        what = "connected, but no answer to the association request" if connected else "no connection"
-        raise _NoAnswer(f"{what}; check host, port and firewall")
+    request = AssociationRequest(calling_ae, [build_context(Verification)], _longest_wait_s(peer))
+    association = open_association(peer, request)
+    if isinstance(association, NotOpened):
+        match association.reason:
+            case NotOpenedReason.NAME_NOT_RESOLVED:
+                raise _NoAnswer(f"no connection: {association.detail}")
+            case NotOpenedReason.REJECTED_PERMANENT | NotOpenedReason.REJECTED_TRANSIENT:
+                hint = f"does the peer know the AE title {calling_ae}?"
+                raise _NoAnswer(f"association rejected: {association.detail}; {hint}")
+            case NotOpenedReason.NO_CONNECTION:
+                raise _NoAnswer("no connection; check host, port and firewall")
+            case _:
+                raise _NoAnswer("connected, but no answer to the association request; check host, port and firewall")
     try:
         status = association.send_c_echo()
     finally:
@@ -99,7 +93,7 @@ def _query(peer: Peer) -> str:
     headers = {"Accept": "application/dicom+json"}
     url = f"{str(peer.dicomweb).rstrip('/')}/studies"
     try:
-        response = session.get(url, params={"limit": "1"}, headers=headers, timeout=_wait(peer))
+        response = session.get(url, params={"limit": "1"}, headers=headers, timeout=_longest_wait_s(peer))
     except requests.RequestException as error:
         raise _NoAnswer(f"no connection ({type(error).__name__}); check address and firewall") from error
     if response.status_code not in (200, 204):
@@ -135,5 +129,5 @@ def _secret(variable: str) -> str:
     return value
 
 
-def _wait(peer: Peer) -> float:
+def _longest_wait_s(peer: Peer) -> float:
     return min(peer.timeout_s, LONGEST_S)

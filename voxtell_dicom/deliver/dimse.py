@@ -11,44 +11,28 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
-from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import PresentationContext, build_context
 
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver.outcomes import DUPLICATE, REFUSED, State, meaning, of_store_status, outcome
 from voxtell_dicom.deliver.spooled import patience_s
-from voxtell_dicom.dicom.implementation import introduce
-from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.model import Outcome, Result
+from voxtell_dicom.network.associations import AssociationRequest, NotOpened, NotOpenedReason, open_association
 
 log = logging.getLogger(__name__)
-
-# A path given to send_c_store is then streamed from the file as it is, neither decoded nor encoded again.
-_config.STORE_SEND_CHUNKED_DATASET = True
 
 _STUDY_ROOT_FIND: Final = UID("1.2.840.10008.5.1.4.1.2.2.1")
 LOST: Final = "lost link"
 CONTEXT: Final = "context refused"
-_PERMANENT: Final = 0x01  # Result of an A-ASSOCIATE-RJ, PS3.8 9.3.4; 2 is transient
-
-
-@dataclass(frozen=True)
-class _NotOpened:
-    """Why no association stands: what becomes of everything that was to be sent over it."""
-
-    retry: bool
-    status: str
-    what: str
-    todo: str = ""
+_NO_CONNECTION: Final = "no connection"
 
 
 def deliver_all(results: Sequence[Result], peer: Peer, *, calling_ae: str, name: str) -> list[Outcome]:
     """Send each result to the DIMSE peer; one Outcome per result, in order, by contracts § 4.
 
     calling_ae: our AE title; name: the peer's name in node.yaml, for the messages. A peer that does not answer is given
-    up after `patience_s`. Raises ConfigError where the peer has no address.
+    up after `patience_s`. Raises ConfigError if the peer has no address.
     """
     outcomes: dict[int, Outcome] = {}
     ready: list[tuple[int, Result, PresentationContext]] = []
@@ -65,12 +49,11 @@ def deliver_all(results: Sequence[Result], peer: Peer, *, calling_ae: str, name:
     if ready:
         contexts = list({(c.abstract_syntax, c.transfer_syntax[0]): c for _, _, c in ready}.values())
         opened = _open(peer, calling_ae, contexts)
-        if isinstance(opened, _NotOpened):
-            state: State = "retry" if opened.retry else "failed"
+        if isinstance(opened, _Failure):
             for index, result, _ in ready:
                 refused = opened.status == CONTEXT
                 outcomes[index] = outcome(
-                    state, opened.status, opened.what, result, name, todo=opened.todo, refused=refused
+                    opened.state, opened.status, opened.what, result, name, todo=opened.todo, refused=refused
                 )
         else:
             lost = False
@@ -87,48 +70,36 @@ def deliver_all(results: Sequence[Result], peer: Peer, *, calling_ae: str, name:
     return [outcomes[index] for index in range(len(results))]
 
 
-def _open(peer: Peer, calling_ae: str, contexts: list[PresentationContext]) -> Association | _NotOpened:
-    """An established association, or why there is none."""
-    if peer.ae_title is None or peer.host is None or peer.port is None:
-        raise ConfigError("a DIMSE peer that results are sent to needs 'ae_title', 'host' and 'port'")
-    entity = AE(ae_title=calling_ae)
-    introduce(entity)
-    entity.connection_timeout = entity.acse_timeout = peer.timeout_s
-    entity.dimse_timeout = peer.timeout_s
-    entity.network_timeout = None  # an idle timer of its own would only race with the two above
-    # Noted as they come: where a peer rejects and closes at once, pynetdicom may take it for one that is not there.
-    connected: list[evt.Event] = []
-    rejections: list[A_ASSOCIATE_RJ] = []
+@dataclass(frozen=True)
+class _Failure:
+    """What a failed association means for everything that was to be sent over it."""
 
-    def note(event: evt.Event) -> None:
-        if isinstance(event.pdu, A_ASSOCIATE_RJ):
-            rejections.append(event.pdu)
+    state: State
+    status: str
+    what: str
+    todo: str = ""
 
-    try:
-        association = entity.associate(
-            peer.host,
-            peer.port,
-            contexts=contexts,
-            ae_title=peer.ae_title,
-            evt_handlers=[(evt.EVT_CONN_OPEN, connected.append), (evt.EVT_PDU_RECV, note)],
-        )
-    except OSError as error:  # a host name that cannot be resolved
-        return _NotOpened(True, "no connection", f"{peer.host}: {error.strerror or type(error).__name__}")
-    if association.is_established:
-        return association
+
+def _open(peer: Peer, calling_ae: str, contexts: list[PresentationContext]) -> Association | _Failure:
+    """Return an established association, or what becomes of the results that wait for it."""
+    opened = open_association(peer, AssociationRequest(calling_ae, contexts, peer.timeout_s))
+    if not isinstance(opened, NotOpened):
+        return opened
     address = f"{peer.ae_title} at {peer.host}:{peer.port}"
-    if rejections:
-        what = f"{address} answers: {rejections[0].reason_str}"
-        if rejections[0].result == _PERMANENT:
+    match opened.reason:
+        case NotOpenedReason.NAME_NOT_RESOLVED:
+            return _Failure("retry", _NO_CONNECTION, f"{peer.host}: {opened.detail}")
+        case NotOpenedReason.NO_CONNECTION:
+            return _Failure("retry", _NO_CONNECTION, f"nothing listens at {peer.host}:{peer.port}")
+        case NotOpenedReason.NO_ANSWER:
+            return _Failure("retry", LOST, f"{address} does not answer the association request, or aborts it")
+        case NotOpenedReason.REJECTED_TRANSIENT:
+            return _Failure("retry", "rejected (transient)", f"{address} answers: {opened.detail}")
+        case NotOpenedReason.REJECTED_PERMANENT:
             todo = f"let the peer know our AE title {calling_ae}, and check its own"
-            return _NotOpened(False, "rejected (permanent)", what, todo)
-        return _NotOpened(True, "rejected (transient)", what)
-    answer = association.acceptor.primitive
-    if answer is not None and answer.result == 0:
-        return _NotOpened(False, CONTEXT, f"{address} accepts none of {_names(contexts)}", _allow(contexts))
-    if connected:
-        return _NotOpened(True, LOST, f"{address} does not answer the association request, or aborts it")
-    return _NotOpened(True, "no connection", f"nothing listens at {peer.host}:{peer.port}")
+            return _Failure("failed", "rejected (permanent)", f"{address} answers: {opened.detail}", todo)
+        case NotOpenedReason.CONTEXTS_REFUSED:
+            return _Failure("failed", CONTEXT, f"{address} accepts none of {_names(contexts)}", _allow(contexts))
 
 
 def _names(contexts: Sequence[PresentationContext]) -> str:
@@ -181,8 +152,8 @@ def _look_up(result: Result, peer: Peer, calling_ae: str, name: str) -> Outcome:
     status, what = f"{DUPLICATE:04X}", meaning(DUPLICATE)
     model = build_context(_STUDY_ROOT_FIND)
     opened = _open(peer, calling_ae, [model])
-    if isinstance(opened, _NotOpened):
-        if opened.retry:
+    if isinstance(opened, _Failure):
+        if opened.state == "retry":
             return outcome("retry", status, f"{what}, and the look-up met: {opened.status}", result, name)
         what = f"{what}, and the peer does not let us look it up ({opened.status})"
         return outcome("failed", status, what, result, name, todo="look there, or allow us C-FIND")

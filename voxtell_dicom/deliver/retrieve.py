@@ -6,14 +6,14 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
-from pynetdicom import AE, build_context, build_role, evt
+from pynetdicom import build_context, build_role, evt
 from pynetdicom.events import Event
 
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import dicomweb
-from voxtell_dicom.dicom.implementation import introduce
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.model import Result
+from voxtell_dicom.network.associations import AssociationRequest, NotOpened, open_association
 
 _STUDY_ROOT_GET = "1.2.840.10008.5.1.4.1.2.2.3"
 
@@ -25,7 +25,7 @@ class RetrieveError(VoxtellDicomError):
 
 
 def retrieve(result: Result, peer: Peer, folder: Path, *, calling_ae: str, name: str) -> Path:
-    """Fetch one object by its UIDs and write it into `folder`. Raises RetrieveError where the peer does not give it."""
+    """Fetch one object by its UIDs and write it into `folder`. Raises RetrieveError if the peer does not give it."""
     out = folder / f"{result.sop_instance_uid}.from-{'-'.join(name.split())}.dcm"
     if peer.folder is not None:
         found = [path for path in peer.folder.rglob("*") if path.is_file() and path.stem == result.sop_instance_uid]
@@ -58,18 +58,15 @@ def _by_get(result: Result, peer: Peer, calling_ae: str, name: str) -> Dataset:
         received.append(ds)
         return 0x0000
 
-    entity = AE(ae_title=calling_ae)
-    introduce(entity)
-    entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = peer.timeout_s
-    association = entity.associate(
-        str(peer.host),
-        int(peer.port or 0),
-        contexts=[build_context(_STUDY_ROOT_GET), build_context(result.sop_class_uid, ExplicitVRLittleEndian)],
-        ae_title=str(peer.ae_title),
-        ext_neg=[build_role(result.sop_class_uid, scp_role=True)],
-        evt_handlers=[(evt.EVT_C_STORE, store)],
+    request = AssociationRequest(
+        calling_ae,
+        [build_context(_STUDY_ROOT_GET), build_context(result.sop_class_uid, ExplicitVRLittleEndian)],
+        peer.timeout_s,
+        roles=[build_role(result.sop_class_uid, scp_role=True)],
+        handlers=[(evt.EVT_C_STORE, store)],
     )
-    if not association.is_established:
+    association = open_association(peer, request)
+    if isinstance(association, NotOpened):
         raise RetrieveError(f"{name}: no association with {peer.ae_title} at {peer.host}:{peer.port} for C-GET")
     query = Dataset()
     query.QueryRetrieveLevel = "IMAGE"

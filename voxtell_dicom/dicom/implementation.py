@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import voxtell_dicom
 
 IMPLEMENTATION_CLASS_UID: Final = "2.25.212497063172418563951227684935170614113"
 IMPLEMENTATION_VERSION_NAME: Final = f"VOXTELL_{voxtell_dicom.__version__}"[:16]
-
-
-def introduce(entity: Any) -> None:
-    """Have a pynetdicom application entity give this identity in its associations."""
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
-    entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME

@@ -1,1 +1,1 @@
-"""What receiving and delivering both need of the wire."""
+"""The DICOM network: associations that we request, and loops for all of them that do not poll."""

@@ -1,4 +1,4 @@
-"""The Storage SCP: accepts whom it knows, stores without decoding, answers when the instance is on disk."""
+"""Storage SCP: accept associations of known peers, store datasets undecoded, answer once an instance is on disk."""
 
 from __future__ import annotations
 
@@ -10,24 +10,20 @@ from typing import Any
 
 import structlog
 from pydicom.dataset import Dataset
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, _config, build_context, evt
+from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
-from voxtell_dicom.dicom.implementation import introduce
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
+from voxtell_dicom.network.associations import SILENCE_S, new_entity, prepare_connection
 from voxtell_dicom.receive.arrival import Sender
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS, Intake
 
-_config.LOG_HANDLER_LEVEL = "none"  # its handlers would decode and log identifiers
-_config.LOG_REQUEST_IDENTIFIERS = False
-_config.LOG_RESPONSE_IDENTIFIERS = False
-
-_IDLE_S = 300  # an association with no traffic for so long is taken for lost
+_IDLE_S = 300  # an association without traffic for so long is treated as lost
 _REJECTED_PERMANENT, _BY_USER = 1, 1  # PS3.8 Table 9-21
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 3, 7
 _OUT_OF_RESOURCES, _PROCESSING_FAILURE = 0xA700, 0x0110
@@ -45,33 +41,35 @@ log = structlog.get_logger(__name__)
 class StorageScp:
     """Verification and Storage SCP (PS3.4 Annex A, B) of the node."""
 
-    def __init__(self, config: Config, spool: Spool, completion: Completion) -> None:
+    def __init__(self, config: Config, spool: Spool, completion: Completion, *, silence_s: float = SILENCE_S) -> None:
+        """silence_s: an association ends if nothing arrives for so long inside a PDU."""
         self._config = config
         self._intake, self._completion = Intake(spool, completion), completion
         self._callers = {peer.ae_title.strip() for peer in config.peers.values() if peer.ae_title}
         self._title = config.node.ae_title.strip()
         self._senders: dict[Association, Sender] = {}
         self._lock = threading.Lock()
-        self._ae = AE(self._title)
+        self._silence_s = silence_s
+        self._ae = new_entity(self._title)
         self._ae.maximum_associations = config.receive.max_associations
-        self._ae.require_called_aet = True  # behind our own check, which also says what is near
+        self._ae.require_called_aet = True  # behind our own check, which also names a similar title
         if self._callers and not config.receive.accept_unknown:
             self._ae.require_calling_aet = sorted(self._callers)
         self._ae.network_timeout = _IDLE_S
-        introduce(self._ae)
-        for uid in sorted(_CLASSES):
-            self._ae.add_supported_context(uid, _SYNTAXES)
+        # One context, because pynetdicom copies all of them for each association (75 ms): `_requested` gives the rest.
+        self._ae.add_supported_context(Verification)
         self._server: Any = None
 
     @property
     def port(self) -> int:
-        """The port that is open; chosen by the system where node.yaml says 0."""
+        """The open port; chosen by the system if node.yaml says 0."""
         return int(self._server.server_address[1]) if self._server else self._config.node.dimse.port
 
     def start(self) -> None:
-        """Open the port. Raises ConfigError where that is not possible."""
+        """Open the port. Raises ConfigError if that is not possible."""
         host, port = self._config.node.dimse.host, self._config.node.dimse.port
         handlers: list[Any] = [
+            (evt.EVT_CONN_OPEN, prepare_connection, [self._silence_s]),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_ESTABLISHED, self._established),
@@ -102,17 +100,17 @@ class StorageScp:
         self._server = None
 
     def _requested(self, event: evt.Event) -> None:
-        """Check the titles ourselves: pynetdicom takes an empty list of callers for "everybody"."""
+        """Reject unknown AE titles, else offer the contexts we support (pynetdicom takes no known callers for all)."""
         request: Any = event.assoc.requestor.primitive
         calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
         if called != self._title:
-            diagnostic, why, near = _CALLED_UNKNOWN, "called AE title is not ours", _near(called, {self._title})
+            diagnostic, why, similar = _CALLED_UNKNOWN, "called AE title is not ours", _similar(called, {self._title})
         elif calling not in self._callers and not self._config.receive.accept_unknown:
-            diagnostic, why, near = _CALLING_UNKNOWN, "calling AE title is no peer", _near(calling, self._callers)
+            diagnostic, why, similar = _CALLING_UNKNOWN, "calling AE title is no peer", _similar(calling, self._callers)
         else:
             event.assoc.acceptor.supported_contexts = _as_offered(request.presentation_context_definition_list)
             return
-        hint = {"hint": f"differs only in case or blanks from {near!r}"} if near else {}
+        hint = {"hint": f"differs only in case or blanks from {similar!r}"} if similar else {}
         log.warning(
             "association rejected", reason=why, calling_ae=calling, called_ae=called, address=_address(event), **hint
         )
@@ -120,7 +118,7 @@ class StorageScp:
         event.assoc.kill()
 
     def _rejected(self, event: evt.Event) -> None:
-        """By pynetdicom itself: too many associations."""
+        """Log a rejection that pynetdicom decided: too many associations."""
         request: Any = event.assoc.requestor.primitive
         log.warning(
             "association rejected",
@@ -183,7 +181,7 @@ class StorageScp:
         self._end(event.assoc, released=False)
 
     def _closed(self, event: evt.Event) -> None:
-        """The socket closed. A release or abort is told right before or after; where neither is, the link was lost."""
+        """Handle a closed socket: if no release or abort follows within 2 s, treat the association as lost."""
         with self._lock:
             if event.assoc not in self._senders:
                 return
@@ -202,7 +200,7 @@ class StorageScp:
 
 
 def _as_offered(offered: Iterable[PresentationContext]) -> list[PresentationContext]:
-    """What we support of it, transfer syntaxes in the sender's order: so it can send what it has, as it has it."""
+    """Return the offered contexts that we support, transfer syntaxes in the sender's order: it need not convert."""
     wanted: dict[str, list[str]] = {}
     for context in offered:
         order = wanted.setdefault(str(context.abstract_syntax), [])
@@ -214,8 +212,8 @@ def _address(event: evt.Event) -> str:
     return f"{event.assoc.requestor.address}:{event.assoc.requestor.port}"
 
 
-def _near(title: str, known: set[str]) -> str:
-    """The known title that differs only in case or blanks; "" where none does."""
+def _similar(title: str, known: set[str]) -> str:
+    """Return the known title that differs only in case or blanks; "" if none does."""
     plain = "".join(title.split()).casefold()
     return next((name for name in sorted(known) if "".join(name.split()).casefold() == plain), "")
 

@@ -1,0 +1,326 @@
+"""Association loops for pynetdicom that wait for events; its own wake up a thousand times a second to look for them.
+
+Each association of pynetdicom has two threads. The Upper Layer thread (`DULServiceProvider`, PS3.8 section 9.2) reads
+and writes PDUs and runs the state machine; the service thread (`Association`) answers DIMSE messages. `install` gives
+both a loop that sleeps until the socket is readable, another thread has put something into a queue, or a timer ends.
+It also receives each PDU into one buffer, hands P-DATA to the DIMSE layer undecoded where no handler listens to PDUs,
+and acknowledges each PDU at once (TCP_QUICKACK), because a sender with Nagle's algorithm waits for that.
+
+The state machine, the queues and everything above them stay pynetdicom's. The names used here are private to it, so
+`install` does nothing with any release but `TESTED_RELEASE`: pynetdicom's own loops then run, more slowly.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import threading
+from struct import Struct
+from typing import Any, Final
+
+import pynetdicom
+import structlog
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.pdu_primitives import P_DATA
+from pynetdicom.transport import AssociationSocket
+
+from voxtell_dicom.network.wake_up import SignallingQueue, WakeUp
+
+TESTED_RELEASE: Final = "3.0.4"
+
+_LONGEST_WAIT_S: Final = 5.0  # then the loops look at everything even if nothing has woken them
+_BUFFER_STEP: Final = 1 << 20  # memory that a PDU gets at a time: its length field alone makes us allocate no more
+_PDU_HEADER_BYTES: Final = 6  # PS3.8 section 9.3.1
+_P_DATA_TF: Final = 0x04
+_VALUE_ITEM: Final = Struct(">LB")  # item length, presentation context ID (PS3.8 Table 9-23)
+_ARTIM_STATES: Final = frozenset({"Sta2", "Sta13"})
+_SERVICE_PROVIDER: Final = 0x02  # Source of an A-ABORT, PS3.8 Table 9-26
+
+log = structlog.get_logger(__name__)
+_logger = logging.getLogger(Association.__module__)  # our loops say what pynetdicom's say, under its name
+_lock = threading.Lock()
+_installed: bool | None = None
+
+
+def install() -> bool:
+    """Replace the loops of all later associations of this process; return False if pynetdicom's own loops stay.
+
+    Further calls change nothing. An untested release of pynetdicom is logged once.
+    """
+    global _installed
+    with _lock:
+        if _installed is None:
+            _installed = pynetdicom.__version__ == TESTED_RELEASE and hasattr(os, "eventfd")
+            if _installed:
+                for owner, name, function in _REPLACEMENTS:
+                    setattr(owner, name, function)
+            else:
+                log.warning(
+                    "pynetdicom's own association loops are used: slower, and busy while idle",
+                    pynetdicom=pynetdicom.__version__,
+                    tested=TESTED_RELEASE,
+                )
+        return _installed
+
+
+class DataTransfer:
+    """A received P-DATA-TF PDU whose values are views of the receive buffer."""
+
+    def __init__(self, data: bytearray) -> None:
+        """Raise ValueError or struct.error if the items do not fill the PDU exactly (PS3.8 section 9.3.5)."""
+        view, offset = memoryview(data), _PDU_HEADER_BYTES
+        self._values: list[tuple[int, memoryview]] = []
+        while offset < len(view):
+            length, context_id = _VALUE_ITEM.unpack_from(view, offset)
+            end = offset + 4 + length
+            if length < 2 or end > len(view):
+                raise ValueError(f"a presentation data value of {length} bytes in a PDU of {len(view)}")
+            self._values.append((context_id, view[offset + 5 : end]))
+            offset = end
+
+    def to_primitive(self) -> P_DATA:
+        """Return the P-DATA indication."""
+        primitive = P_DATA()
+        primitive._presentation_data_value_list = self._values  # type: ignore[assignment]  # its setter wants bytes
+        return primitive
+
+
+_plain_association_init = Association.__init__
+_plain_kill = Association.kill
+_plain_network_timeout: Any = Association.network_timeout
+_plain_acse_timeout: Any = Association.acse_timeout
+_plain_dul_init = DULServiceProvider.__init__
+_plain_decode_pdu = DULServiceProvider._decode_pdu
+_plain_dimse_init = DIMSEServiceProvider.__init__
+
+
+def _association_init(self: Any, ae: Any, mode: str) -> None:
+    self._news = threading.Event()  # something for the service thread: a message, an ACSE primitive, or the end
+    _plain_association_init(self, ae, mode)
+
+
+def _news_of(association: Any) -> threading.Event:
+    event: threading.Event | None = getattr(association, "_news", None)
+    return event or threading.Event()  # a stand-in for an association, in tests
+
+
+def _dimse_init(self: Any, association: Any) -> None:
+    _plain_dimse_init(self, association)
+    self.msg_queue = SignallingQueue(_news_of(association).set)
+
+
+def _dul_init(self: Any, association: Any) -> None:
+    _plain_dul_init(self, association)
+    self._wake_up = WakeUp()
+    self._has_ended = False
+    self.to_user_queue = SignallingQueue(_news_of(association).set)
+    self.to_provider_queue = SignallingQueue(self._wake_up.set)
+    self.event_queue = SignallingQueue(self._wake_up.set)
+
+
+def _kill_dul(self: Any) -> None:
+    self._kill_thread = True
+    self._wake_up.set()
+
+
+def _stop_dul(self: Any) -> bool:
+    """Stop the Upper Layer thread if its state is idle; return False if the state is another one."""
+    if self.state_machine.current_state != "Sta1":
+        return False
+    self.kill_dul()
+    if self.is_alive() and threading.current_thread() is not self:
+        self.join()
+    return True
+
+
+def _run_upper_layer(self: Any) -> None:
+    """Run the Upper Layer thread: feed the state machine with what comes from the service user, the peer and ARTIM."""
+    self._idle_timer.start()
+    descriptor = self._wake_up.open()
+    try:
+        while not self._kill_thread:
+            if not self.assoc._dul_ready.is_set():
+                self.assoc._dul_ready.set()
+            self._wake_up.clear()
+            if self.artim_timer.expired:
+                self.event_queue.put("Evt18")
+            try:
+                if not self._process_recv_primitive() and self._is_transport_event():
+                    self._idle_timer.restart()
+            except Exception:
+                _logger.exception("Exception in the Upper Layer, aborting association")
+                _abort_at_once(self)
+                return
+            if self.event_queue.empty():
+                _wait_for_event(self, descriptor)
+            else:
+                self.state_machine.do_action(self.event_queue.get(block=False))
+    finally:
+        self._wake_up.close()
+        self._has_ended = True
+        self.assoc._news.set()
+
+
+def _wait_for_event(dul: Any, descriptor: int) -> None:
+    """Return when the socket is readable, the wake-up is set, ARTIM ends, or after `_LONGEST_WAIT_S`."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    connection = dul.socket.socket if dul.socket is not None and dul.socket._is_connected else None
+    if connection is not None:
+        number = connection.fileno()
+        if number < 0:  # closed by another thread: the next look at it makes that an event
+            return
+        poll.register(number, select.POLLIN)
+    longest = _LONGEST_WAIT_S
+    if dul.state_machine.current_state in _ARTIM_STATES and dul.artim_timer.timeout is not None:
+        longest = min(longest, max(0.0, dul.artim_timer.remaining) + 0.001)
+    poll.poll(longest * 1000)
+
+
+def _abort_at_once(dul: Any) -> None:
+    """Send an A-ABORT past the state machine, whose state is unknown, and end both threads."""
+    pdu = A_ABORT_RQ()
+    pdu.source, pdu.reason_diagnostic = _SERVICE_PROVIDER, 0x00
+    dul.socket.send(pdu.encode())
+    dul.assoc.is_aborted, dul.assoc.is_established = True, False
+    dul.assoc._kill = dul._kill_thread = True
+
+
+def _decode_pdu(self: Any, data: bytearray) -> Any:
+    """Return a PDU and its event; P-DATA stays undecoded if no handler wants to see data or PDUs."""
+    listened_to = self.assoc.get_handlers(evt.EVT_DATA_RECV) or self.assoc.get_handlers(evt.EVT_PDU_RECV)
+    if data[0] != _P_DATA_TF or listened_to:
+        return _plain_decode_pdu(self, data)
+    return DataTransfer(data), "Evt10"
+
+
+def _receive(self: Any, count: int) -> bytearray:
+    """Return `count` bytes from the socket, fewer if the peer has closed the connection.
+
+    Raises TimeoutError if nothing arrives for as long as the socket's timeout.
+    """
+    connection = self.socket
+    buffer = bytearray(min(count, _BUFFER_STEP))
+    filled = 0
+    while filled < count:
+        if filled == len(buffer):
+            buffer.extend(bytes(min(count - filled, _BUFFER_STEP)))
+        with memoryview(buffer)[filled:] as free:
+            received = connection.recv_into(free)
+        if not received:
+            break
+        filled += received
+    del buffer[filled:]
+    if filled > _PDU_HEADER_BYTES:
+        _acknowledge(connection)
+    return buffer
+
+
+def _acknowledge(connection: Any) -> None:
+    """Have the kernel send the TCP acknowledgement that is due, instead of delaying it by up to 40 ms."""
+    try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+    except (OSError, AttributeError):  # closed by another thread, or no TCP socket
+        return
+
+
+def _set_network_timeout(self: Any, seconds: float | None) -> None:
+    _plain_network_timeout.fset(self, seconds)
+    self._news.set()
+
+
+def _set_acse_timeout(self: Any, seconds: float | None) -> None:
+    _plain_acse_timeout.fset(self, seconds)
+    self.dul._wake_up.set()
+
+
+def _kill(self: Any) -> None:
+    self._kill = True
+    self._news.set()
+    _plain_kill(self)
+
+
+def _run_service(self: Any) -> None:
+    """Run the service thread of an established association until it is released, aborted, lost or idle too long."""
+    self._is_paused = False
+    while not self._kill:
+        _let_others_send(self)
+        self._news.clear()
+        context_id, message = self.dimse.get_msg(block=False)
+        if message:
+            self._serve_request(message, context_id)
+        if _has_ended(self):
+            return
+        if not message:
+            _wait_for_news(self)
+
+
+def _let_others_send(association: Any) -> None:
+    """Block while another thread uses the association to send, so that it gets the answers and not this loop."""
+    while True:
+        association._is_paused = True
+        association._reactor_checkpoint.wait()
+        association._is_paused = False
+        if association._reactor_checkpoint.is_set():  # else the other thread has just seen `_is_paused`, and began
+            return
+
+
+def _has_ended(association: Any) -> bool:
+    """Answer a release, an abort, the end of the Upper Layer or the network timeout; return True if there was one."""
+    if association.is_established and association.acse.is_release_requested():
+        association.acse.send_release(is_response=True)
+        _logger.info("Association Released")
+        association.is_released, association.is_established = True, False
+        evt.trigger(association, evt.EVT_RELEASED, {})
+    elif association.acse.is_aborted():
+        lost = association.acse.is_aborted("a-p-abort")
+        _logger.info("Association Aborted (A-P-ABORT)" if lost else "Association Aborted")
+        association.dul.receive_pdu(wait=False)  # triggers EVT_ACSE_RECV
+        association.is_aborted, association.is_established = True, False
+        evt.trigger(association, evt.EVT_ABORTED, {})
+    elif association.dul._has_ended or not association.dul.is_alive():
+        pass
+    elif association.dul.idle_timer_expired():
+        _logger.error("Network timeout reached")
+        if association.network_timeout_response == "A-RELEASE":
+            association._is_paused = True
+            association._reactor_checkpoint.wait()
+            association.release()
+            association._is_paused = False
+        else:
+            association.abort()
+    else:
+        return False
+    association.kill()
+    return True
+
+
+def _wait_for_news(association: Any) -> None:
+    """Return when something is to be done or the network timeout ends. Other threads may send meanwhile."""
+    longest = _LONGEST_WAIT_S
+    if association.network_timeout is not None:
+        longest = min(longest, max(0.0, association.dul._idle_timer.remaining) + 0.001)
+    association._is_paused = True
+    association._news.wait(longest)
+
+
+_REPLACEMENTS: Final[tuple[tuple[type, str, Any], ...]] = (
+    (Association, "__init__", _association_init),
+    (Association, "network_timeout", property(_plain_network_timeout.fget, _set_network_timeout)),
+    (Association, "acse_timeout", property(_plain_acse_timeout.fget, _set_acse_timeout)),
+    (Association, "kill", _kill),
+    (Association, "_run_reactor", _run_service),
+    (DIMSEServiceProvider, "__init__", _dimse_init),
+    (DULServiceProvider, "__init__", _dul_init),
+    (DULServiceProvider, "kill_dul", _kill_dul),
+    (DULServiceProvider, "stop_dul", _stop_dul),
+    (DULServiceProvider, "run_reactor", _run_upper_layer),
+    (DULServiceProvider, "_decode_pdu", _decode_pdu),
+    (AssociationSocket, "recv", _receive),
+)
