@@ -224,7 +224,8 @@ class Condition(Strict):
 
     equals: Scalar | None = None
     one_of: list[Scalar] | None = Field(None, min_length=1)
-    matches: str | None = None  # regular expression, searched anywhere in the value
+    matches: str | None = None  # regular expression, searched anywhere in the value; docs/rules.md says which
+    not_matches: str | None = None  # is found in none of the values
     at_least: float | None = None
     at_most: float | None = None
     absent: bool | None = None
