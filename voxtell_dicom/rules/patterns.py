@@ -1,8 +1,8 @@
 """Patterns that users write, matched in linear time (google-re2) with the meaning that Python's `re` gives them.
 
 RE2 cannot be made to run for ever by a pattern such as ``(a+)+$``. What it lacks is refused with advice: look-around,
-back-references, ``\\Z``, ``(?x)``, comments, repetitions above 1,000. Its ``\\w \\d \\s \\b`` know ASCII only, so character
-classes are written out as the code points that `re` finds, and word boundaries as marks put into the text.
+back-references, ``\\Z``, ``(?x)``, comments, repetitions above 1,000. Its ``\\w \\d \\s \\b`` know ASCII only, so
+character classes are written out as the code points that `re` finds, and word boundaries as marks put into the text.
 """
 
 from __future__ import annotations
@@ -158,9 +158,7 @@ class _Translation:
                 raise UnsupportedPattern(f"the flag (?{unknown[0]}) cannot be used; (?i), (?m) and (?s) can")
             ignore_case = (ignore_case or "i" in on) and "i" not in off
             if "s" in on + off and self._marked:
-                raise UnsupportedPattern(
-                    "(?s) together with \\b or \\B cannot be used: values have one line, leave it out"
-                )
+                raise UnsupportedPattern("(?s) cannot be used together with \\b: leave it out, values have one line")
             self._at = match.end()
             self._out.append(match[0])
             if ending == ")":  # holds to the end of the group that it stands in
