@@ -21,7 +21,8 @@ PATTERNS = (
     r"^\w+$", r"\w+\s\w+", r"\bT1\b", r"\b[a-z]+\b", r"\Bädel", r"(?i)abd|liver", r"(?i)t1.*(mprage|bravo|space)",
     r"(?i)^(b[rl]?[67]|lung|bone|fc5)", r"^[^\W\d_]+$", r"[\s\S]+x", r"\d+([.,]\d+)?\s*mm", r"^\S+\b", r"[^a-z]$",
     r"\W", r"(?i)[^t]1", r"a{,2}b", r"\x41|\u00e4", r"\(.*\)", r"^$", r"\b$", r"^\b", r"(?:\bT|\bx)\w", r"(?P<b>b\d+)",
-    r"\D\b", r"(?i:thorax)|LUNGE", r"[]x]", r"[\w-]+_", r"\.", r"\+C", r"\b\b\w", r"^\B", r".\b.", r"(?m)^T", r"(?s)A.B",
+    r"\D\b", r"(?i:thorax)|LUNGE", r"[]x]", r"[\w-]+_", r"\.", r"\+C", r"\b\b\w", r"^\B", r".\b.", r"(?m)^T",
+    r"(?s)A.B",
 )  # fmt: skip
 
 
