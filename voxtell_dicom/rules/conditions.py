@@ -127,6 +127,9 @@ def _check_value(value: Scalar, subject: Subject) -> None:
             raise BadCondition(f"'{value}' is not a number, and {subject.name} holds numbers")
     elif not isinstance(value, str):
         raise BadCondition(f"{subject.name} is text, and YAML reads a number here; put it in quotes")
+    elif "\\" in value and subject.kind in ("code", "text"):
+        one, *_ = (part for part in value.split("\\") if part)
+        raise BadCondition(f"'{value}': values are compared one by one; write one of them, such as {one}, or a list")
     elif subject.values and value not in subject.values:
         raise BadCondition(f"'{value}' is not one of {', '.join(subject.values)}{nearest(value, subject.values)}")
     elif subject.kind == "code" and value != value.upper():
