@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from voxtell_dicom.config import json_schema, load_config
+from voxtell_dicom.config.paths import refuse_storage_of_0_1
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.rules import load_config as load_checked
 
@@ -75,7 +76,7 @@ def test_defaults(tmp_path: Path) -> None:
     path = tmp_path / "node.yaml"
     path.write_text(GOOD)
     config = load_config(path)
-    assert config.node.database_url == "sqlite:///data/node.sqlite"
+    assert config.node.storage == tmp_path / "data"  # relative to node.yaml
     assert config.receive.quiet_s == 30
     assert config.receive.incomplete_s == 600
     assert config.receive.max_associations == 50
@@ -118,12 +119,57 @@ def test_defaults(tmp_path: Path) -> None:
         (GOOD, "- 1\n", "node.yaml:1: expected 'key: value' lines"),
         (GOOD, "a: &x [*x]\nversion: 1\nmodel: {engine: phantom}\n", "unknown key 'a'"),
         ("version: 1", "version: 2026-99-99", "not valid YAML"),
+        ("{ae_title: CT1}", "{folder: 'C:\\results\\seg'}", "is a path of Windows: mount the share on this machine"),
+        ("{ae_title: CT1}", "{folder: 'C:/results'}", "is a path of Windows"),
+        ("{ae_title: CT1}", "{folder: '\\\\server\\share\\seg'}", "is a path of Windows"),
+        ("{ae_title: CT1}", "{folder: 'results\\seg'}", "has a backslash: write results/seg"),
+        ("{ae_title: CT1}", "{folder: 'smb://server/share'}", "is a URL, not a folder"),
+        ("{ae_title: CT1}", "{folder: 'file:///srv/out'}", "is a URL: write /srv/out"),
+        ("{ae_title: CT1}", "{folder: $HOME/out}", "environment variables are not expanded here"),
+        ("{ae_title: CT1}", "{folder: '%TEMP%/out'}", "environment variables are not expanded here"),
+        ("{ae_title: CT1}", "{folder: '~nobody-of-that-name/out'}", "there is no user of that name"),
+        ("{ae_title: CT1}", "{folder: ''}", "is empty; give the path"),
+        ("{engine: threshold}", "{directory: 'D:\\voxtell'}",
+         ":4: model.directory: 'D:\\voxtell' is a path of Windows"),
+        ("ae_title: VOXTELL", "storage: 'smb://a/b'", ":3: node.storage: 'smb://a/b' is a URL, not a folder"),
+        ("104", "0104", ":6: YAML reads 0104 as 68 (octal); write 104,"),
+        ("104", "0189", ":6: 0189 is no number; write 189,"),
+        ("ae_title: VOXTELL", "ae_title: NO",
+         ':3: node.ae_title: YAML reads NO as a truth value; put it in quotes: "NO"'),
+        ("ae_title: VOXTELL", "ae_title: 0123",
+         ":3: YAML reads 0123 as 83 (octal); write 123, or \"0123\" if it is text"),
+        ("ae_title: VOXTELL", "ae_title: 123", 'YAML reads 123 as the number 123; put it in quotes: "123"'),
+        ("ae_title: VOXTELL", "ae_title: X\nreceive: {quiet_s: .inf}",
+         "receive.quiet_s: 'inf': input should be a finite number"),
     ],
 )  # fmt: skip
 def test_complaint(tmp_path: Path, old: str, new: str, said: str) -> None:
     assert old in GOOD
     found = complaints(tmp_path, GOOD.replace(old, new))
     assert any(said in line for line in found), found
+
+
+def test_paths_of_the_home_folder_and_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = tmp_path / "node.yaml"
+    path.write_text(GOOD.replace("scanner: {ae_title: CT1}", "scanner: {folder: ~/out}\n  beside: {folder: ./out}"))
+    config = load_config(path)
+    assert config.peers["scanner"].folder == tmp_path / "home/out"
+    assert config.peers["beside"].folder == tmp_path / "out"
+
+
+def test_storage_of_version_0_1_is_not_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 0.1 took a relative storage from the working folder."""
+    (tmp_path / "config").mkdir()
+    path = tmp_path / "config/node.yaml"
+    path.write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    refuse_storage_of_0_1(path)
+    (tmp_path / "data/spool").mkdir(parents=True)
+    with pytest.raises(ConfigError, match=f"now means {tmp_path}/config/data .* used {tmp_path}/data"):
+        refuse_storage_of_0_1(path)
+    (tmp_path / "config/data").mkdir()
+    refuse_storage_of_0_1(path)
 
 
 def test_all_problems_at_once_in_order_of_lines(tmp_path: Path) -> None:

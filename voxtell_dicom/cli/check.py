@@ -31,11 +31,13 @@ def check(
 ) -> None:
     """Check node.yaml and ask each peer whether it is there. Exit 1 if one does not answer, 2 if the file is wrong."""
     from voxtell_dicom.cli.peers import ask
+    from voxtell_dicom.config.secrets import check_secrets
     from voxtell_dicom.observe.logs import configure_logs
     from voxtell_dicom.rules import load_config
 
     configure_logs(level=logging.WARNING)
     settings = load_config(config)
+    check_secrets(settings)
     answers = [_model(settings), *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items())]
     answers += _findings(settings)
     if load_model:

@@ -22,7 +22,7 @@ TEMPLATE = """\
 #
 # The settings of this node. After a change:  voxtell-dicom check -c {path}
 # Start it with:                              voxtell-dicom serve -c {path}
-# Relative paths start where the node is started.
+# Relative paths are relative to this file.
 version: 1
 
 node:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from voxtell_dicom.config import Peer
+from voxtell_dicom.config.secrets import read_secret
+from voxtell_dicom.errors import ConfigError
 
 LONGEST_S = 10.0  # nobody wants to wait for a peer's whole timeout at a prompt
 
@@ -86,10 +87,14 @@ def _query(peer: Peer) -> str:
     import requests
 
     session = requests.Session()
-    if peer.token_env:
-        session.auth = _bearer(_secret(peer.token_env))
-    elif peer.username_env and peer.password_env:
-        session.auth = (_secret(peer.username_env), _secret(peer.password_env))
+    try:
+        if peer.token_env:
+            session.auth = _bearer(read_secret(peer.token_env, ascii_only=True))
+        elif peer.username_env and peer.password_env:
+            user, password = read_secret(peer.username_env), read_secret(peer.password_env)
+            session.auth = requests.auth.HTTPBasicAuth(user.encode(), password.encode())
+    except ConfigError as error:
+        raise _NoAnswer(str(error)) from None
     headers = {"Accept": "application/dicom+json"}
     url = f"{str(peer.dicomweb).rstrip('/')}/studies"
     try:
@@ -120,13 +125,6 @@ def _write_into(folder: Path) -> str:
     except OSError as error:
         raise _NoAnswer(f"cannot be written: {error.strerror}") from error
     return "can be written"
-
-
-def _secret(variable: str) -> str:
-    value = os.environ.get(variable)
-    if not value:
-        raise _NoAnswer(f"the environment variable {variable} is not set")
-    return value
 
 
 def _longest_wait_s(peer: Peer) -> float:

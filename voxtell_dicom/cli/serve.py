@@ -18,12 +18,17 @@ def serve(
     log_json: Annotated[bool, typer.Option("--log-json", help="Log one JSON object a line.")] = False,
 ) -> None:
     """Receive series, segment them by the rules, deliver the results. Stops on SIGTERM or Ctrl-C, losing nothing."""
+    from voxtell_dicom.config.paths import refuse_storage_of_0_1
+    from voxtell_dicom.config.secrets import check_secrets
     from voxtell_dicom.node import Node
     from voxtell_dicom.observe.logs import configure_logs
     from voxtell_dicom.rules import load_config
 
     configure_logs(json=log_json)
-    node = Node(load_config(config))
+    settings = load_config(config)
+    refuse_storage_of_0_1(config)
+    check_secrets(settings)
+    node = Node(settings)
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())

@@ -16,6 +16,7 @@ from voxtell_dicom.config.settings import (
     json_schema,
     load_config,
     problems,
+    settings_of,
 )
 from voxtell_dicom.config.source import Problem, Source
 
@@ -37,4 +38,5 @@ __all__ = [
     "json_schema",
     "load_config",
     "problems",
+    "settings_of",
 ]

@@ -24,6 +24,9 @@ def in_words(source: Source, detail: dict[str, Any], schema: dict[str, Any]) -> 
     elif kind == "literal_error":
         values = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         message = f"{where}: '{given}' is not one of {', '.join(values)}{nearest(str(given), values)}"
+    elif kind == "string_type" and isinstance(given, bool | int | float) and (written := source.written(loc)):
+        read = "a truth value" if isinstance(given, bool) else f"the number {given}"
+        message = f'{where}: YAML reads {written} as {read}; put it in quotes: "{written}"'
     elif kind == "value_error":
         message = f"{where}: {context['error']}"
     elif kind == "string_pattern_mismatch" and (right := _described(loc, schema)):

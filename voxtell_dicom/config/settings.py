@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from voxtell_dicom.config.messages import in_words
+from voxtell_dicom.config.paths import LocalPath, with_absolute_paths
 from voxtell_dicom.config.source import Problem, Source, nearest
 from voxtell_dicom.errors import ConfigError
 
@@ -45,7 +46,7 @@ Device = Annotated[str, Field(pattern=DEVICE, description="a device: auto, cpu, 
 class Strict(BaseModel):
     """No unknown keys; immutable."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Dimse(Strict):
@@ -68,7 +69,7 @@ class NodeSettings(Strict):
     ae_title: AeTitle = "VOXTELL"
     dimse: Dimse = Dimse()
     http: Http = Http()
-    storage: Path = Path("./data")
+    storage: LocalPath = Path("./data")  # relative paths: relative to node.yaml
     database: str | None = None  # default: SQLite file in the storage folder
     series_number_base: int = Field(100, ge=1, le=10000)  # Series Number = source number × this + rule index
 
@@ -108,11 +109,11 @@ class Windows(Strict):
 class Model(Strict):
     """Which engine segments. Exactly one of `directory` and `engine`."""
 
-    directory: Path | None = None
+    directory: LocalPath | None = None
     engine: Literal["phantom", "threshold"] | None = None
     # One worker each. auto: a GPU where there is one, else the CPU; several cpu: one NUMA node each.
     devices: list[Device] = Field(["auto"], min_length=1)
-    bank: Path | None = None  # prompt-embedding bank (.npz); default: the one beside the model
+    bank: LocalPath | None = None  # prompt-embedding bank (.npz); default: the one beside the model
     # Embeds prompts that no bank holds, once at the start: a folder, or a name on the hub.
     text_model: str | None = None
     windows: Windows = Windows()
@@ -137,7 +138,7 @@ class Peer(Strict):
         pattern=r"^https?://[^/@\s]+(/\S*)?$",
         description="the root of a DICOMweb server, like https://pacs.example/dicom-web, without user or password",
     )
-    folder: Path | None = None
+    folder: LocalPath | None = None
     username_env: str | None = None  # names of environment variables: secrets never stand in this file
     password_env: str | None = None
     token_env: str | None = None
@@ -224,7 +225,8 @@ class Condition(Strict):
 
     equals: Scalar | None = None
     one_of: list[Scalar] | None = Field(None, min_length=1)
-    matches: str | None = None  # regular expression, searched anywhere in the value
+    matches: str | None = None  # regular expression, searched anywhere in the value; docs/rules.md says which
+    not_matches: str | None = None  # is found in none of the values
     at_least: float | None = None
     at_most: float | None = None
     absent: bool | None = None
@@ -346,12 +348,17 @@ def load_config(path: Path | str) -> Config:
     """
     source = Source.read(Path(path))
     source.refuse(problems(source))
-    return Config.model_validate(source.data)
+    return settings_of(source)
+
+
+def settings_of(source: Source) -> Config:
+    """Return the settings of a file without problems; relative paths are relative to the file."""
+    return with_absolute_paths(Config.model_validate(source.data), Path(source.name).parent)
 
 
 def problems(source: Source) -> list[Problem]:
     """All that is wrong with the file except what stands under ``when``."""
-    found = list(_reference_problems(source))
+    found = [*source.misread_numbers(), *_reference_problems(source)]
     try:
         Config.model_validate(source.data)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 
 from voxtell_dicom.errors import ConfigError
 
+_LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 Loc = Sequence[str | int]  # the way to a value: keys and positions, as pydantic gives them
 
 
@@ -84,6 +86,29 @@ class Source:
             node, line = found
         return line + 1
 
+    def written(self, loc: Loc) -> str | None:
+        """Return the text of the unquoted scalar at `loc`; None if it is quoted, no scalar, or not in the file."""
+        node: yaml.Node = self._root
+        for part in loc:
+            found = _child(node, part)
+            if found is None:
+                return None
+            node = found[0]
+        return str(node.value) if isinstance(node, yaml.ScalarNode) and node.style is None else None
+
+    def misread_numbers(self) -> Iterator[Problem]:
+        """Yield a problem for each unquoted number with zeros in front: YAML reads it as octal."""
+        for node in _nodes(self._root):
+            if isinstance(node, yaml.ScalarNode) and node.style is None and _LEADING_ZERO.fullmatch(node.value):
+                octal = set(node.value) <= set("+-01234567")
+                read = (
+                    f"YAML reads {node.value} as {int(node.value, 8)} (octal)"
+                    if octal
+                    else f"{node.value} is no number"
+                )
+                advice = f'{read}; write {int(node.value)}, or "{node.value}" if it is text'
+                yield Problem(node.start_mark.line + 1, advice)
+
     def refuse(self, problems: Sequence[Problem]) -> None:
         """Raise ConfigError naming all the problems in the order of their lines; nothing where there are none."""
         if problems:
@@ -102,23 +127,28 @@ def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
     return None
 
 
-def _repeated_keys(root: yaml.Node) -> Iterator[Problem]:
+def _nodes(root: yaml.Node) -> Iterator[yaml.Node]:
+    """Yield every node once; an anchor may lead back to where we were."""
     pending, seen = [root], {id(root)}
     while pending:
         node = pending.pop()
-        children: list[yaml.Node] = []
-        if isinstance(node, yaml.MappingNode):
-            first: dict[str, int] = {}
-            for key, value in node.value:
-                line = key.start_mark.line + 1
-                if isinstance(key, yaml.ScalarNode) and key.value in first:
-                    yield Problem(line, f"'{key.value}' stands here and on line {first[key.value]}; keep one of them")
-                elif isinstance(key, yaml.ScalarNode):
-                    first[key.value] = line
-                children.append(value)
-        elif isinstance(node, yaml.SequenceNode):
-            children.extend(node.value)
+        yield node
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        children = [value for _, value in pairs] or (node.value if isinstance(node, yaml.SequenceNode) else [])
         for child in children:
-            if id(child) not in seen:  # an anchor may lead back to where we were
+            if id(child) not in seen:
                 seen.add(id(child))
                 pending.append(child)
+
+
+def _repeated_keys(root: yaml.Node) -> Iterator[Problem]:
+    for node in _nodes(root):
+        if not isinstance(node, yaml.MappingNode):
+            continue
+        first: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.value in first:
+                yield Problem(line, f"'{key.value}' stands here and on line {first[key.value]}; keep one of them")
+            elif isinstance(key, yaml.ScalarNode):
+                first[key.value] = line

@@ -8,7 +8,6 @@ So `_StowClient.store_file` posts the file itself, once: repeating is the workfl
 from __future__ import annotations
 
 import logging
-import os
 import ssl
 import uuid
 from collections.abc import Iterator, Sequence
@@ -24,9 +23,9 @@ from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from voxtell_dicom.config import Peer
+from voxtell_dicom.config.secrets import read_secret
 from voxtell_dicom.deliver.outcomes import DUPLICATE, REFUSED, State, meaning, of_http_status, outcome
 from voxtell_dicom.deliver.spooled import patience_s
-from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.model import Outcome, Result
 
 log = logging.getLogger(__name__)
@@ -119,21 +118,14 @@ class _Bearer(requests.auth.AuthBase):
 def _connect(peer: Peer) -> _StowClient:
     session = requests.Session()
     if peer.token_env:
-        session.auth = _Bearer(_secret(peer.token_env))
+        session.auth = _Bearer(read_secret(peer.token_env, ascii_only=True))
     elif peer.username_env and peer.password_env:
-        session.auth = HTTPBasicAuth(_secret(peer.username_env).encode(), _secret(peer.password_env).encode())
+        session.auth = HTTPBasicAuth(read_secret(peer.username_env).encode(), read_secret(peer.password_env).encode())
     client = _StowClient(
         (peer.dicomweb or "").rstrip("/"), session=session, timeout=peer.timeout_s, permissive_uid=True
     )
     client.set_http_retry_params(retry=False)
     return client
-
-
-def _secret(variable: str) -> str:
-    value = os.environ.get(variable)
-    if not value:
-        raise ConfigError(f"the environment variable {variable}, which node.yaml names for this peer, is not set")
-    return value
 
 
 def _store(client: _StowClient, result: Result, peer: Peer, name: str) -> Outcome:

@@ -18,7 +18,7 @@ def load_config(path: Path | str) -> Config:
     """Read node.yaml and check all of it. Raises ConfigError naming each problem with file, line and word."""
     source = Source.read(Path(path))
     source.refuse([*config.problems(source), *problems(source)])
-    return Config.model_validate(source.data)
+    return config.settings_of(source)
 
 
 def problems(source: Source) -> list[Problem]:

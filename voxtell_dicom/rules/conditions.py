@@ -13,6 +13,7 @@ from pydicom._uid_dict import UID_dictionary
 from voxtell_dicom.config import Condition
 from voxtell_dicom.config.source import nearest
 from voxtell_dicom.rules.keywords import Subject
+from voxtell_dicom.rules.patterns import UnsupportedPattern, compile_pattern
 
 Scalar = str | int | float
 _YEARS = {"Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
@@ -37,17 +38,25 @@ def parse(raw: Any, subject: Subject) -> Condition:
 
 
 def holds(condition: Condition, values: Sequence[Any], subject: Subject) -> bool:
-    """Whether the condition holds for an attribute with these values (none: absent or empty), for any one of them."""
+    """Return True if the condition holds for an attribute with these values (none: absent or empty).
+
+    One value that meets it is enough; `not_matches` holds if the pattern is found in none of them.
+    """
     if condition.absent is not None and condition.absent != (not values):
         return False
-    if condition.absent is True or not _comparisons(condition):
+    if condition.not_matches is not None:
+        pattern = compile_pattern(condition.not_matches)
+        if any(pattern.found_in(str(value).strip()) for value in values):
+            return False
+    if condition.absent is True or not set(_comparisons(condition)) - {"not_matches"}:
         return True
     return any(_value_holds(condition, value, subject) for value in values)
 
 
 def wanted(condition: Condition) -> str:
     """The condition in words: ``at least 30``, ``one of CT, MR``, ``matches (?i)liver``."""
-    words = {"equals": "", "one_of": "one of ", "matches": "matches ", "at_least": "at least ", "at_most": "at most "}
+    words = {"equals": "", "one_of": "one of ", "matches": "matches ", "not_matches": "does not match "}
+    words |= {"at_least": "at least ", "at_most": "at most "}
     parts = [f"{words[name]}{_words(getattr(condition, name))}" for name in _comparisons(condition)]
     if condition.absent is not None:
         parts.insert(0, "absent" if condition.absent else "present")
@@ -55,7 +64,7 @@ def wanted(condition: Condition) -> str:
 
 
 def _comparisons(condition: Condition) -> list[str]:
-    names = ("equals", "one_of", "matches", "at_least", "at_most")
+    names = ("equals", "one_of", "matches", "not_matches", "at_least", "at_most")
     return [name for name in names if getattr(condition, name) is not None]
 
 
@@ -96,11 +105,13 @@ def _check(condition: Condition, subject: Subject) -> None:
             raise BadCondition(f"'{name}' needs a number, and {subject.name} is text")
     if condition.at_least is not None and condition.at_most is not None and condition.at_least > condition.at_most:
         raise BadCondition(f"at_least {condition.at_least:g} is more than at_most {condition.at_most:g}")
-    if condition.matches is not None:
+    for name in ("matches", "not_matches"):
+        pattern = getattr(condition, name)
         try:
-            re.compile(condition.matches)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise BadCondition(f"'matches: {condition.matches}' is not a regular expression: {error}") from error
+            if pattern is not None:
+                compile_pattern(pattern)
+        except UnsupportedPattern as error:
+            raise BadCondition(f"'{name}: {pattern}' {error}") from error
     for value in _values(condition):
         _check_value(value, subject)
 
@@ -116,6 +127,9 @@ def _check_value(value: Scalar, subject: Subject) -> None:
             raise BadCondition(f"'{value}' is not a number, and {subject.name} holds numbers")
     elif not isinstance(value, str):
         raise BadCondition(f"{subject.name} is text, and YAML reads a number here; put it in quotes")
+    elif "\\" in value and subject.kind in ("code", "text"):
+        one, *_ = (part for part in value.split("\\") if part)
+        raise BadCondition(f"'{value}': values are compared one by one; write one of them, such as {one}, or a list")
     elif subject.values and value not in subject.values:
         raise BadCondition(f"'{value}' is not one of {', '.join(subject.values)}{nearest(value, subject.values)}")
     elif subject.kind == "code" and value != value.upper():
@@ -135,7 +149,7 @@ def _value_holds(condition: Condition, value: Any, subject: Subject) -> bool:
         return False
     if condition.one_of is not None and not any(choices):
         return False
-    if condition.matches is not None and not re.search(condition.matches, str(value).strip()):
+    if condition.matches is not None and not compile_pattern(condition.matches).found_in(str(value).strip()):
         return False
     # "not >=" rather than "<": a value that is no number is NaN and meets neither
     if condition.at_least is not None and not number(value, subject.kind) >= condition.at_least:
