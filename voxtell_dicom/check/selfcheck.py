@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from voxtell_dicom.model import Found, Mask, Vector, Volume
-from voxtell_dicom.series.image import ras_axes
+from voxtell_dicom.model import Found, Mask, Vector, Volume, ras_axes
 from voxtell_dicom.terms.sides import of_a_limb, plain, side_of
 
 PAIRS = (("liver", "spleen"),)  # the first lies on the patient's right of the second

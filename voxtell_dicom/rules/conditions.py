@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from pydicom._uid_dict import UID_dictionary
 
 from voxtell_dicom.config import Condition
 from voxtell_dicom.config.source import nearest
+from voxtell_dicom.dicom.library_internals import uid_of_keyword
 from voxtell_dicom.rules.keywords import Subject
 
 Scalar = str | int | float
@@ -120,13 +120,8 @@ def _check_value(value: Scalar, subject: Subject) -> None:
         raise BadCondition(f"'{value}' is not one of {', '.join(subject.values)}{nearest(value, subject.values)}")
     elif subject.kind == "code" and value != value.upper():
         raise BadCondition(f"'{value}': {subject.name} is written in capitals (VR CS); did you mean '{value.upper()}'?")
-    elif subject.kind == "uid" and not re.fullmatch(r"[0-9.]+", value) and value not in _uids():
-        raise BadCondition(f"'{value}' is neither a UID nor the keyword of one{nearest(value, _uids())}")
-
-
-def _uids() -> dict[str, str]:
-    """Keyword → UID, of the standard's registry (PS3.6 annex A)."""
-    return {entry[4]: uid for uid, entry in UID_dictionary.items() if entry[4]}
+    elif subject.kind == "uid" and not re.fullmatch(r"[0-9.]+", value) and value not in uid_of_keyword():
+        raise BadCondition(f"'{value}' is neither a UID nor the keyword of one{nearest(value, uid_of_keyword())}")
 
 
 def _value_holds(condition: Condition, value: Any, subject: Subject) -> bool:
@@ -147,7 +142,7 @@ def _equal(value: Any, choice: Scalar, subject: Subject) -> bool:
     if subject.kind in ("number", "age"):
         return math.isclose(number(value, subject.kind), number(choice, subject.kind), rel_tol=1e-6)
     if subject.kind == "uid":
-        choice = _uids().get(str(choice), choice)
+        choice = uid_of_keyword().get(str(choice), choice)
     return str(value).strip() == str(choice).strip()
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from voxtell_dicom.dicom.attributes import get
+from voxtell_dicom.dicom.functional_groups import frame_value
 from voxtell_dicom.model import Vector, Volume
-from voxtell_dicom.rules.lookup import get
 
 _PLANES = ("sagittal", "coronal", "axial")  # by the patient axis (x, y, z) that the slice normal follows
 _KERNELS = (
@@ -69,11 +70,7 @@ def kernel_family(header: Dataset) -> str:
 
     The vendors' names: Siemens Br40d, B70f; GE SOFT, STANDARD, BONE; Philips A…E, YA; Canon FC18, FC52.
     """
-    names = get(header, "ConvolutionKernel") or []
-    if not names:  # Enhanced CT: CT Reconstruction Sequence (0018,9314) in the shared groups
-        groups = get(header, "SharedFunctionalGroupsSequence") or []
-        items = [item for group in groups for item in get(group, "CTReconstructionSequence") or []]
-        names = next((item.ConvolutionKernel for item in items if get(item, "ConvolutionKernel")), [])
+    names = frame_value(header, 1, "ConvolutionKernel") or []
     name = str(names if isinstance(names, str) else next(iter(names), "")).strip().upper()
     return next((family for pattern, family in _KERNELS if re.match(pattern, name)), "unknown")
 

@@ -8,8 +8,8 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.config import Rule
+from voxtell_dicom.dicom.attributes import get
 from voxtell_dicom.rules.facts import contrast, kernel_family, plane
-from voxtell_dicom.rules.lookup import get
 from voxtell_dicom.rules.match import Facts, Match, match
 
 
@@ -21,11 +21,11 @@ def would_match(rules: Sequence[Rule], headers: Sequence[Dataset], facts: Facts)
     """
     known = {name: values.pop() for name, values in _known(headers).items() if len(values) == 1}
     matches = match(rules, headers, {**facts, "volume": known})
-    return [found for found in matches if all(_may_hold(item.subject, item.met, known) for item in found.conditions)]
+    return [found for found in matches if all(_may_hold(item.keyword, item.met, known) for item in found.conditions)]
 
 
-def _may_hold(subject: str, met: bool, known: dict[str, Any]) -> bool:
-    whole, _, fact = subject.partition(".")
+def _may_hold(keyword: str, met: bool, known: dict[str, Any]) -> bool:
+    whole, _, fact = keyword.partition(".")
     return met or (whole == "volume" and fact not in known)
 
 

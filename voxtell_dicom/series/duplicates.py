@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from voxtell_dicom.dicom.pixels import frame_digest
 from voxtell_dicom.model import SetAside
 from voxtell_dicom.series.geometry import Stack
 from voxtell_dicom.series.header import FrameHeader, uids
-from voxtell_dicom.series.pixels import frame_digest
 
 
 def drop_copies(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], list[SetAside]]:

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from voxtell_dicom.dicom.pixels import decode, digest_of
+from voxtell_dicom.dicom.rescale import Rescale
 from voxtell_dicom.errors import GridMismatch, Refusal
 from voxtell_dicom.model import Box, Mask, Probabilities, ToRas, Volume, canonical_digest
-from voxtell_dicom.series.pixels import decode, digest_of
-from voxtell_dicom.series.rescale import Rescale
 
 IDENTITY = Rescale()
 THREADS = max(2, min(8, os.cpu_count() or 1))

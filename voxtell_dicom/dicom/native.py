@@ -1,4 +1,4 @@
-"""Where the uncompressed pixels of a single-frame file lie, noted while its header is read, so that it is parsed once.
+"""Layouts of files with uncompressed pixels of one frame, noted when the header is read: the file is parsed once.
 
 A note is used only while the file is the same (size and time of change); what is unusual is left to pydicom's decoders.
 """
@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from voxtell_dicom.dicom.attributes import get, text
-from voxtell_dicom.series.rescale import Rescale, rescale_of
+from voxtell_dicom.dicom.rescale import Rescale, rescale_of
 
 KEPT = 20_000  # files whose notes are kept
 PIXEL_DATA = b"\xe0\x7f\x10\x00"

@@ -1,6 +1,6 @@
 """Decoded pixels of source frames.
 
-Decoding is pydicom's, each transfer syntax by the decoder that `decoders/choice.py` names.
+Decoding is pydicom's, each transfer syntax by the decoder that `codecs/choice.py` names.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from voxtell_dicom.dicom.codecs.choice import decoder_for
+from voxtell_dicom.dicom.native import in_the_lowest_bits, noted
+from voxtell_dicom.dicom.rescale import Rescale, rescale_of
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.series.native import in_the_lowest_bits, noted
-from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 Stored = npt.NDArray[Any]
 ALL_FAILED = "Unable to decode as exceptions were raised by all available plugins: "  # by the one, that is
