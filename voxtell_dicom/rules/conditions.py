@@ -23,7 +23,7 @@ class BadCondition(ValueError):
 
 
 def parse(raw: Any, subject: Subject) -> Condition:
-    """What stands beside a keyword: a value, a list of values, or a mapping of conditions. Raises BadCondition."""
+    """Return the condition beside a keyword: a value, a list, or a mapping of conditions. Raises BadCondition."""
     if raw is None:
         raise BadCondition("has no value; to ask for an absent attribute write {absent: true}")
     if isinstance(raw, dict):
@@ -37,7 +37,7 @@ def parse(raw: Any, subject: Subject) -> Condition:
 
 
 def holds(condition: Condition, values: Sequence[Any], subject: Subject) -> bool:
-    """Whether the condition holds for an attribute with these values (none: absent or empty), for any one of them."""
+    """Return True if the condition holds for any of the values of an attribute (no values: absent or empty)."""
     if condition.absent is not None and condition.absent != (not values):
         return False
     if condition.absent is True or not _comparisons(condition):
@@ -46,7 +46,7 @@ def holds(condition: Condition, values: Sequence[Any], subject: Subject) -> bool
 
 
 def wanted(condition: Condition) -> str:
-    """The condition in words: ``at least 30``, ``one of CT, MR``, ``matches (?i)liver``."""
+    """Return the condition in words: ``at least 30``, ``one of CT, MR``, ``matches (?i)liver``."""
     words = {"equals": "", "one_of": "one of ", "matches": "matches ", "at_least": "at least ", "at_most": "at most "}
     parts = [f"{words[name]}{_words(getattr(condition, name))}" for name in _comparisons(condition)]
     if condition.absent is not None:
@@ -147,7 +147,7 @@ def _equal(value: Any, choice: Scalar, subject: Subject) -> bool:
 
 
 def number(value: Any, kind: str) -> float:
-    """The value as a number; an age (``045Y``, ``006M``) in years. NaN where it is none."""
+    """Return the value as a number; an age (``045Y``, ``006M``) in years. NaN where it is none."""
     text = str(value).strip()
     if kind == "age" and (age := re.fullmatch(r"(\d{1,3})([YMWD])", text)):
         return int(age[1]) * _YEARS[age[2]]

@@ -1,4 +1,4 @@
-"""What is known of a volume beside its keywords: the facts that rules ask for under ``volume:``."""
+"""Facts of a volume, which rules ask for under ``volume:``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _OBLIQUE = math.cos(math.radians(30))
 
 
 def volume_facts(volume: Volume, header: Dataset | None = None) -> dict[str, Any]:
-    """The facts of `keywords.VOLUME_FACTS` for one volume, from its geometry and the header of one of its instances.
+    """Return the facts of `keywords.VOLUME_FACTS` for one volume, from its geometry and the header of one instance.
 
     Lengths in mm. Without a header, contrast and kernel are left out. Kind, echo, b-value and temporal position
     are known where they tell the volume from others of its series, else None.

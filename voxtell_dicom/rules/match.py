@@ -1,4 +1,4 @@
-"""Which rules a series meets, and why: every condition with what it wants, what was found, and whether it is met."""
+"""Match rules with a series: every condition with what it wants, what was found, and whether it is met."""
 
 from __future__ import annotations
 
@@ -92,13 +92,13 @@ def match(
 
 
 def prompts(rule: Rule) -> tuple[Prompt, ...]:
-    """The prompts of a rule with their labels, colours, thresholds and what is done to their masks."""
+    """Return the prompts of a rule with their labels, colours, thresholds and what is done to their masks."""
     resampling = Resampling(**rule.resample.model_dump()) if rule.resample else None
     return tuple(replace(resolve(prompt), resampling=resampling) for prompt in rule.prompts)
 
 
 def resolve(prompt: str | PromptSettings) -> Prompt:
-    """One prompt as it is run and shown; a missing label is the text (`label_of`)."""
+    """Return one prompt as it is run and shown; a missing label is the text (`label_of`)."""
     if isinstance(prompt, str):
         return Prompt(prompt.strip(), label_of(prompt))
     text = prompt.text.strip()
@@ -118,7 +118,7 @@ def _codes(codes: str | Codes | None) -> str:
 
 
 def label_of(text: str, limit: int = 64) -> str:
-    """The text with its first letter capital, cut at a word boundary to the 64 characters of a Segment Label (LO)."""
+    """Return the text with a capital first letter, cut at a word to the 64 characters of a Segment Label (LO)."""
     words = " ".join(text.replace("\\", "/").split())  # a backslash separates values in LO
     if len(words) > limit:
         head = words[:limit]

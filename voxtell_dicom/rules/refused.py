@@ -1,4 +1,4 @@
-"""Which rules a series meets that made no volume: by its headers, as far as these tell."""
+"""Match rules with a series that made no volume: by its headers, as far as these tell."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from voxtell_dicom.rules.match import Facts, Match, match
 
 
 def would_match(rules: Sequence[Rule], headers: Sequence[Dataset], facts: Facts) -> list[Match]:
-    """The rules that the headers of a refused series meet. facts: of the series.
+    """Return the rules that the headers of a refused series meet. facts: of the series.
 
     Conditions on a volume hold where the headers do not contradict them: nobody can tell the coverage of a stack that
     is none.
@@ -49,7 +49,7 @@ def _known(headers: Sequence[Dataset]) -> dict[str, set[Any]]:
 
 
 def _numbers(value: Any) -> list[float]:
-    """The numbers of a value; none where it is not one throughout, which may be why the series is refused."""
+    """Return the numbers of a value; [] where one is none, which may be why the series is refused."""
     try:
         return [float(part) for part in value or []]
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""What an instance is, by its SOP class and Image Type: a plane of a volume, or something to set aside or refuse."""
+"""Sort instances by SOP class and Image Type: a plane of a volume, or something to set aside or refuse."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LOCALIZERS = frozenset(("LOCALIZER", "SCOUT", "TOPOGRAM", "SURVEY"))
 
 
 def set_aside_by_class(ds: Dataset) -> SetAside | None:
-    """Why an instance cannot be part of a volume by what it is; None for an image that may be. Reads no pixels."""
+    """Return why an instance cannot be part of a volume by its header; None for an image that may be."""
     uid = text(ds, "SOPClassUID")
     sop = text(ds, "SOPInstanceUID")
     if uid in SINGLE_FRAME or uid in MULTI_FRAME:
@@ -44,7 +44,7 @@ def set_aside_by_class(ds: Dataset) -> SetAside | None:
 
 
 def set_aside_by_type(value: object, name: str, sop: str) -> SetAside | None:
-    """Why an image or a frame is no slice by its Image Type or Frame Type. name: how the attribute is called."""
+    """Return why an image or a frame is no slice by Image Type or Frame Type. name: how the attribute is called."""
     listed = (value,) if isinstance(value, str) else value if isinstance(value, Iterable) else ()
     values = [str(word) for word in listed]
     words = {word.strip().upper() for word in values}

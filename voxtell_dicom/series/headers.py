@@ -1,4 +1,4 @@
-"""The headers of a series, read without pixels, as one `FrameHeader` for each source frame; and `assemble`."""
+"""Headers of a series, read without pixels: one `FrameHeader` for each source frame; volumes of them."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ AHEAD = 32  # files that the system is asked to fetch while others are parsed
 
 
 def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "refuse") -> Assembly:
-    """What a series is: its volumes, each regular, and what is not part of one, with the reason. Decodes pixels only
-    where slices coincide (to tell a duplicate from a conflict).
+    """Return the volumes of a series, each regular, and what is not part of one, with the reason.
+
+    Decodes pixels only where slices coincide (to tell a duplicate from a conflict).
 
     max_gap: the widest gap between slices that is bridged, in parts of the spacing (2 bridges one missing slice).
     frames_of_reference: ``accept`` takes several Frame of Reference UIDs on the slices of one stack as one.
@@ -50,14 +51,14 @@ def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "r
 
 
 def read_frames(paths: Sequence[Path]) -> tuple[list[FrameHeader], list[SetAside]]:
-    """The frames of all images among the files that may be part of a volume, and why the others are not."""
+    """Return the frames of all images among the files that may be part of a volume, and why the others are not."""
     found = [each for path in _read_ahead(paths) for each in _read_one(path)]
     frames = [each for each in found if isinstance(each, FrameHeader)]
     return frames, [each for each in found if isinstance(each, SetAside)]
 
 
 def _read_ahead(paths: Sequence[Path]) -> Iterator[Path]:
-    """The paths, while the system fetches the next ones: parsing is work for one thread, waiting is not."""
+    """Yield the paths, and have the system fetch the next ones: parsing is work for one thread, waiting is not."""
     for path, coming in zip_longest(paths, paths[AHEAD:]):
         if coming is not None:
             _want(coming)
@@ -90,7 +91,7 @@ def _read_one(path: Path) -> Sequence[FrameHeader | SetAside]:
 
 
 def frames_of(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
-    """The frames of one instance; why it, or one of them, is not part of a volume.
+    """Return the frames of one instance, or why it, or one of them, is not part of a volume.
 
     Raises Refusal where its geometry is missing.
     """
@@ -211,7 +212,7 @@ def _numbers(look: Lookup, keyword: str, words: str, count: int, uid: str, frame
 
 
 def _joined(items: Sequence[SetAside]) -> list[SetAside]:
-    """One entry for each code, not one for each of a thousand instances: the first reason and how many more."""
+    """Return one entry for each code, not one for each of a thousand instances: the first reason and how many more."""
     groups: dict[tuple[str, bool], list[SetAside]] = {}
     for item in items:
         groups.setdefault((item.code, item.refused), []).append(item)

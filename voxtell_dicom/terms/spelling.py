@@ -25,7 +25,7 @@ _SEGMENT = {name: roman for number, roman in enumerate(_ROMAN, 1) for name in (s
 
 
 def spelled(prompt: str, *, plurals: bool = False) -> str:
-    """The words of a prompt in small letters and American spelling, in the singular unless `plurals`; sides in full."""
+    """Return the words of a prompt in small letters and American spelling, singular unless `plurals`; sides in full."""
     words = [_SPELLINGS.get(word, word) for word in _words(prompt)]
     if not plurals:
         words = [_singular(word) for word in words]
@@ -33,18 +33,18 @@ def spelled(prompt: str, *, plurals: bool = False) -> str:
 
 
 def key_of(text: str) -> str:
-    """Spelled words without fillers; "third lumbar vertebra", "vertebra l3" and "l3" alike, "5th rib" and "rib 5"."""
+    """Return spelled words without fillers; "third lumbar vertebra" and "l3" alike, "5th rib" and "rib 5"."""
     words = [word for word in text.split() if word not in _FILLERS]
     return " ".join(_segment(_disc(_rib(_vertebra(words)))))
 
 
 def without_order(key: str) -> str:
-    """The words of a key in the order of the alphabet, marked so that they never pass for words in their own order."""
+    """Return the words of a key in the order of the alphabet, marked as such."""
     return "~" + " ".join(sorted(key.split()))
 
 
 def side_and_rest(text: str) -> tuple[str, str]:
-    """left, right, both or "", and the other words; all words where sides contradict, or say where beside something."""
+    """Return left, right, both or "", and the other words; all where sides contradict, or mean beside something."""
     if re.search(r"\b(left|right) (of|to|from)\b", text):
         return "", text
     halves = [side_and_rest(half) for half in text.split(" and ")] if text.count(" and ") == 1 else []

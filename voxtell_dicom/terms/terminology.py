@@ -1,4 +1,4 @@
-"""What a prompt means in codes: category, type, laterality and anatomic region, or a stable private code.
+"""The meaning of a prompt in codes: category, type, laterality and anatomic region, or a stable private code.
 
 The words come from DICOM's own context groups, as pydicom carries them (PS3.16 CID 7191 to 7197, the segmentation
 property types by category; CID 7159 lesions; CID 8134, 7600, 7603 and 4, anatomy; CID 244 laterality), from `codes.csv`
@@ -38,7 +38,7 @@ class Code:
     meaning: str
 
     def item(self) -> Dataset:
-        """As an item of a code sequence."""
+        """Return it as an item of a code sequence."""
         item = Dataset()
         item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = self.value, self.scheme, self.meaning
         return item
@@ -55,7 +55,7 @@ class Term:
 
     @property
     def private(self) -> bool:
-        """Whether the type is of our own scheme."""
+        """Return True if the type is of our own scheme."""
         return self.type.scheme == PRIVATE_SCHEME
 
 
@@ -104,7 +104,7 @@ _ASIDE = re.compile(
 
 
 def term_of(prompt: str) -> Term:
-    """The codes of a prompt. Always an answer: private and stable where the words are not all known."""
+    """Return the codes of a prompt. Always an answer: private and stable where the words are not all known."""
     text = spelled(prompt)
     if (known := _anatomy(text)) is not None:
         return replace(known, laterality=_both(prompt, known))
@@ -117,7 +117,7 @@ def term_of(prompt: str) -> Term:
 
 
 def term_for(prompt: Prompt) -> Term:
-    """The codes of a rule's prompt: those that the rule gives it (`codes`), else those of its text."""
+    """Return the codes of a rule's prompt: those that the rule gives it (`codes`), else those of its text."""
     if not prompt.codes.startswith("{"):
         return term_of(prompt.codes or prompt.text)
     given = Codes.model_validate_json(prompt.codes)
@@ -132,14 +132,14 @@ def _code(given: CodeWords) -> Code:
 
 
 def private_code(prompt: str) -> Code:
-    """The code of a prompt in scheme 99VOXTELL: from its text, case and blanks aside; the same everywhere."""
+    """Return the code of a prompt in scheme 99VOXTELL: from its text, case and blanks aside; the same everywhere."""
     text = " ".join(prompt.casefold().split())
     value = "P" + hashlib.sha256(text.encode()).hexdigest()[:12].upper()
     return Code(value, PRIVATE_SCHEME, clipped(prompt) or "unnamed")
 
 
 def private_scheme_item() -> Dataset:
-    """The item of Coding Scheme Identification Sequence (0008,0110) for 99VOXTELL (PS3.3 C.12.1.1.1)."""
+    """Return the item of Coding Scheme Identification Sequence (0008,0110) for 99VOXTELL (PS3.3 C.12.1.1.1)."""
     item = Dataset()
     item.CodingSchemeDesignator = PRIVATE_SCHEME
     item.CodingSchemeUID = PRIVATE_SCHEME_UID
@@ -149,7 +149,7 @@ def private_scheme_item() -> Dataset:
 
 
 def write_term(segment: Dataset, term: Term) -> None:
-    """Category, type, laterality and region into a Segment Sequence item (PS3.3 C.8.20.2, Table 10-7)."""
+    """Write category, type, laterality and region into a Segment Sequence item (PS3.3 C.8.20.2, Table 10-7)."""
     segment.SegmentedPropertyCategoryCodeSequence = Sequence([term.category.item()])
     kind = term.type.item()
     if term.laterality and not term.region:
@@ -163,18 +163,18 @@ def write_term(segment: Dataset, term: Term) -> None:
 
 
 def _has_two(known: Term) -> bool:
-    """Whether a side may be said of it: neither of an organ that there is one of, nor of what names a side."""
+    """Return True if a side may be said of it: neither of an organ that there is one of, nor of what names a side."""
     name = known.type.meaning.casefold()
     return name not in words("unpaired") and not name.endswith((" vertebra", " disc")) and not _named(known.type)
 
 
 def _named(code: Code) -> set[str]:
-    """The side that a meaning says itself."""
+    """Return the side that a meaning says itself."""
     return {"left", "right"} & {*code.meaning.casefold().split()}
 
 
 def _both(prompt: str, known: Term) -> Code | None:
-    """Right and left, where several are named of what everybody has two of."""
+    """Return right and left, where several are named of what everybody has two of."""
     paired = known.type.meaning.casefold() in words("paired")
     return SIDES["both"] if paired and spelled(prompt, plurals=True) != spelled(prompt) else None
 
