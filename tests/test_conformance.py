@@ -22,13 +22,12 @@ from tests.encode import made
 from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
+from voxtell_dicom.dicom.sop_classes import starts_work
 from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
 from voxtell_dicom.network.associations import introduce
 from voxtell_dicom.receive import dimse
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS
-from voxtell_dicom.receive.never import never_starts
-from voxtell_dicom.rules.never import not_an_image
 from voxtell_dicom.terms.terminology import PRIVATE_SCHEME, PRIVATE_SCHEME_UID
 
 ROOT = Path(__file__).parents[1]
@@ -171,7 +170,7 @@ def _then(status: int) -> str:
 def _starts(uid: str) -> str:
     if uid == dimse.Verification:
         return "-"
-    return "only where a rule names the class" if never_starts(uid) or not_an_image(uid) else "yes"
+    return "only where a rule names the class" if not starts_work(uid) else "yes"
 
 
 def _retries() -> str:

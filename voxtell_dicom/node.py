@@ -15,7 +15,7 @@ from voxtell_dicom.line.plan import missing_slices
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.dimse import StorageScp
 from voxtell_dicom.rules import prompts
-from voxtell_dicom.rules.asked import asked_classes
+from voxtell_dicom.rules.requested_classes import requested_classes
 from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.recovery import Leases, executor_id, lock_storage
@@ -46,7 +46,9 @@ class Node:
             self._check_prompts()
             engine = open_database(config)
             self.jobs = JobBook(engine)
-            spool = self._spool = Spool(config.node.storage / "spool", config.receive, also=asked_classes(config.rules))
+            spool = self._spool = Spool(
+                config.node.storage / "spool", config.receive, also=requested_classes(config.rules)
+            )
             self._completion = Completion(spool, config.receive, config.peers, pipeline.submit, missing=missing_slices)
             spooled = Spooled(spool.overview, spool.series, self._completion.being_sent)
             runtime = Runtime(config, self.jobs, self._pool, spool.remember_own, spool.current_version, spooled)

@@ -47,7 +47,7 @@ def test_our_own_result_starts_no_work(done: subprocess.CompletedProcess[str]) -
     (result,) = assert_documented("voxtell-dicom segment", done.stdout)["results"]
     when = {"Modality": "SEG", "SOPClassUID": "SegmentationStorage"}
     (found,) = match([Rule(name="r", when=when, prompts=["x"])], [pydicom.dcmread(result["file"])], {})
-    assert [each.subject for each in found.conditions if not each.met] == ["source"]
+    assert [each.keyword for each in found.conditions if not each.met] == ["source"]
 
 
 def test_every_frame_is_the_threshold_of_its_own_source(done: subprocess.CompletedProcess[str], small_ct: Path) -> None:

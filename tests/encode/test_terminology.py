@@ -17,19 +17,18 @@ from tests.encode import made
 from voxtell_dicom.config import PromptSettings
 from voxtell_dicom.encode import encode_seg
 from voxtell_dicom.rules import resolve
-from voxtell_dicom.terms.senses import UNPAIRED
 from voxtell_dicom.terms.spelling import key_of, spelled
 from voxtell_dicom.terms.terminology import (
     CATEGORIES,
     PRIVATE_SCHEME,
     SIDES,
-    _rows,
     _table,
     private_code,
     term_for,
     term_of,
     write_term,
 )
+from voxtell_dicom.terms.word_lists import rows, words
 
 LIVER, KIDNEY, LUNG, BRAIN = "10200004", "64033007", "39607008", "12738006"
 STRUCTURE, ABNORMAL, OBJECT, TISSUE = "91723000", "49755003", "260787004", "85756007"
@@ -184,7 +183,7 @@ def test_each_code_is_what_pydicom_says_it_is() -> None:
         for named in table.values():
             for value, (meaning, _) in named.items():
                 every.setdefault((value, scheme), set()).add(meaning.casefold())
-    own = {row["value"] for row in _rows("codes.csv")}
+    own = {row["value"] for row in rows("codes.csv")}
     for term in _table().values():
         if term.type.value not in own:
             assert term.type.meaning.casefold() in every[term.type.value, term.type.scheme], term.type
@@ -194,10 +193,10 @@ def test_each_code_is_what_pydicom_says_it_is() -> None:
 
 def test_no_code_of_ours_is_another_thing_in_dicom() -> None:
     """A mapping on the web has the psoas under the code of a lymph node; PS3.16 says what the code is."""
-    every, rows = _named_by_pydicom(), _rows("codes.csv")
+    every, codes = _named_by_pydicom(), rows("codes.csv")
     page = Path(__file__).parents[2] / "docs/dicom-conformance.md"
-    assert f"; {len(rows)} SNOMED CT codes that these lack" in page.read_text(encoding="utf-8")
-    for row in rows:
+    assert f"; {len(codes)} SNOMED CT codes that these lack" in page.read_text(encoding="utf-8")
+    for row in codes:
         assert row["source"] in ("TotalSegmentator", "SlicerTotalSegmentator", "mCODE", "PS3.16"), row
         meanings = every.get(row["value"], set())
         assert not meanings or any(_words(row["meaning"]) <= _words(meaning) for meaning in meanings), (row, meanings)
@@ -221,7 +220,7 @@ def test_each_code_of_snomed_ct_has_its_check_digit() -> None:
 
 
 def test_each_synonym_stands_for_something_known() -> None:
-    for row in _rows("synonyms.csv"):
+    for row in rows("synonyms.csv"):
         assert key_of(spelled(row["meaning"])) in _table(), row
         assert not term_of(row["word"]).private, row
 
@@ -339,6 +338,6 @@ def test_what_is_wrong_with_somebody_is_no_anatomy(prompt: str) -> None:
 
 def test_each_organ_with_one_side_is_known() -> None:
     """So that a word of the list that is misspelt does not go unnoticed."""
-    for name in UNPAIRED:
+    for name in words("unpaired"):
         assert not term_of(name).private, name
-        assert term_of(name).type.meaning.casefold() in UNPAIRED, name
+        assert term_of(name).type.meaning.casefold() in words("unpaired"), name

@@ -26,10 +26,10 @@ from tests.series import slices
 from tests.series.multiframe_cases import enhanced, places
 from voxtell_dicom.dicom.codecs import isolated as apart
 from voxtell_dicom.dicom.codecs.choice import DECODERS
+from voxtell_dicom.dicom.pixels import decode
 from voxtell_dicom.engine.threshold import ThresholdEngine
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.pixels import decode
 from voxtell_dicom.series.volume import load_volume
 from voxtell_dicom.verify import verify_series
 

@@ -186,6 +186,7 @@ def test_what_never_starts_work_is_kept_but_is_no_version(tmp_path):
     also = "1.2.840.10008.5.1.4.1.1.7"
     spool = open_spool(tmp_path / "plain")
     classes = ["66.4", "66.7", "88.33", "88.59", "481.3", "11.1", "7", "7.2"]
+    classes += ["9.1.1", "66", "66.1", "104.1", "481.1", "481.2", "481.5", "4.2", "67", "30"]  # 0.1 took these for work
     for number, ending in enumerate(classes):
         ds = make_slice(f"1.2.{number}", 1, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{ending}")
         assert store(spool, ds) == "new"

@@ -134,7 +134,7 @@ def test_volume_facts() -> None:
     facts = {"volume": {"plane": "axial", "slices": 40, "spacing_mm": 3.0}}
     assert one([header()], facts, volume={"plane": "axial", "slices": {"at_least": 30}}).met
     lost = one([header()], facts, volume={"plane": "coronal"})
-    assert [(each.subject, each.found, each.met) for each in lost.conditions[1:]] == [("volume.plane", "axial", False)]
+    assert [(each.keyword, each.found, each.met) for each in lost.conditions[1:]] == [("volume.plane", "axial", False)]
     assert not one([header()], {}, volume={"plane": "axial"}).met
 
 

@@ -10,8 +10,8 @@ from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.uid import ExplicitVRLittleEndian
 
+from voxtell_dicom.dicom.rescale import Rescale, rescale_of
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 
 def as_read(tmp_path: Path, **values: str) -> Dataset:

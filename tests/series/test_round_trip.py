@@ -13,9 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from tests.series import slices
 from voxtell_dicom.errors import GridMismatch
-from voxtell_dicom.model import Mask, Volume
+from voxtell_dicom.model import Mask, Volume, ras_axes
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.image import ras_axes
 from voxtell_dicom.series.volume import from_frames, load_volume, to_frames, to_ras
 
 
@@ -135,8 +134,8 @@ def test_pixels_read_in_place_are_pydicoms(tmp_path: Path) -> None:
     import pydicom
     from pydicom.pixels import pixel_array
 
-    from voxtell_dicom.series.native import noted
-    from voxtell_dicom.series.pixels import decode
+    from voxtell_dicom.dicom.native import noted
+    from voxtell_dicom.dicom.pixels import decode
 
     stored = slices.noise((2, 6, 5))
     datasets = slices.stack(stored) + slices.stack(stored.astype(np.int16) - 2048, origin=(0, 0, 50))

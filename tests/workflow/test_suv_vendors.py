@@ -14,8 +14,8 @@ from pydicom.uid import EnhancedPETImageStorage, PositronEmissionTomographyImage
 from tests.series import slices
 from tests.series.multiframe_cases import _for_conversion, converted, enhanced, item, places
 from tests.workflow.test_rule_values import pet, planned, rule
+from voxtell_dicom.dicom.functional_groups import frame_header
 from voxtell_dicom.dicom.suv import suv_factor
-from voxtell_dicom.dicom.suv_frames import frame_header
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.line.load import load_array
 from voxtell_dicom.series.headers import assemble

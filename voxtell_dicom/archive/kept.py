@@ -8,17 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voxtell_dicom.archive.part10 import Facts
+from voxtell_dicom.dicom.identity import series_version
 from voxtell_dicom.model import Instance, Series
 
 
 def name_of(uid: str) -> str:
     """File or folder name for a UID: a hash, since a UID is chosen by whoever sends it."""
     return hashlib.sha256(uid.encode()).hexdigest()[:40]
-
-
-def version_of(sop_instance_uids: list[str]) -> str:
-    """Version of a series (contracts § 1): SHA-256 over its sorted SOP Instance UIDs."""
-    return hashlib.sha256("\n".join(sorted(sop_instance_uids)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ class SeriesRecord:
             )
             for fact in chosen
         )
-        version = version_of([fact.sop_instance_uid for fact in chosen])
+        version = series_version(fact.sop_instance_uid for fact in chosen)
         return Series(
             newest.study_uid,
             newest.series_uid,
@@ -117,7 +113,7 @@ class SeriesRecord:
         """A summary; the record must hold at least one instance."""
         facts = list(self.facts.values())
         newest = max(facts, key=lambda fact: fact.arrived)
-        version = version_of([fact.sop_instance_uid for fact in chosen]) if chosen else ""
+        version = series_version(fact.sop_instance_uid for fact in chosen)
         return Kept(
             newest.series_uid,
             newest.study_uid,

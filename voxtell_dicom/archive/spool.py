@@ -31,11 +31,12 @@ from voxtell_dicom.archive.part10 import Facts, write_part10
 from voxtell_dicom.archive.rebuild import rebuild
 from voxtell_dicom.archive.same import SAME, compare
 from voxtell_dicom.config import Receive
+from voxtell_dicom.dicom.identity import described, require_one_value
+from voxtell_dicom.dicom.sop_classes import starts_work
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
 from voxtell_dicom.files import sync_folder
 from voxtell_dicom.model import Series
 from voxtell_dicom.receive.arrival import Arrival, Sender
-from voxtell_dicom.receive.never import never_starts
 
 NEW = "new"
 
@@ -124,17 +125,14 @@ class Spool:
             other = next(iter(record.facts.values()), None) if record else None
         if other is None:
             return
-        for what, ours, theirs in (
-            ("Study Instance UID", other.study_uid, facts.study_uid),
-            ("Patient ID", other.patient_id, facts.patient_id),
+        for keyword, known, new in (
+            ("StudyInstanceUID", other.study_uid, facts.study_uid),
+            ("PatientID", other.patient_id, facts.patient_id),
         ):
-            if ours != theirs:
-                raise Refusal(
-                    "series-conflict",
-                    f"Series Instance UID {facts.series_uid} is already here with another {what}; one of them is "
-                    "wrong: send the series under its own UID",
-                    uid=facts.series_uid,
-                )
+            values = ((other.sop_instance_uid, known), (facts.sop_instance_uid, new))
+            what = described(keyword)
+            advice = f"it is already here with another {what}; one of them is wrong: send it under a UID of its own"
+            require_one_value(facts.series_uid, keyword, values, advice=advice, code="series-conflict")
 
     def _compare(self, facts: Facts, data: bytes) -> str:
         with self._lock:
@@ -225,7 +223,7 @@ class Spool:
     def _starts(self, facts: Facts) -> bool:
         if facts.own or facts.sop_instance_uid in self._own or facts.series_uid in self._own:
             return False
-        return facts.sop_class_uid in self._also or not never_starts(facts.sop_class_uid)
+        return starts_work(facts.sop_class_uid, self._also)
 
     def take(self, series_uid: str, version: str) -> None:
         """Remember, for ever and durably, that a version was handed on. Again is no error. Raises SpoolUnavailable."""

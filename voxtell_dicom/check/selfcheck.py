@@ -1,4 +1,4 @@
-"""What a result says against itself: wrong side, swapped pair, cut by the edge, empty, of implausible volume.
+"""Self-check of a result: wrong side, swapped pair, cut by the edge, empty, implausible volume.
 
 Pure functions on masks and geometry. They know anatomy only by the words of the prompts, and stay silent where words
 do not tell the side of the body ("left lobe of the liver", "right ventricle": `sides`).
@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from voxtell_dicom.model import Found, Mask, Vector, Volume
-from voxtell_dicom.series.image import ras_axes
+from voxtell_dicom.model import Found, Mask, Vector, Volume, ras_axes
 from voxtell_dicom.terms.sides import of_a_limb, plain, side_of
 
 PAIRS = (("liver", "spleen"),)  # the first lies on the patient's right of the second
@@ -59,7 +58,7 @@ class Finding:
 def self_check(
     found: Sequence[Found], volume: Volume, *, midline_mm: float | None = None, incomplete: str = ""
 ) -> tuple[Finding, ...]:
-    """All findings about the segments of one result.
+    """Return all findings about the segments of one result.
 
     found: masks on (frame, row, column) of the volume. midline_mm: `midline_of` the body (LPS x); None where it is not
     known: then no side is judged. incomplete: why the series is thought to be incomplete.
@@ -82,7 +81,7 @@ def self_check(
 
 
 def centre_mm(mask: Mask, volume: Volume) -> Vector:
-    """The centroid of a mask on the source frames in patient coordinates (LPS mm), a tilt included.
+    """Return the centroid of a mask on the source frames in patient coordinates (LPS mm), a tilt included.
 
     Each frame counts as much as it stands for of the stack.
     """
@@ -103,7 +102,7 @@ def centre_mm(mask: Mask, volume: Volume) -> Vector:
 
 
 def midline_of(array_zyx: npt.NDArray[np.float32], volume: Volume) -> float | None:
-    """The middle of the body from left to right (LPS x, mm); None where a limb, one side or an inner part is in view.
+    """Return the middle of a body, left to right (LPS x, mm); None for a view of a limb, one side or an inner part.
 
     array_zyx: on the volume's RAS grid. The body: denser than -400 HU (CT), brighter than the background else.
     """
@@ -125,7 +124,7 @@ def midline_of(array_zyx: npt.NDArray[np.float32], volume: Volume) -> float | No
 
 
 def _words(item: Found) -> str:
-    """What the segment is meant to be: the prompt, or the label where the prompt is no words (a threshold)."""
+    """Return what the segment is meant to be: the prompt, or the label where the prompt is no words (a threshold)."""
     return item.prompt.text if re.search(r"[^\W\d]", item.prompt.text) else item.prompt.label
 
 

@@ -30,13 +30,18 @@ def series_in(path: Path, *, calling_ae: str = "", called_ae: str = "") -> list[
 
 def by_series(instances: Iterable[Instance], *, calling_ae: str = "", called_ae: str = "") -> list[Series]:
     """The series that instances belong to, in the order of their UIDs. One UID in two studies is two series."""
+    from voxtell_dicom.dicom.identity import series_version
+    from voxtell_dicom.dicom.sop_classes import starts_work
     from voxtell_dicom.model import Series
+
+    def version(group: list[Instance]) -> str:
+        return series_version(each.sop_instance_uid for each in group if starts_work(each.sop_class_uid))
 
     groups: dict[tuple[str, str], list[Instance]] = {}
     for instance in instances:
         groups.setdefault((instance.study_uid, instance.series_uid), []).append(instance)
     return [
-        Series(study, series, version_of(group), tuple(group), calling_ae, called_ae)
+        Series(study, series, version(group), tuple(group), calling_ae, called_ae)
         for (study, series), group in sorted(groups.items())
     ]
 
@@ -58,13 +63,6 @@ def files_below(path: Path, unreadable: Callable[[OSError], object] | None = Non
         seen.add((state.st_dev, state.st_ino))
         found += [file for name in names if (file := Path(folder, name)).is_file()]
     return sorted(found)
-
-
-def version_of(instances: list[Instance]) -> str:
-    """The version of a series: a digest over the sorted SOP Instance UIDs."""
-    from voxtell_dicom.model import canonical_digest
-
-    return canonical_digest(sorted({instance.sop_instance_uid for instance in instances}))
 
 
 def headers(paths: list[Path]) -> list[Dataset]:

@@ -145,7 +145,7 @@ def _rule(match: Match) -> dict[str, Any]:
         "scope": match.rule.scope,
         "met": match.met,
         "conditions": [
-            {"subject": each.subject, "wanted": each.wanted, "found": each.found, "met": each.met}
+            {"subject": each.keyword, "wanted": each.wanted, "found": each.found, "met": each.met}
             for each in match.conditions
         ],
         "prompts": [

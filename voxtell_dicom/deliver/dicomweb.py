@@ -17,7 +17,7 @@ from typing import Any, Final
 from xml.etree import ElementTree
 
 import requests
-from dicomweb_client.web import DICOMwebClient, _load_xml_dataset
+from dicomweb_client.web import DICOMwebClient
 from pydicom.dataset import Dataset
 from requests.auth import HTTPBasicAuth
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
@@ -26,6 +26,7 @@ from voxtell_dicom.config import Peer
 from voxtell_dicom.config.secrets import read_secret
 from voxtell_dicom.deliver.outcomes import DUPLICATE, REFUSED, State, meaning, of_http_status, outcome
 from voxtell_dicom.deliver.spooled import patience_s
+from voxtell_dicom.dicom.library_internals import dataset_of_xml
 from voxtell_dicom.model import Outcome, Result
 
 log = logging.getLogger(__name__)
@@ -196,8 +197,7 @@ def _body(response: requests.Response) -> Dataset:
     """The Store Instances Response (PS3.18 10.5.3.2) in JSON or XML; empty where there is none that can be read."""
     try:
         if "xml" in response.headers.get("Content-Type", ""):
-            xml: Dataset = _load_xml_dataset(ElementTree.fromstring(response.content))
-            return xml
+            return dataset_of_xml(ElementTree.fromstring(response.content))
         data = response.json()
         return Dataset.from_json(data[0] if isinstance(data, list) and data else data)
     except Exception as error:  # whatever a foreign server sends, the status still stands

@@ -1,4 +1,4 @@
-"""The elements of a dataset that are what their VR allows: scanners write others, too."""
+"""Elements whose values are valid for their VR: scanners write others, too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydicom.dataset import Dataset
 
 
 def sound_elements(ds: Dataset) -> Iterator[DataElement]:
-    """The elements that pydicom can convert; not text where a binary number belongs, nor a sequence that is none."""
+    """Yield the elements whose value is valid for their VR; skip the others."""
     for tag in sorted(ds.keys()):
         try:
             yield ds[tag]
@@ -21,7 +21,7 @@ FUNCTIONAL_GROUPS = 0x5200  # the group of their sequences: large, and read fram
 
 
 def drop_broken(ds: Dataset) -> None:
-    """Take out of a dataset, and of all items but those of functional groups, what `sound_elements` leaves out."""
+    """Remove what `sound_elements` skips from a dataset and from all items but those of functional groups."""
     sound = list(sound_elements(ds))
     for tag in ds.keys() - {element.tag for element in sound}:
         del ds[tag]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
+from voxtell_dicom.dicom.functional_groups import frame_header
 from voxtell_dicom.dicom.suv import suv_factor
-from voxtell_dicom.dicom.suv_frames import frame_header
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Plan, SetAside, Volume, canonical_digest
 from voxtell_dicom.series.joined import joined

@@ -9,7 +9,18 @@ from voxtell_dicom.model.mask import PROBABILITY_FLOOR, BoolArray, Box, ByteArra
 from voxtell_dicom.model.plan import Cleanup, Plan, Prompt, Resampling
 from voxtell_dicom.model.result import Found, Outcome, Result
 from voxtell_dicom.model.serial import canonical_digest, dump, load
-from voxtell_dicom.model.volume import Assembly, Frame, Grid, Instance, Series, SetAside, ToRas, Vector, Volume
+from voxtell_dicom.model.volume import (
+    Assembly,
+    Frame,
+    Grid,
+    Instance,
+    Series,
+    SetAside,
+    ToRas,
+    Vector,
+    Volume,
+    ras_axes,
+)
 
 __all__ = [
     "PROBABILITY_FLOOR",
@@ -43,4 +54,5 @@ __all__ = [
     "canonical_digest",
     "dump",
     "load",
+    "ras_axes",
 ]

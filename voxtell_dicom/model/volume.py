@@ -7,10 +7,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from voxtell_dicom.model.mask import Mask
 
 Vector = tuple[float, float, float]
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -187,3 +189,20 @@ class Assembly:
 
     volumes: tuple[Volume, ...]
     set_aside: tuple[SetAside, ...] = ()
+
+
+def ras_axes(volume: Volume) -> tuple[FloatArray, FloatArray]:
+    """Return origin and axes of the RAS grid, LPS mm: the centre of voxel (z, y, x) is ``origin + axes @ (z, y, x)``.
+
+    axes: 3 × 3, its columns the steps along z, y and x. A tilted volume's frames lie on it to within half a pixel.
+    """
+    grid = volume.grid
+    directions = np.array((grid.normal, grid.column_cosine, grid.row_cosine), float).T * np.array(grid.spacing_mm)
+    down, along = volume.frames[0].shift_px
+    origin = np.array(grid.origin_mm) - directions[:, 1] * down - directions[:, 2] * along
+    axes = directions[:, volume.to_ras.axes].copy()
+    for axis, flip in enumerate(volume.to_ras.flips):
+        if flip:
+            origin = origin + axes[:, axis] * (volume.shape_zyx[axis] - 1)
+            axes[:, axis] *= -1
+    return origin, axes

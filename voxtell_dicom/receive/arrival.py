@@ -17,9 +17,8 @@ from pydicom.filereader import data_element_generator
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from voxtell_dicom.dicom.own_objects import is_own
 from voxtell_dicom.errors import Refusal
-
-MANUFACTURER = "voxtell-dicom"  # (0008,0070) of our own results
 
 _CHARACTER_SET = 0x00080005
 _ROWS = 0x00280010
@@ -186,13 +185,9 @@ def _number(elements: dict[int, Any], tag: int, default: int) -> int:
 
 
 def _is_own(elements: dict[int, Any]) -> bool:
-    if _text(elements, 0x00080070).casefold() == MANUFACTURER:
-        return True
-    if 0x0018A001 not in elements:
-        return False
-    dataset = Dataset({BaseTag(0x0018A001): elements[0x0018A001]})
+    header = Dataset({BaseTag(tag): elements[tag] for tag in (0x00080070, 0x0018A001) if tag in elements})
     try:
-        items = list(dataset.ContributingEquipmentSequence)
+        header.get("ContributingEquipmentSequence")
     except Exception as error:  # whatever a corrupt sequence makes the parser raise
         raise Refusal("unreadable", f"Contributing Equipment Sequence (0018,A001) is corrupt: {error}") from error
-    return any(str(item.get("Manufacturer", "")).strip().casefold() == MANUFACTURER for item in items)
+    return is_own(header)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from voxtell_dicom.rules.check import load_config, problems
 from voxtell_dicom.rules.facts import volume_facts
-from voxtell_dicom.rules.match import Explained, Facts, Match, label_of, match, match_volume, prompts, resolve
+from voxtell_dicom.rules.match import ConditionResult, Facts, Match, label_of, match, match_volume, prompts, resolve
 
 __all__ = [
-    "Explained",
+    "ConditionResult",
     "Facts",
     "Match",
     "label_of",

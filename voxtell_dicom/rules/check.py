@@ -1,4 +1,4 @@
-"""The whole check of node.yaml: what config.py finds wrong, and what stands under ``when``, in one report."""
+"""Check the whole node.yaml: what config finds wrong, and what stands under ``when``, in one report."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def load_config(path: Path | str) -> Config:
 
 
 def problems(source: Source) -> list[Problem]:
-    """All that is wrong with the conditions and prompts of the rules. Works on a file that is wrong elsewhere, too."""
+    """Return all that is wrong with the conditions and prompts of the rules, also of a file that is wrong elsewhere."""
     rules = source.data.get("rules")
     found: list[Problem] = []
     for index, rule in enumerate(rules if isinstance(rules, list) else []):
@@ -54,7 +54,7 @@ def _rule_problems(source: Source, when: dict[str, Any], loc: tuple[str | int, .
 
 
 def _finding_problems(source: Source, rule: dict[str, Any], index: int, name: object) -> Iterator[Problem]:
-    """Prompts that describe a finding, in a rule that does not say that it is an experiment."""
+    """Yield prompts that describe a finding, in a rule that does not say that it is an experiment."""
     model = source.data.get("model")
     prompts = rule.get("prompts")
     if rule.get("experimental") is True or (isinstance(model, dict) and model.get("engine") == "threshold"):

@@ -79,7 +79,7 @@ def choose(rule: int, candidates: Sequence[Candidate]) -> list[Ranked]:
 
 
 def as_good(volume: Volume, other: Volume, best: Sequence[str]) -> bool:
-    """Whether no criterion speaks for the other volume."""
+    """Return True if no criterion speaks for the other volume."""
     return _numbers(volume_facts(volume), best) <= _numbers(volume_facts(other), best)
 
 

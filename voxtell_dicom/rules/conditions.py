@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
-from pydicom._uid_dict import UID_dictionary
 
 from voxtell_dicom.config import Condition
 from voxtell_dicom.config.source import nearest
+from voxtell_dicom.dicom.library_internals import uid_of_keyword
 from voxtell_dicom.rules.keywords import Subject
 from voxtell_dicom.rules.patterns import UnsupportedPattern, compile_pattern
 
@@ -24,7 +24,7 @@ class BadCondition(ValueError):
 
 
 def parse(raw: Any, subject: Subject) -> Condition:
-    """What stands beside a keyword: a value, a list of values, or a mapping of conditions. Raises BadCondition."""
+    """Return the condition beside a keyword: a value, a list, or a mapping of conditions. Raises BadCondition."""
     if raw is None:
         raise BadCondition("has no value; to ask for an absent attribute write {absent: true}")
     if isinstance(raw, dict):
@@ -54,7 +54,7 @@ def holds(condition: Condition, values: Sequence[Any], subject: Subject) -> bool
 
 
 def wanted(condition: Condition) -> str:
-    """The condition in words: ``at least 30``, ``one of CT, MR``, ``matches (?i)liver``."""
+    """Return the condition in words: ``at least 30``, ``one of CT, MR``, ``matches (?i)liver``."""
     words = {"equals": "", "one_of": "one of ", "matches": "matches ", "not_matches": "does not match "}
     words |= {"at_least": "at least ", "at_most": "at most "}
     parts = [f"{words[name]}{_words(getattr(condition, name))}" for name in _comparisons(condition)]
@@ -134,13 +134,8 @@ def _check_value(value: Scalar, subject: Subject) -> None:
         raise BadCondition(f"'{value}' is not one of {', '.join(subject.values)}{nearest(value, subject.values)}")
     elif subject.kind == "code" and value != value.upper():
         raise BadCondition(f"'{value}': {subject.name} is written in capitals (VR CS); did you mean '{value.upper()}'?")
-    elif subject.kind == "uid" and not re.fullmatch(r"[0-9.]+", value) and value not in _uids():
-        raise BadCondition(f"'{value}' is neither a UID nor the keyword of one{nearest(value, _uids())}")
-
-
-def _uids() -> dict[str, str]:
-    """Keyword → UID, of the standard's registry (PS3.6 annex A)."""
-    return {entry[4]: uid for uid, entry in UID_dictionary.items() if entry[4]}
+    elif subject.kind == "uid" and not re.fullmatch(r"[0-9.]+", value) and value not in uid_of_keyword():
+        raise BadCondition(f"'{value}' is neither a UID nor the keyword of one{nearest(value, uid_of_keyword())}")
 
 
 def _value_holds(condition: Condition, value: Any, subject: Subject) -> bool:
@@ -161,12 +156,12 @@ def _equal(value: Any, choice: Scalar, subject: Subject) -> bool:
     if subject.kind in ("number", "age"):
         return math.isclose(number(value, subject.kind), number(choice, subject.kind), rel_tol=1e-6)
     if subject.kind == "uid":
-        choice = _uids().get(str(choice), choice)
+        choice = uid_of_keyword().get(str(choice), choice)
     return str(value).strip() == str(choice).strip()
 
 
 def number(value: Any, kind: str) -> float:
-    """The value as a number; an age (``045Y``, ``006M``) in years. NaN where it is none."""
+    """Return the value as a number; an age (``045Y``, ``006M``) in years. NaN where it is none."""
     text = str(value).strip()
     if kind == "age" and (age := re.fullmatch(r"(\d{1,3})([YMWD])", text)):
         return int(age[1]) * _YEARS[age[2]]

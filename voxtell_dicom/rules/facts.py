@@ -1,4 +1,4 @@
-"""What is known of a volume beside its keywords: the facts that rules ask for under ``volume:``."""
+"""Facts of a volume, which rules ask for under ``volume:``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 
+from voxtell_dicom.dicom.attributes import get
+from voxtell_dicom.dicom.functional_groups import frame_value
 from voxtell_dicom.model import Vector, Volume
-from voxtell_dicom.rules.lookup import get
 
 _PLANES = ("sagittal", "coronal", "axial")  # by the patient axis (x, y, z) that the slice normal follows
 _KERNELS = (
@@ -27,7 +28,7 @@ _OBLIQUE = math.cos(math.radians(30))
 
 
 def volume_facts(volume: Volume, header: Dataset | None = None) -> dict[str, Any]:
-    """The facts of `keywords.VOLUME_FACTS` for one volume, from its geometry and the header of one of its instances.
+    """Return the facts of `keywords.VOLUME_FACTS` for one volume, from its geometry and the header of one instance.
 
     Lengths in mm. Without a header, contrast and kernel are left out. Kind, echo, b-value and temporal position
     are known where they tell the volume from others of its series, else None.
@@ -69,11 +70,7 @@ def kernel_family(header: Dataset) -> str:
 
     The vendors' names: Siemens Br40d, B70f; GE SOFT, STANDARD, BONE; Philips A…E, YA; Canon FC18, FC52.
     """
-    names = get(header, "ConvolutionKernel") or []
-    if not names:  # Enhanced CT: CT Reconstruction Sequence (0018,9314) in the shared groups
-        groups = get(header, "SharedFunctionalGroupsSequence") or []
-        items = [item for group in groups for item in get(group, "CTReconstructionSequence") or []]
-        names = next((item.ConvolutionKernel for item in items if get(item, "ConvolutionKernel")), [])
+    names = frame_value(header, 1, "ConvolutionKernel") or []
     name = str(names if isinstance(names, str) else next(iter(names), "")).strip().upper()
     return next((family for pattern, family in _KERNELS if re.match(pattern, name)), "unknown")
 

@@ -1,4 +1,4 @@
-"""Which rules a series meets, and why: every condition with what it wants, what was found, and whether it is met."""
+"""Match rules with a series: every condition with what it wants, what was found, and whether it is met."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.config import Codes, Condition, PromptSettings, Rule
+from voxtell_dicom.dicom.own_objects import is_own
+from voxtell_dicom.dicom.sop_classes import class_name, starts_work
 from voxtell_dicom.model import Cleanup, Prompt, Resampling, Volume
 from voxtell_dicom.rules.conditions import holds, parse, wanted
 from voxtell_dicom.rules.facts import volume_facts
 from voxtell_dicom.rules.keywords import Subject, subject, volume_subject
 from voxtell_dicom.rules.lookup import FrameNumbers, Values, in_words, values_by_tag
-from voxtell_dicom.rules.never import class_name, is_ours, not_an_image
 
 Facts = Mapping[str, Any]  # instances, calling_ae, called_ae; volume: a mapping of the facts of one volume
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One condition of a rule, held against a series. `found` may hold patient data: show it, never log it."""
+class ConditionResult:
+    """One condition of a rule, held against a series. `found` may hold patient data: show it, never log it.
 
-    subject: str
+    `keyword`: a DICOM keyword, or the fact of the series or volume (``calling_ae``, ``volume.plane``).
+    """
+
+    keyword: str
     wanted: str
     found: str
     met: bool
@@ -37,13 +41,18 @@ class Match:
     rule: Rule
     index: int
     met: bool
-    conditions: tuple[Explained, ...]
+    conditions: tuple[ConditionResult, ...]
     prompts: tuple[Prompt, ...]
 
     @property
+    def failed(self) -> tuple[ConditionResult, ...]:
+        """Return the conditions that are not met."""
+        return tuple(condition for condition in self.conditions if not condition.met)
+
+    @property
     def why_not(self) -> str:
-        """The subjects of the conditions that are not met, without values: fit for a log."""
-        return ", ".join(condition.subject for condition in self.conditions if not condition.met)
+        """Return the keywords of the conditions that are not met, without values: fit for a log."""
+        return ", ".join(condition.keyword for condition in self.failed)
 
 
 def match_volume(rules: Sequence[Rule], volume: Volume, headers: Sequence[Dataset], facts: Facts) -> list[Match]:
@@ -72,24 +81,24 @@ def match(
     tags = {about.tag for each in conditions for about, _ in each if about.tag is not None}
     counts = values_by_tag(headers, sorted(tags), frames)
     classes = Counter(str(header.get("SOPClassUID", "")) for header in headers)
-    ours = any(is_ours(header) for header in headers)
+    own = any(is_own(header) for header in headers)
     matches = []
     for index, (rule, each) in enumerate(zip(rules, conditions, strict=True)):
-        explained = [_explain(about, condition, counts, facts) for about, condition in each]
-        explained += _never(classes, ours, asked="SOPClassUID" in rule.when)
-        met = bool(headers) and all(condition.met for condition in explained)
-        matches.append(Match(rule, index, met, tuple(explained), prompts(rule)))
+        results = [_result(about, condition, counts, facts) for about, condition in each]
+        results += _starts_no_work(classes, own, requested="SOPClassUID" in rule.when)
+        met = bool(headers) and all(condition.met for condition in results)
+        matches.append(Match(rule, index, met, tuple(results), prompts(rule)))
     return matches
 
 
 def prompts(rule: Rule) -> tuple[Prompt, ...]:
-    """The prompts of a rule with their labels, colours, thresholds and what is done to their masks."""
+    """Return the prompts of a rule with their labels, colours, thresholds and what is done to their masks."""
     resampling = Resampling(**rule.resample.model_dump()) if rule.resample else None
     return tuple(replace(resolve(prompt), resampling=resampling) for prompt in rule.prompts)
 
 
 def resolve(prompt: str | PromptSettings) -> Prompt:
-    """One prompt as it is run and shown; a missing label is the text (`label_of`)."""
+    """Return one prompt as it is run and shown; a missing label is the text (`label_of`)."""
     if isinstance(prompt, str):
         return Prompt(prompt.strip(), label_of(prompt))
     text = prompt.text.strip()
@@ -109,7 +118,7 @@ def _codes(codes: str | Codes | None) -> str:
 
 
 def label_of(text: str, limit: int = 64) -> str:
-    """The text with its first letter capital, cut at a word boundary to the 64 characters of a Segment Label (LO)."""
+    """Return the text with a capital first letter, cut at a word to the 64 characters of a Segment Label (LO)."""
     words = " ".join(text.replace("\\", "/").split())  # a backslash separates values in LO
     if len(words) > limit:
         head = words[:limit]
@@ -129,10 +138,12 @@ def _conditions(rule: Rule) -> Iterator[tuple[Subject, Condition]]:
         yield (about := volume_subject(fact)), parse(raw, about)
 
 
-def _explain(about: Subject, condition: Condition, counts: Mapping[int, Counter[Values]], facts: Facts) -> Explained:
+def _result(
+    about: Subject, condition: Condition, counts: Mapping[int, Counter[Values]], facts: Facts
+) -> ConditionResult:
     found = _fact(about.name, facts) if about.tag is None else counts[about.tag]
     met = bool(found) and all(holds(condition, values, about) for values in found)
-    return Explained(about.name, wanted(condition), in_words(found), met)
+    return ConditionResult(about.name, wanted(condition), in_words(found), met)
 
 
 def _fact(name: str, facts: Facts) -> Counter[Values]:
@@ -143,10 +154,11 @@ def _fact(name: str, facts: Facts) -> Counter[Values]:
     return Counter([() if value is None or value == "" else (value,)])
 
 
-def _never(classes: Counter[str], ours: bool, asked: bool) -> list[Explained]:
-    if ours:
-        return [Explained("source", "not a result of this software", "made by voxtell-dicom", False)]
-    strange = [uid for uid in classes if not_an_image(uid)]
-    if strange and not asked:
-        return [Explained("SOPClassUID", "an image, unless the rule asks for the class", class_name(strange[0]), False)]
+def _starts_no_work(classes: Counter[str], own: bool, requested: bool) -> list[ConditionResult]:
+    if own:
+        return [ConditionResult("source", "not a result of this software", "made by voxtell-dicom", False)]
+    other = [uid for uid in classes if not starts_work(uid)]
+    if other and not requested:
+        wanted_words = "an image, unless the rule asks for the class"
+        return [ConditionResult("SOPClassUID", wanted_words, class_name(other[0]), False)]
     return []

@@ -1,4 +1,4 @@
-"""Which rules a series meets that made no volume: by its headers, as far as these tell."""
+"""Match rules with a series that made no volume: by its headers, as far as these tell."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.config import Rule
+from voxtell_dicom.dicom.attributes import get
 from voxtell_dicom.rules.facts import contrast, kernel_family, plane
-from voxtell_dicom.rules.lookup import get
 from voxtell_dicom.rules.match import Facts, Match, match
 
 
 def would_match(rules: Sequence[Rule], headers: Sequence[Dataset], facts: Facts) -> list[Match]:
-    """The rules that the headers of a refused series meet. facts: of the series.
+    """Return the rules that the headers of a refused series meet. facts: of the series.
 
     Conditions on a volume hold where the headers do not contradict them: nobody can tell the coverage of a stack that
     is none.
     """
     known = {name: values.pop() for name, values in _known(headers).items() if len(values) == 1}
     matches = match(rules, headers, {**facts, "volume": known})
-    return [found for found in matches if all(_may_hold(item.subject, item.met, known) for item in found.conditions)]
+    return [found for found in matches if all(_may_hold(item.keyword, item.met, known) for item in found.conditions)]
 
 
-def _may_hold(subject: str, met: bool, known: dict[str, Any]) -> bool:
-    whole, _, fact = subject.partition(".")
+def _may_hold(keyword: str, met: bool, known: dict[str, Any]) -> bool:
+    whole, _, fact = keyword.partition(".")
     return met or (whole == "volume" and fact not in known)
 
 
@@ -49,7 +49,7 @@ def _known(headers: Sequence[Dataset]) -> dict[str, set[Any]]:
 
 
 def _numbers(value: Any) -> list[float]:
-    """The numbers of a value; none where it is not one throughout, which may be why the series is refused."""
+    """Return the numbers of a value; [] where one is none, which may be why the series is refused."""
     try:
         return [float(part) for part in value or []]
     except (TypeError, ValueError):

@@ -1,17 +1,17 @@
-"""The same slice twice: told from two different slices by the pixels."""
+"""Remove copies of slices, told from different slices at one place by their pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from voxtell_dicom.dicom.pixels import frame_digest
 from voxtell_dicom.model import SetAside
 from voxtell_dicom.series.geometry import Stack
 from voxtell_dicom.series.header import FrameHeader, uids
-from voxtell_dicom.series.pixels import frame_digest
 
 
 def drop_copies(frames: Sequence[FrameHeader]) -> tuple[list[FrameHeader], list[SetAside]]:
-    """Each SOP instance once. Two files of one SOP Instance UID that differ in values or place are refused, both."""
+    """Return each SOP instance once, and why others are not. Two of one UID that differ are both refused."""
     seen: dict[tuple[str, int], FrameHeader] = {}
     copies: list[FrameHeader] = []
     conflicts: list[FrameHeader] = []
@@ -39,7 +39,7 @@ def _place(frame: FrameHeader) -> tuple[object, ...]:
 
 
 def drop_identical(stack: Stack) -> tuple[list[FrameHeader], list[FrameHeader]]:
-    """One frame of each position, and the others, where all coincident frames have identical pixels; else all are kept.
+    """Return one frame of each position, and the others, if all coincident frames have the same pixels; else all.
 
     All or nothing: two volumes of a time series may share some identical (empty) slices and still be two volumes.
     """

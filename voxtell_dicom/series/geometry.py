@@ -50,7 +50,7 @@ class Stack:
 
     @property
     def coincident(self) -> bool:
-        """Whether some frames lie at one position."""
+        """Return True if some frames lie at one position."""
         return bool((self.gaps < COINCIDENT_MM).any())
 
     def positions(self) -> list[list[FrameHeader]]:
@@ -116,7 +116,7 @@ def straying(stack: Stack) -> float:
 
 
 def is_regular(stack: Stack) -> bool:
-    """Whether the stack is one volume as it is."""
+    """Return True if the stack is one volume as it is."""
     return (
         len(stack.frames) > 1
         and not stack.coincident

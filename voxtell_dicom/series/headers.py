@@ -1,4 +1,4 @@
-"""The headers of a series, read without pixels, as one `FrameHeader` for each source frame; and `assemble`."""
+"""Headers of a series, read without pixels: one `FrameHeader` for each source frame; volumes of them."""
 
 from __future__ import annotations
 
@@ -6,29 +6,33 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import zip_longest
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pydicom
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.dicom.attributes import Lookup, get, lookup, text, whole
+from voxtell_dicom.dicom.attributes import Lookup, get, lookup, number, text, whole
+from voxtell_dicom.dicom.functional_groups import macro_items, per_frame_groups, shared_groups
+from voxtell_dicom.dicom.identity import missing_uids, require_one_value
+from voxtell_dicom.dicom.native import note
+from voxtell_dicom.dicom.sop_classes import MULTI_FRAME
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Series, SetAside, Volume
-from voxtell_dicom.series.classify import MULTI_FRAME, set_aside_by_class, set_aside_by_type
+from voxtell_dicom.series.classify import set_aside_by_class, set_aside_by_type
 from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.header import FrameHeader
-from voxtell_dicom.series.identity import check_identity, refuse_empty_uids
-from voxtell_dicom.series.keys import distinguishing, number
-from voxtell_dicom.series.native import note
+from voxtell_dicom.series.keys import distinguishing
 from voxtell_dicom.series.split import volumes_of
 
 AHEAD = 32  # files that the system is asked to fetch while others are parsed
 
 
 def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "refuse") -> Assembly:
-    """What a series is: its volumes, each regular, and what is not part of one, with the reason. Decodes pixels only
-    where slices coincide (to tell a duplicate from a conflict).
+    """Return the volumes of a series, each regular, and what is not part of one, with the reason.
+
+    Decodes pixels only where slices coincide (to tell a duplicate from a conflict).
 
     max_gap: the widest gap between slices that is bridged, in parts of the spacing (2 bridges one missing slice).
     frames_of_reference: ``accept`` takes several Frame of Reference UIDs on the slices of one stack as one.
@@ -36,7 +40,7 @@ def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "r
     ``mixed-series``) where the series as a whole cannot be trusted.
     """
     frames, aside = read_frames([instance.path for instance in series.instances])
-    check_identity(frames)
+    _check_identity(frames)
     volumes: list[Volume] = []
     for outcome in volumes_of(frames, max_gap, frames_of_reference):
         if isinstance(outcome, Volume):
@@ -47,14 +51,14 @@ def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "r
 
 
 def read_frames(paths: Sequence[Path]) -> tuple[list[FrameHeader], list[SetAside]]:
-    """The frames of all images among the files that may be part of a volume, and why the others are not."""
+    """Return the frames of all images among the files that may be part of a volume, and why the others are not."""
     found = [each for path in _read_ahead(paths) for each in _read_one(path)]
     frames = [each for each in found if isinstance(each, FrameHeader)]
     return frames, [each for each in found if isinstance(each, SetAside)]
 
 
 def _read_ahead(paths: Sequence[Path]) -> Iterator[Path]:
-    """The paths, while the system fetches the next ones: parsing is work for one thread, waiting is not."""
+    """Yield the paths, and have the system fetch the next ones: parsing is work for one thread, waiting is not."""
     for path, coming in zip_longest(paths, paths[AHEAD:]):
         if coming is not None:
             _want(coming)
@@ -87,11 +91,11 @@ def _read_one(path: Path) -> Sequence[FrameHeader | SetAside]:
 
 
 def frames_of(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
-    """The frames of one instance; why it, or one of them, is not part of a volume.
+    """Return the frames of one instance, or why it, or one of them, is not part of a volume.
 
     Raises Refusal where its geometry is missing.
     """
-    aside = refuse_empty_uids(ds, path.name) or set_aside_by_class(ds)
+    aside = _without_uids(ds, path.name) or set_aside_by_class(ds)
     if aside:
         return [aside]
     if text(ds, "SOPClassUID") in MULTI_FRAME:
@@ -104,30 +108,39 @@ def frames_of(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
 
 def _multi_frame(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
     uid = str(ds.SOPInstanceUID)
-    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
-    shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    per_frame = per_frame_groups(ds)
     if whole(ds, "NumberOfFrames", 1) != len(per_frame):
         stated = f"Number of Frames (0028,0008) is {text(ds, 'NumberOfFrames') or 'absent'}"
         words = f"but Per-frame Functional Groups Sequence (5200,9230) has {len(per_frame)} items"
         raise Refusal("frame-count", f"{uid}: {stated}, {words}", uid)
-    common = _items(shared)
+    common = macro_items(shared_groups(ds))
     found: list[FrameHeader | SetAside] = []
     for index, groups in enumerate(per_frame, 1):
-        look = lookup([*_items(groups), *common, ds])
+        look = lookup([*macro_items(groups), *common, ds])
         aside = set_aside_by_type(look("FrameType"), f"Frame Type (0008,9007) of frame {index}", uid)
         found.append(aside or _frame(ds, groups, path, index, look))
     return found
 
 
-def _items(groups: Dataset) -> list[Dataset]:
-    """The first item of each standard functional group, diffusion's nested gradient direction included."""
-    found = [
-        element.value[0] for element in groups if element.VR == "SQ" and not element.tag.is_private and element.value
-    ]
-    nested = [
-        item.DiffusionGradientDirectionSequence[0] for item in found if item.get("DiffusionGradientDirectionSequence")
-    ]
-    return found + nested
+def _without_uids(ds: Dataset, where: str) -> SetAside | None:
+    """Return the refusal of an instance that lacks an identifying UID. where: names it if its own UID cannot."""
+    missing = missing_uids(ds)
+    if not missing:
+        return None
+    sop = text(ds, "SOPInstanceUID")
+    return SetAside("empty-uid", f"{sop or where}: {', '.join(missing)} is empty", (sop,) if sop else (), refused=True)
+
+
+def _check_identity(frames: Sequence[FrameHeader]) -> None:
+    """Raise Refusal if the frames of one series are not of one patient, one study and one series."""
+    for keyword, value in (
+        ("PatientID", attrgetter("patient_id")),
+        ("IssuerOfPatientID", attrgetter("patient_id_issuer")),
+        ("StudyInstanceUID", attrgetter("study_uid")),
+        ("SeriesInstanceUID", attrgetter("series_uid")),
+    ):
+        values = [(frame.sop_instance_uid, value(frame)) for frame in frames]
+        require_one_value(frames[0].series_uid if frames else "", keyword, values)
 
 
 def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -> FrameHeader:
@@ -199,7 +212,7 @@ def _numbers(look: Lookup, keyword: str, words: str, count: int, uid: str, frame
 
 
 def _joined(items: Sequence[SetAside]) -> list[SetAside]:
-    """One entry for each code, not one for each of a thousand instances: the first reason and how many more."""
+    """Return one entry for each code, not one for each of a thousand instances: the first reason and how many more."""
     groups: dict[tuple[str, bool], list[SetAside]] = {}
     for item in items:
         groups.setdefault((item.code, item.refused), []).append(item)

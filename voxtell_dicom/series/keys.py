@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.dicom.attributes import Lookup
+from voxtell_dicom.dicom.attributes import Lookup, number
 
 PRINCIPAL = (
     "kind",
@@ -105,18 +105,6 @@ KINDS = {
     "MEAN": "mean",
     "DIFFUSION": "",
 }
-
-
-def number(value: object) -> float | None:
-    """The first value as a float; None where there is none or it is no number."""
-    if isinstance(value, (list, tuple)) or (isinstance(value, Sequence) and not isinstance(value, (str, bytes))):
-        value = value[0] if len(value) else None
-    if isinstance(value, bytes):
-        value = value.split(b"\\")[0].decode("ascii", "ignore")
-    try:
-        return None if value is None else float(str(value).strip("\0 "))
-    except ValueError:
-        return None
 
 
 def _rounded(value: object) -> str:

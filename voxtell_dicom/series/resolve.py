@@ -118,7 +118,7 @@ def _resolve_irregular(stack: Stack, max_gap: float) -> Iterator[Found]:
 
 
 def _are_grids_across_each_other(parts: Sequence[Stack]) -> bool:
-    """Whether parts are grids of their own that lie within one another, so that no slices lack where they meet.
+    """Return True if parts are grids of their own that lie within one another, so that no slices lack where they meet.
 
     Two acquisitions of one region that start at different heights, such as the phases of a contrast agent.
     """
@@ -159,7 +159,7 @@ def _surplus(frames: Sequence[FrameHeader]) -> int:
 
 
 def _separates(stack: Stack, parts: dict[str, list[FrameHeader]]) -> bool:
-    """Whether a partition takes coincident frames apart, without shredding the stack slice by slice."""
+    """Return True if a partition takes coincident frames apart, without shredding the stack slice by slice."""
     most = max(len(group) for group in stack.positions())
     if not 1 < len(parts) <= most + 2:
         return False

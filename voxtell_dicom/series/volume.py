@@ -1,4 +1,4 @@
-"""Source frames into the RAS array that the engine takes, and its masks back onto the frames: exact, nothing resampled.
+"""Source frames to the RAS array that the engine takes, and masks back to the frames: exact, nothing resampled.
 
 The array is that of nnU-Net's NibabelIOWithReorient on dcm2niix's NIfTI of the same series: axes (z, y, x) towards
 Superior, Anterior, Right. A gantry tilt is undone by moving every frame by whole pixels on a larger canvas.
@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from voxtell_dicom.dicom.pixels import decode, digest_of
+from voxtell_dicom.dicom.rescale import Rescale
 from voxtell_dicom.errors import GridMismatch, Refusal
 from voxtell_dicom.model import Box, Mask, Probabilities, ToRas, Volume, canonical_digest
-from voxtell_dicom.series.pixels import decode, digest_of
-from voxtell_dicom.series.rescale import Rescale
 
 IDENTITY = Rescale()
 THREADS = max(2, min(8, os.cpu_count() or 1))
@@ -29,7 +29,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 def to_ras(volume: Volume) -> FloatArray:
-    """The voxel values of a volume: float32 (z, y, x), C-contiguous, RAS+, rescaled frame by frame (HU for CT).
+    """Return the voxel values of a volume: float32 (z, y, x), C-contiguous, RAS+, rescaled frame by frame (HU for CT).
 
     Where a tilt was undone, what lies outside of the frames has the lowest value of the volume.
     Raises Refusal (``pixels``, ``rescale``, ``frame-size``) where a frame cannot be decoded.
@@ -38,13 +38,13 @@ def to_ras(volume: Volume) -> FloatArray:
 
 
 def load_volume(volume: Volume) -> tuple[FloatArray, Volume]:
-    """`to_ras`, and the volume with its key (contracts § 1), made of the pixels in the same pass."""
+    """Return `to_ras`, and the volume with its key (contracts § 1), made of the pixels in the same pass."""
     array, digests = _decoded(volume, with_digests=True)
     return array, replace(volume, key=_key(volume, digests))
 
 
 def with_key(volume: Volume) -> Volume:
-    """The volume with its key: SHA-256 over the sorted (SOP Instance UID, frame number, pixel digest) of its frames."""
+    """Return the volume with its key: SHA-256 over the sorted (SOP Instance UID, frame number, pixel digest)."""
     digests: dict[int, str] = {}
     for path, indices in _by_file(volume):
         numbers = [volume.frames[index].number for index in indices]
@@ -71,7 +71,7 @@ def to_frames(mask: Mask, volume: Volume) -> Mask:
 
 
 def probabilities_to_frames(probabilities: Probabilities, volume: Volume) -> Probabilities:
-    """The same of a probability map. Raises GridMismatch where it does not fit the volume."""
+    """Put a probability map on the RAS grid back on the source frames: `to_frames`. Raises GridMismatch."""
     _check_within(probabilities.box, volume.shape_zyx)
     if not probabilities.box[0][1]:
         return probabilities
@@ -86,13 +86,13 @@ def all_to_frames(masks: Sequence[Mask], volume: Volume) -> Mask:
 
 
 def all_probabilities_to_frames(maps: Sequence[Probabilities], volume: Volume) -> Probabilities:
-    """The same of probability maps."""
+    """Put probability maps of all runs back on all source frames: `probabilities_to_frames` of each."""
     back = [probabilities_to_frames(each, run) for each, run in zip(maps, volume.runs, strict=True)]
     return Probabilities.concatenated(back, [len(run.frames) for run in volume.runs])
 
 
 def from_frames(mask: Mask, volume: Volume) -> Mask:
-    """The inverse of `to_frames`: a mask on (frame, row, column) of the source frames, put on the RAS grid."""
+    """Return the inverse of `to_frames`: a mask on (frame, row, column) of the source frames, put on the RAS grid."""
     _check_fits(mask, volume.grid.shape)
     canvas = np.zeros(volume.canvas, bool)
     source = mask.to_array(volume.grid.shape)
@@ -117,7 +117,7 @@ def _on_frames(crop: npt.NDArray[Any], box: Box, volume: Volume) -> tuple[npt.ND
 
 
 def _is_shifted(volume: Volume) -> bool:
-    """Whether frames lie on the canvas elsewhere than on the source grid: a tilt is undone, or slices are bridged."""
+    """Return True if frames lie elsewhere on the canvas than on the source grid: tilted or bridged slices."""
     return volume.canvas != volume.grid.shape or volume.planes != tuple(range(len(volume.frames)))
 
 

@@ -38,7 +38,7 @@ RIGHT_SHADE = 0.7
 
 
 def colors_of(prompts: Sequence[Prompt]) -> list[Rgb]:
-    """One colour per prompt: the rule's own where it gives one, else by structure, moved until it differs from all."""
+    """Return one colour per prompt: the rule's own where it gives one, else by structure, distinct from all others."""
     chosen: dict[int, Rgb] = {
         index: _from_hex(prompt.color) for index, prompt in enumerate(prompts) if prompt.color is not None
     }
@@ -59,7 +59,7 @@ def colors_of(prompts: Sequence[Prompt]) -> list[Rgb]:
 
 
 def cielab(rgb: Rgb) -> tuple[float, float, float]:
-    """sRGB (0-255) to CIELab under D65 (IEC 61966-2-1)."""
+    """Convert sRGB (0-255) to CIELab under D65 (IEC 61966-2-1)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in rgb)]
     red, green, blue = linear
     x = (0.4124564 * red + 0.3575761 * green + 0.1804375 * blue) / 0.95047
@@ -76,7 +76,7 @@ def dicom_cielab(rgb: Rgb) -> list[int]:
 
 
 def rgb_of(value: Sequence[int]) -> Rgb:
-    """The sRGB colour of a Recommended Display CIELab Value, clipped to what a screen can show."""
+    """Return the sRGB colour of a Recommended Display CIELab Value, clipped to what a screen can show."""
     lightness, a, b = value[0] * 100 / 65535, value[1] * 255 / 65535 - 128, value[2] * 255 / 65535 - 128
     fy = (lightness + 16) / 116
     x, y, z = (f**3 if f**3 > 216 / 24389 else (116 * f - 16) * 27 / 24389 for f in (fy + a / 500, fy, fy - b / 200))
@@ -126,7 +126,7 @@ def _grid() -> tuple[list[Rgb], Floats]:
 
 @lru_cache(maxsize=1 << 14)  # each new colour is held against all before it
 def din99(rgb: Rgb) -> tuple[float, float, float]:
-    """sRGB (0-255) to DIN99 (DIN 6176), where equal distances look equal: CIELab stretches what is saturated."""
+    """Convert sRGB (0-255) to DIN99 (DIN 6176), where equal distances look equal: CIELab stretches saturated ones."""
     lightness, a, b = cielab(rgb)
     turn = math.radians(16)
     red, yellow = a * math.cos(turn) + b * math.sin(turn), 0.7 * (b * math.cos(turn) - a * math.sin(turn))

@@ -5,103 +5,14 @@ from __future__ import annotations
 import re
 import unicodedata
 
-SPELLINGS = {
-    "tumour": "tumor",
-    "oedema": "edema",
-    "haemorrhage": "hemorrhage",
-    "haematoma": "hematoma",
-    "haemangioma": "hemangioma",
-    "ischaemia": "ischemia",
-    "bleeding": "hemorrhage",
-    "bleed": "hemorrhage",
-    "oesophagus": "esophagus",
-    "oesophageal": "esophageal",
-    "grey": "gray",
-    "coeliac": "celiac",
-    "caecum": "cecum",
-    "anaemic": "anemic",
-    "foetal": "fetal",
-    "metastatic": "metastasis",
-    "disk": "disc",
-    "aneurism": "aneurysm",
-    "ischaemic": "ischemic",
-    "haemothorax": "hemothorax",
-    "centre": "center",
-    "fibre": "fiber",
-    "bronchia": "bronchus",
-    "glnd": "gland",  # AAPM TG-263
-    "submand": "submandibular",
-    "nrv": "nerve",
-}
-PLURALS = {
-    "metastases": "metastasis",
-    "masses": "mass",
-    "abscesses": "abscess",
-    "femora": "femur",
-    "testes": "testis",
-    "vertebrae": "vertebra",
-    "emboli": "embolus",
-    "thrombi": "thrombus",
-    "calculi": "calculus",
-    "prostheses": "prosthesis",
-    "hippocampi": "hippocampus",
-    "thalami": "thalamus",
-    "humeri": "humerus",
-    "bronchi": "bronchus",
-    "scapulae": "scapula",
-    "fibulae": "fibula",
-    "tibiae": "tibia",
-    "radii": "radius",
-    "patellae": "patella",
-    "menisci": "meniscus",
-    "sinuses": "sinus",
-    "uteri": "uterus",
-    "pelves": "pelvis",
-    "areas": "area",
-    "hernias": "hernia",
-    "phalanges": "phalanx",
-    "atria": "atrium",
-    "ilia": "ilium",
-    "clavicles": "clavicle",
-    "cortices": "cortex",
-    "nuclei": "nucleus",
-    "gyri": "gyrus",
-    "axillae": "axilla",
-    "amygdalae": "amygdala",
-    "bullae": "bulla",
-    "diverticula": "diverticulum",
-    "maxillae": "maxilla",
-    "pleurae": "pleura",
-    "teeth": "tooth",
-    "feet": "foot",
-}
-ALWAYS_S = frozenset(
-    ("ascites", "biceps", "triceps", "quadriceps", "lens", "feces", "pons", "meninges", "dens", "series")
-)
-_FILLERS = "the a an of in within on all any each every visible entire whole patient's -"
-FILLERS = frozenset(_FILLERS.split())
+from voxtell_dicom.terms.sides import split_capitals, with_sides
+from voxtell_dicom.terms.word_lists import replacements, words
+
+_SPELLINGS, _PLURALS = replacements("spelling"), replacements("plural")
+_SINGULAR_S, _FILLERS = words("singular_s"), words("filler")
 SIDES = {"left": "left", "right": "right", "bilateral": "both", "both": "both"}
-_SIDE_WORDS = {"lt": "left", "sinister": "left", "sinistra": "left", "sinistrum": "left"} | {
-    "rt": "right",
-    "dexter": "right",
-    "dextra": "right",
-    "dextrum": "right",
-}
-_LETTERS = {"l": "left", "r": "right"}  # "L kidney", "Parotid_L"; not "L 5"
-ORDINALS = (
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-    "eleventh",
-    "twelfth",
-)
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
+ORDINALS = tuple(_ORDINALS.split())
 _NUMBER = {name: number for number, name in enumerate(ORDINALS, 1)} | {
     f"{number}{ending}": number
     for number in range(1, 13)
@@ -114,26 +25,26 @@ _SEGMENT = {name: roman for number, roman in enumerate(_ROMAN, 1) for name in (s
 
 
 def spelled(prompt: str, *, plurals: bool = False) -> str:
-    """The words of a prompt in small letters and American spelling, in the singular unless `plurals`; sides in full."""
-    words = [SPELLINGS.get(word, word) for word in _words(prompt)]
+    """Return the words of a prompt in small letters and American spelling, singular unless `plurals`; sides in full."""
+    words = [_SPELLINGS.get(word, word) for word in _words(prompt)]
     if not plurals:
         words = [_singular(word) for word in words]
-    return " ".join(_sided([SPELLINGS.get(word, word) for word in words]))
+    return " ".join(_sided([_SPELLINGS.get(word, word) for word in words]))
 
 
 def key_of(text: str) -> str:
-    """Spelled words without fillers; "third lumbar vertebra", "vertebra l3" and "l3" alike, "5th rib" and "rib 5"."""
-    words = [word for word in text.split() if word not in FILLERS]
+    """Return spelled words without fillers; "third lumbar vertebra" and "l3" alike, "5th rib" and "rib 5"."""
+    words = [word for word in text.split() if word not in _FILLERS]
     return " ".join(_segment(_disc(_rib(_vertebra(words)))))
 
 
 def without_order(key: str) -> str:
-    """The words of a key in the order of the alphabet, marked so that they never pass for words in their own order."""
+    """Return the words of a key in the order of the alphabet, marked as such."""
     return "~" + " ".join(sorted(key.split()))
 
 
 def side_and_rest(text: str) -> tuple[str, str]:
-    """left, right, both or "", and the other words; all words where sides contradict, or say where beside something."""
+    """Return left, right, both or "", and the other words; all where sides contradict, or mean beside something."""
     if re.search(r"\b(left|right) (of|to|from)\b", text):
         return "", text
     halves = [side_and_rest(half) for half in text.split(" and ")] if text.count(" and ") == 1 else []
@@ -153,19 +64,14 @@ def _words(prompt: str) -> list[str]:
     So is a dash between blanks, for which a comma passes, too, and "and" for a plus, a slash or a new line.
     """
     text = unicodedata.normalize("NFKC", prompt).replace("\u2019", "'").replace("\u2013", "-").replace("\u2212", "-")
-    text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", text).casefold()  # SpinalCord
+    text = split_capitals(text).casefold()
     text = re.sub(r"(?<=\d)/(?=[a-z]?\d)", " ", text)  # L5/S1
     text = re.sub(r"[+&/;|\n\r]", " and ", text.strip(" ,;|\n\r")).replace(",", " - ")
     return re.findall(r"[^\W_]+(?:'[^\W_]+)*|(?<=\s)-(?=\s)|[<>=~]", text)
 
 
-def _sided(words: list[str]) -> list[str]:
-    words = [_SIDE_WORDS.get(word, word) for word in words]
-    if len(words) > 1:
-        if not words[1].isdigit():
-            words[0] = _LETTERS.get(words[0], words[0])
-        if not words[-2].isdigit():
-            words[-1] = _LETTERS.get(words[-1], words[-1])
+def _sided(found: list[str]) -> list[str]:
+    words = with_sides(found)
     last = len(words) - 1
     return [
         word
@@ -175,8 +81,8 @@ def _sided(words: list[str]) -> list[str]:
 
 
 def _singular(word: str) -> str:
-    if word in PLURALS or word in ALWAYS_S or len(word) < 4 or "'" in word:
-        return PLURALS.get(word, word)
+    if word in _PLURALS or word in _SINGULAR_S or len(word) < 4 or "'" in word:
+        return _PLURALS.get(word, word)
     if word.endswith("ies"):
         return word[:-3] + "y"
     if word.endswith(("ss", "us", "is", "as")) and not word.endswith("omas"):

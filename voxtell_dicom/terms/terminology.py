@@ -1,4 +1,4 @@
-"""What a prompt means in codes: category, type, laterality and anatomic region, or a stable private code.
+"""The meaning of a prompt in codes: category, type, laterality and anatomic region, or a stable private code.
 
 The words come from DICOM's own context groups, as pydicom carries them (PS3.16 CID 7191 to 7197, the segmentation
 property types by category; CID 7159 lesions; CID 8134, 7600, 7603 and 4, anatomy; CID 244 laterality), from `codes.csv`
@@ -8,34 +8,22 @@ wholly understood gets a code of the private scheme 99VOXTELL, made from its tex
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import files
-from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
-from pydicom.sr._cid_dict import cid_concepts
-from pydicom.sr._concepts_dict import concepts
 
 from voxtell_dicom.config import Codes, CodeWords
-from voxtell_dicom.encode.common.words import clipped
+from voxtell_dicom.dicom.library_internals import context_group
+from voxtell_dicom.dicom.text import clipped
 from voxtell_dicom.model import Prompt
-from voxtell_dicom.terms.senses import (
-    ABNORMAL_WORD,
-    AMOUNTS,
-    ASIDE,
-    IN_BODY,
-    NOT_MEANT,
-    OBJECT_WORD,
-    PAIRED,
-    UNPAIRED,
-)
+from voxtell_dicom.terms.findings import finding_word
 from voxtell_dicom.terms.spelling import key_of, side_and_rest, spelled, without_order
+from voxtell_dicom.terms.word_lists import alternatives, rows, whole_words, words
 
 PRIVATE_SCHEME = "99VOXTELL"
 PRIVATE_SCHEME_UID = "2.25.301906725548117263360183205419927720551"
@@ -50,7 +38,7 @@ class Code:
     meaning: str
 
     def item(self) -> Dataset:
-        """As an item of a code sequence."""
+        """Return it as an item of a code sequence."""
         item = Dataset()
         item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = self.value, self.scheme, self.meaning
         return item
@@ -67,7 +55,7 @@ class Term:
 
     @property
     def private(self) -> bool:
-        """Whether the type is of our own scheme."""
+        """Return True if the type is of our own scheme."""
         return self.type.scheme == PRIVATE_SCHEME
 
 
@@ -105,26 +93,18 @@ SIDES = {
     "both": Code("51440002", "SCT", "Right and left"),
 }
 _AMBIGUOUS = ("ventricle",)  # of the heart, says CID 7192; of the brain, means who asks an MR of the head for it
-# Words of findings that no context group of segmentation types has; the rest is what CID 7194 and 7159 hold.
-MORE_FINDINGS = {
-    "hematoma": Code("35566002", "SCT", "Hematoma"),  # CID 6031
-    "cancer": Code("108369006", "SCT", "Neoplasm"),
-    "carcinoma": Code("108369006", "SCT", "Neoplasm"),
-    "tumor": Code("108369006", "SCT", "Neoplasm"),
-    "metastasis": Code("14799000", "SCT", "Neoplasm, Secondary"),
-    "abnormality": Code("52988006", "SCT", "Lesion"),
-    "embolism": Code("55584005", "SCT", "Embolus"),
-    "effusion": Code("41699000", "SCT", "Effusion"),  # CID 12280
-    "infiltrate": Code("47351003", "SCT", "Infiltrate"),
-    "thrombus": Code("396339007", "SCT", "Thrombus"),  # CID 7192 has it as a structure
-    "pneumothorax": Code("36118008", "SCT", "Pneumothorax"),  # CID 6102
-    "pleural effusion": Code("60046008", "SCT", "Pleural effusion"),  # CID 645
-    "pericardial effusion": Code("373945007", "SCT", "Pericardial effusion"),  # CID 12236
-}
+_OBJECT = whole_words(*alternatives("object"))
+# What comes after, or belongs to, a word that takes it away or puts it beside: "liver without tumor", "tumor free"; and
+# a mass that is how much there is.
+_ASIDE = re.compile(
+    r"\b(without|excluding|except|minus|with|including|and|around|near|adjacent|behind|beside|between)\b.*"
+    r"|\b\w+ free\b|\b(no|not|non)\b \w+"
+    r"|(?:(?<=muscle)|(?<=fat)|(?<=bone)|(?<=body)|(?<=lean)|(?<=ventricle)|(?<=ventricular)|(?<=myocardial)) mass\b"
+)
 
 
 def term_of(prompt: str) -> Term:
-    """The codes of a prompt. Always an answer: private and stable where the words are not all known."""
+    """Return the codes of a prompt. Always an answer: private and stable where the words are not all known."""
     text = spelled(prompt)
     if (known := _anatomy(text)) is not None:
         return replace(known, laterality=_both(prompt, known))
@@ -137,7 +117,7 @@ def term_of(prompt: str) -> Term:
 
 
 def term_for(prompt: Prompt) -> Term:
-    """The codes of a rule's prompt: those that the rule gives it (`codes`), else those of its text."""
+    """Return the codes of a rule's prompt: those that the rule gives it (`codes`), else those of its text."""
     if not prompt.codes.startswith("{"):
         return term_of(prompt.codes or prompt.text)
     given = Codes.model_validate_json(prompt.codes)
@@ -147,19 +127,19 @@ def term_for(prompt: Prompt) -> Term:
     )
 
 
-def _code(words: CodeWords) -> Code:
-    return Code(words.value, words.scheme, words.meaning)
+def _code(given: CodeWords) -> Code:
+    return Code(given.value, given.scheme, given.meaning)
 
 
 def private_code(prompt: str) -> Code:
-    """The code of a prompt in scheme 99VOXTELL: from its text, case and blanks aside; the same everywhere."""
+    """Return the code of a prompt in scheme 99VOXTELL: from its text, case and blanks aside; the same everywhere."""
     text = " ".join(prompt.casefold().split())
     value = "P" + hashlib.sha256(text.encode()).hexdigest()[:12].upper()
     return Code(value, PRIVATE_SCHEME, clipped(prompt) or "unnamed")
 
 
 def private_scheme_item() -> Dataset:
-    """The item of Coding Scheme Identification Sequence (0008,0110) for 99VOXTELL (PS3.3 C.12.1.1.1)."""
+    """Return the item of Coding Scheme Identification Sequence (0008,0110) for 99VOXTELL (PS3.3 C.12.1.1.1)."""
     item = Dataset()
     item.CodingSchemeDesignator = PRIVATE_SCHEME
     item.CodingSchemeUID = PRIVATE_SCHEME_UID
@@ -169,7 +149,7 @@ def private_scheme_item() -> Dataset:
 
 
 def write_term(segment: Dataset, term: Term) -> None:
-    """Category, type, laterality and region into a Segment Sequence item (PS3.3 C.8.20.2, Table 10-7)."""
+    """Write category, type, laterality and region into a Segment Sequence item (PS3.3 C.8.20.2, Table 10-7)."""
     segment.SegmentedPropertyCategoryCodeSequence = Sequence([term.category.item()])
     kind = term.type.item()
     if term.laterality and not term.region:
@@ -183,19 +163,19 @@ def write_term(segment: Dataset, term: Term) -> None:
 
 
 def _has_two(known: Term) -> bool:
-    """Whether a side may be said of it: neither of an organ that there is one of, nor of what names a side."""
-    words = known.type.meaning.casefold()
-    return words not in UNPAIRED and not words.endswith((" vertebra", " disc")) and not _named(known.type)
+    """Return True if a side may be said of it: neither of an organ that there is one of, nor of what names a side."""
+    name = known.type.meaning.casefold()
+    return name not in words("unpaired") and not name.endswith((" vertebra", " disc")) and not _named(known.type)
 
 
 def _named(code: Code) -> set[str]:
-    """The side that a meaning says itself."""
+    """Return the side that a meaning says itself."""
     return {"left", "right"} & {*code.meaning.casefold().split()}
 
 
 def _both(prompt: str, known: Term) -> Code | None:
-    """Right and left, where several are named of what everybody has two of."""
-    paired = known.type.meaning.casefold() in PAIRED
+    """Return right and left, where several are named of what everybody has two of."""
+    paired = known.type.meaning.casefold() in words("paired")
     return SIDES["both"] if paired and spelled(prompt, plurals=True) != spelled(prompt) else None
 
 
@@ -208,14 +188,14 @@ def _within(text: str, side: str) -> Term | None:
     """ "liver lesion", "tumor of kidney", "hip prosthesis", "vertebral body of L3": what it is, and where."""
     if "-" in text.split():  # "liver - tumor": within it, or without it
         return None
-    words = key_of(text).split()
-    if words[:2] == ["vertebral", "body"] or words[-2:] == ["vertebral", "body"]:
-        what, place = _anatomy("vertebral body"), [word for word in words if word not in ("vertebral", "body")]
+    parts = key_of(text).split()
+    if parts[:2] == ["vertebral", "body"] or parts[-2:] == ["vertebral", "body"]:
+        what, place = _anatomy("vertebral body"), [word for word in parts if word not in ("vertebral", "body")]
     else:
-        found = [word for word in words if _may_be_within(word)]
+        found = [word for word in parts if _may_be_within(word)]
         if len(found) != 1:
             return None
-        what, place = _table()[found[0]], [word for word in words if word != found[0]]
+        what, place = _table()[found[0]], [word for word in parts if word != found[0]]
         if place == ["body"] or (len(place) == 1 and _is_no_vertebra(place[0], what)):  # the body of what
             return None
     laterality = SIDES[side] if side else None
@@ -224,7 +204,7 @@ def _within(text: str, side: str) -> Term | None:
     where = _anatomy(" ".join(place))
     if where is None or where.category not in (STRUCTURE, TISSUE) or (side and _named(where.type) - {side}):
         return None
-    if what.type.meaning == "Mass" and where.type.meaning.casefold() in AMOUNTS:  # how much of it there is
+    if what.type.meaning == "Mass" and where.type.meaning.casefold() in words("amount"):  # how much of it there is
         return None
     return replace(what, laterality=laterality, region=where.type)
 
@@ -240,18 +220,17 @@ def _may_be_within(word: str) -> bool:
     if known is None:
         return False
     name = known.type.meaning.casefold()
-    return known.category == ABNORMAL or name in IN_BODY or name == "blood vessel"
+    return known.category == ABNORMAL or name in words("in_body") or name == "blood vessel"
 
 
 def _private(prompt: str, text: str) -> Term:
     if re.fullmatch(r"\s*[<>]=?\s*-?[\d.]+\s*", prompt):
         return Term(SPATIAL, private_code(prompt))
-    words = key_of(text)
-    words = ASIDE.sub("", words).strip() or words
-    abnormal = ABNORMAL_WORD.search(words) or any(
-        word in _table() and _table()[word].category == ABNORMAL for word in words.split()
-    )
-    category = OBJECT if OBJECT_WORD.search(words) else ABNORMAL if abnormal else STRUCTURE
+    key = key_of(text)
+    key = _ASIDE.sub("", key).strip() or key
+    table = _table()
+    abnormal = finding_word(key) or any(word in table and table[word].category == ABNORMAL for word in key.split())
+    category = OBJECT if _OBJECT.search(key) else ABNORMAL if abnormal else STRUCTURE
     return Term(category, private_code(prompt))
 
 
@@ -260,19 +239,19 @@ def _table() -> dict[str, Term]:
     """Words as `key_of` gives them, and in the order of the alphabet → what they are."""
     table: dict[str, Term] = {}
 
-    def know(words: str, term: Term) -> None:
-        key = key_of(spelled(words))
+    def know(name: str, term: Term) -> None:
+        key = key_of(spelled(name))
         table.setdefault(key, term)
         table.setdefault(without_order(key), term)
 
-    for word, code in MORE_FINDINGS.items():
-        know(word, Term(ABNORMAL, code))
+    for row in rows("finding_codes.csv"):
+        know(row["word"], Term(ABNORMAL, Code(row["value"], "SCT", row["meaning"])))
     for cid, category in GROUPS:
         for code in _members(cid):
             know(code.meaning, Term(category, code))
-    for row in _rows("codes.csv"):
+    for row in rows("codes.csv"):
         know(row["meaning"], Term(CATEGORIES[row["category"]], Code(row["value"], "SCT", row["meaning"])))
-    for row in _rows("synonyms.csv"):
+    for row in rows("synonyms.csv"):
         if (meant := table.get(key_of(spelled(row["meaning"])))) is not None:
             know(row["word"], meant)
     for word in _AMBIGUOUS:
@@ -281,14 +260,7 @@ def _table() -> dict[str, Term]:
 
 
 def _members(cid: int) -> Iterator[Code]:
-    for scheme, names in cid_concepts[cid].items():
-        table_of: Any = concepts[scheme]
-        for name in names:
-            value, (meaning, _) = next(iter(table_of[name].items()))
-            if len(meaning) <= 64 and value not in NOT_MEANT:
-                yield Code(value, scheme, meaning)
-
-
-def _rows(name: str) -> list[dict[str, str]]:
-    with files(__package__).joinpath(name).open(encoding="utf-8") as file:
-        return list(csv.DictReader(line for line in file if not line.startswith("#")))
+    excluded = {row["value"] for row in rows("excluded_codes.csv")}
+    for value, scheme, meaning in context_group(cid):
+        if len(meaning) <= 64 and value not in excluded:
+            yield Code(value, scheme, meaning)

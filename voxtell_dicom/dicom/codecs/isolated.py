@@ -24,7 +24,7 @@ DECODER_DEPENDENCIES = dict.fromkeys((JPEGExtended12Bit, JPEGLossless, JPEGLossl
 
 
 def is_available(uid: UID) -> bool:
-    """Whether frames of a transfer syntax are decoded here."""
+    """Return True if frames of a transfer syntax are decoded here."""
     return uid in DECODER_DEPENDENCIES
 
 

@@ -16,7 +16,7 @@ from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance
 from voxtell_dicom.encode.common.sources import Sources
 from voxtell_dicom.model import Plan, Volume
-from voxtell_dicom.terms.body_parts import UNPAIRED
+from voxtell_dicom.terms.word_lists import words as word_list
 
 FOOTER = "AI result, not for diagnosis"
 Rgb8 = npt.NDArray[np.uint8]
@@ -91,7 +91,9 @@ def capture(
     ds.Rows, ds.Columns = image.shape[:2]
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 8, 8, 7, 0
     ds.LossyImageCompression = "00"
-    if str(ds.get("BodyPartExamined") or "").strip() not in UNPAIRED:  # then it is type 2 (PS3.3 C.7.3.1)
+    if str(ds.get("BodyPartExamined") or "").strip() not in word_list(
+        "unpaired_body_part"
+    ):  # then it is type 2 (PS3.3 C.7.3.1)
         ds.Laterality = ds.get("Laterality") or ""
     sources = []
     for sop_class, uid in instances:

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.dicom.codecs.choice import pixel_array
-from voxtell_dicom.encode.report.values import frame_attribute, frame_values, real_values
+from voxtell_dicom.dicom.functional_groups import frame_value
+from voxtell_dicom.dicom.pixels import decode
+from voxtell_dicom.encode.report.values import frame_values
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Found, Mask, Volume
 from voxtell_dicom.terms.colors import Rgb, colors_of, rgb_of
@@ -181,15 +182,17 @@ def _source_frames(
             continue
         if str(head.get("SOPInstanceUID", "")) not in wanted:
             continue
-        ds = pydicom.dcmread(path)
-        pixels = pixel_array(ds).reshape(-1, ds.Rows, ds.Columns)
-        for number, values in enumerate(pixels, 1):
-            position = frame_attribute(ds, number, "ImagePositionPatient")
-            if position and values.shape == (seg.Rows, seg.Columns):
-                scaled = real_values(ds, values, number)
-                where = np.array([float(value) for value in position])
-                kind = str(ds.get("Modality", "")), str(ds.get("PhotometricInterpretation", ""))
-                found[str(ds.SOPInstanceUID), number] = (where, scaled, *kind)
+        ds = pydicom.dcmread(path, stop_before_pixels=True)
+        if (ds.get("Rows"), ds.get("Columns")) != (seg.Rows, seg.Columns):
+            continue
+        kind = str(ds.get("Modality", "")), str(ds.get("PhotometricInterpretation", ""))
+        positions = {
+            number: np.array([float(value) for value in position])
+            for number in range(1, int(ds.get("NumberOfFrames") or 1) + 1)
+            if (position := frame_value(ds, number, "ImagePositionPatient"))
+        }
+        for (number, where), (stored, rescale) in zip(positions.items(), decode(path, list(positions)), strict=True):
+            found[str(ds.SOPInstanceUID), number] = (where, rescale.real(stored), *kind)
     return found
 
 

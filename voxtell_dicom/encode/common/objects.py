@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
+from voxtell_dicom.dicom.text import ST
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.clock import stamp, zone
 from voxtell_dicom.encode.common.part10 import write_once
@@ -118,7 +119,7 @@ def remarks(plan: Plan, volume: Volume, found: Sequence[Found]) -> str:
     missing = [item.prompt.label for item in found if not item.mask.voxels and not item.left_out]
     lines = [f"NOT FOUND: {', '.join(missing)}"] if missing else []
     whole = "\r\n".join([*lines, *problems_of(plan, volume)])
-    return whole if len(whole) <= words.ST else whole[: words.ST - 3] + "..."
+    return whole if len(whole) <= ST else whole[: ST - 3] + "..."
 
 
 def path_of(plan: Plan, kind: str, directory: Path, ordinal: int = 1, profile: str = "generic") -> Path:

@@ -16,9 +16,9 @@ from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 import voxtell_dicom
+from voxtell_dicom.dicom.own_objects import MANUFACTURER
 from voxtell_dicom.model import Plan
 
-MANUFACTURER = "voxtell-dicom"
 TEST_MARK = "TEST - NOT FOR PATIENTS"
 SCANNER = (
     "Manufacturer",

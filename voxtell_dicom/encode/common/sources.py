@@ -8,22 +8,14 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
+from voxtell_dicom.dicom.attributes import text
 from voxtell_dicom.dicom.elements import drop_broken
+from voxtell_dicom.dicom.identity import CODES, require_one_value
 from voxtell_dicom.errors import EncodingError, Refusal
 from voxtell_dicom.model import Volume
 
-SAME_IN_ALL = {
-    "PatientID": "mixed-patients",
-    "IssuerOfPatientID": "mixed-patients",
-    "PatientName": "mixed-patients",
-    "StudyInstanceUID": "mixed-studies",
-    "SeriesInstanceUID": "mixed-series",
-    "AccessionNumber": "mixed-studies",
-    "StudyID": "mixed-studies",
-    "StudyDate": "mixed-studies",
-}
 READ = (
-    *SAME_IN_ALL,
+    *CODES,
     "SpecificCharacterSet",
     "SOPInstanceUID",
     "NumberOfFrames",
@@ -61,7 +53,7 @@ def read_sources(volume: Volume) -> Sources:
     _check_same(list(headers.values()), volume.series_uid)
     newest_path = max(paths, key=lambda path: path.stat().st_mtime_ns)
     newest = pydicom.dcmread(newest_path, stop_before_pixels=True)
-    mend(newest)
+    complete_header(newest)
     if str(newest.StudyInstanceUID) != volume.study_uid:
         raise Refusal(
             "mixed-studies",
@@ -86,8 +78,8 @@ def read_sources(volume: Volume) -> Sources:
     )
 
 
-def mend(header: Dataset) -> None:
-    """What a source leaves out, or spoils, must not spoil results that carry its header.
+def complete_header(header: Dataset) -> None:
+    """Remove from a source's header what must not stand in results that carry it, and fill in what they need.
 
     Values that their VR does not allow go, here and in all items. So do sequences without items (none of those that
     are carried may be empty), and an empty character set. Where identity was removed, how is type 1C (PS3.3 C.7.1.1).
@@ -109,18 +101,9 @@ def _values(value: Any) -> list[Any]:
 
 
 def _check_same(headers: list[Dataset], series_uid: str) -> None:
-    for keyword, code in SAME_IN_ALL.items():
-        values = {str(header.get(keyword) or "").strip(" ^\0") for header in headers}
-        if len(values) > 1:
-            tag = pydicom.datadict.tag_for_keyword(keyword)
-            name = pydicom.datadict.dictionary_description(keyword)
-            number = f"({tag >> 16:04X},{tag & 0xFFFF:04X})" if tag is not None else ""
-            raise Refusal(
-                code,
-                f"series {series_uid}: {len(values)} different values of {name} {number} in its instances; "
-                "correct the series and send it again",
-                series_uid,
-            )
+    for keyword in CODES:
+        values = [(text(header, "SOPInstanceUID"), text(header, keyword)) for header in headers]
+        require_one_value(series_uid, keyword, values, advice="correct the series and send it again")
 
 
 def _position(header: Dataset, position_mm: tuple[float, float, float], uid: str) -> str:
@@ -137,11 +120,11 @@ def _position(header: Dataset, position_mm: tuple[float, float, float], uid: str
 
 def decimal(value: float) -> str:
     """A DS value: at most 16 characters, as exact as they allow (PS3.5 6.2)."""
-    text = repr(float(value))
-    if len(text) <= 16 and "e" not in text:
-        return text[:-2] if text.endswith(".0") else text
+    written = repr(float(value))
+    if len(written) <= 16 and "e" not in written:
+        return written.removesuffix(".0")
     for digits in range(16, 0, -1):
-        text = f"{value:.{digits}g}"
-        if len(text) <= 16:
-            return text
+        written = f"{value:.{digits}g}"
+        if len(written) <= 16:
+            return written
     raise EncodingError(f"{value} cannot be written as a decimal string of 16 characters")

@@ -9,23 +9,13 @@ from pydicom.charset import python_encoding
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
+from voxtell_dicom.dicom.text import LO, ST, clipped
 from voxtell_dicom.encode.common.provenance import TEST_MARK, Maker
 from voxtell_dicom.model import Plan
 
-LO = 64
-ST = 1024
 SHORTEST_PART = 8
 LARGEST_IS = 2**31 - 1
 JAPANESE = frozenset(("", "ISO_IR 6", "ISO 2022 IR 6", "ISO 2022 IR 87"))  # ASCII and JIS X 0208
-
-
-def clipped(text: str, limit: int = LO, ending: str = "") -> str:
-    """`text` cleaned of control characters and backslashes, shortened with an ellipsis to leave room for `ending`."""
-    clean = "".join(" " if ord(c) < 32 or c == "\\" else c for c in text).strip()
-    room = limit - len(ending)
-    if len(clean) > room:
-        clean = clean[: room - 3].rstrip() + "..."
-    return clean + ending
 
 
 def segment_label(label: str, maker: Maker) -> str:

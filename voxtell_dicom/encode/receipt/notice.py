@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance, words
-from voxtell_dicom.encode.common.sources import mend
+from voxtell_dicom.encode.common.sources import complete_header
 from voxtell_dicom.encode.receipt.receipt import write_receipt
 from voxtell_dicom.encode.receipt.statement import Statement, Told, now, series_name
 from voxtell_dicom.errors import Refusal
@@ -108,7 +108,7 @@ def _agreed(headers: Sequence[Dataset], notice: Notice) -> Dataset:
     for keyword in (*common.PATIENT_AND_STUDY, "BodyPartExamined", "Laterality", "SeriesNumber", "SeriesDescription"):
         if keyword in header and len({_plain(each, keyword) for each in headers}) > 1:
             del header[keyword]
-    mend(header)
+    complete_header(header)
     return header
 
 

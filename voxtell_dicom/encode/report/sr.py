@@ -24,6 +24,7 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from voxtell_dicom.dicom.own_objects import MANUFACTURER
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance
 from voxtell_dicom.encode.common.profiles import GENERIC, Form
@@ -140,7 +141,7 @@ def _document(plan: Plan, volume: Volume, segs: Sequence[Result], report: Measur
         series_number=1,
         sop_instance_uid=provenance.result_uid(plan, "sr", profile),
         instance_number=1,
-        manufacturer=provenance.MANUFACTURER,
+        manufacturer=MANUFACTURER,
         is_complete=True,
     )
     ds = Dataset()
@@ -244,7 +245,7 @@ def observer_of(maker: provenance.Maker) -> ObserverContext:
         observer_type=CodedConcept("121007", "DCM", "Device"),
         observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
             uid=maker.device_uid,
-            manufacturer_name=provenance.MANUFACTURER,
+            manufacturer_name=MANUFACTURER,
             model_name=maker.name,
             serial_number=maker.device_serial_number,
         ),

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import Dataset
-from pydicom.pixels.processing import apply_modality_lut
 
 from voxtell_dicom.dicom import suv
-from voxtell_dicom.dicom.codecs.choice import pixel_array
-from voxtell_dicom.dicom.suv_frames import frame_header
+from voxtell_dicom.dicom.functional_groups import frame_header
+from voxtell_dicom.dicom.pixels import decode
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Volume
 from voxtell_dicom.terms.terminology import Code
@@ -54,34 +52,14 @@ def suv_factor(header: Dataset) -> float | None:
 
 
 def frame_values(volume: Volume, wanted: set[int]) -> Iterator[tuple[int, Floats]]:
-    """(index in `volume.frames`, rescaled values (row, column)) of the wanted frames; each file is decoded once."""
-    by_path: dict[Any, list[int]] = {}
+    """Yield (index in `volume.frames`, real values (row, column)) of the wanted frames; each file is decoded once.
+
+    They are the values that the model saw. Raises Refusal (``pixels``, ``rescale``).
+    """
+    by_path: dict[Path, list[int]] = {}
     for index in sorted(wanted):
         by_path.setdefault(volume.frames[index].path, []).append(index)
     for path, indices in by_path.items():
-        ds = pydicom.dcmread(path)
-        pixels = pixel_array(ds).reshape(-1, ds.Rows, ds.Columns)
-        for index in indices:
-            number = volume.frames[index].number
-            yield index, real_values(ds, pixels[number - 1], number)
-
-
-def real_values(ds: Dataset, stored: npt.NDArray[Any], number: int) -> Floats:
-    """Stored values of frame `number` (from 1), rescaled: by its functional groups, else as the top level says.
-
-    PS3.3 C.7.6.16.2.9 (Pixel Value Transformation), C.11.1 (Modality LUT).
-    """
-    if ds.get("ModalityLUTSequence"):
-        return np.asarray(apply_modality_lut(stored, ds), np.float32)
-    slope, intercept = (frame_attribute(ds, number, word) for word in ("RescaleSlope", "RescaleIntercept"))
-    scale, offset = np.float32(1 if slope is None else slope), np.float32(0 if intercept is None else intercept)
-    return np.asarray(stored.astype(np.float32) * scale + offset, np.float32)
-
-
-def frame_attribute(ds: Dataset, number: int, keyword: str) -> Any:
-    """An attribute of frame `number`: in its own functional groups, else in the shared ones, else at the top level."""
-    groups = [*list(ds.get("PerFrameFunctionalGroupsSequence") or [])[number - 1 : number]]
-    groups += list(ds.get("SharedFunctionalGroupsSequence") or [])[:1]
-    macros = ("PlanePositionSequence", "PixelValueTransformationSequence")
-    items = [item for group in groups for name in macros for item in group.get(name) or []]
-    return next((item.get(keyword) for item in (*items, ds) if item.get(keyword) is not None), None)
+        decoded = decode(path, [volume.frames[index].number for index in indices])
+        for index, (stored, rescale) in zip(indices, decoded, strict=True):
+            yield index, rescale.real(stored)

@@ -17,6 +17,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
+from voxtell_dicom.dicom.text import LO, ST, clipped
 from voxtell_dicom.encode.common import implicit_vr as vr
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance, words
@@ -81,15 +82,15 @@ def encode_rtstruct(
     ds.OperatorsName = ""
     ds.FrameOfReferenceUID = volume.frame_of_reference_uid
     ds.PositionReferenceIndicator = str(header.get("PositionReferenceIndicator") or "")
-    ds.StructureSetLabel = words.clipped(f"AI {plan.rule}", SH)
-    ds.StructureSetName = words.clipped(ds.SeriesDescription)
+    ds.StructureSetLabel = clipped(f"AI {plan.rule}", SH)
+    ds.StructureSetName = clipped(ds.SeriesDescription)
     ds.StructureSetDescription = HOLES[method]
     ds.StructureSetDate, ds.StructureSetTime = ds.ContentDate, ds.ContentTime
     del ds.ContentDate, ds.ContentTime  # not of this IOD
     ds.ReferencedFrameOfReferenceSequence = Items([_frame_of_reference(volume)])
     colors = colors_of([item.prompt for item in kept])
     labels = [item.prompt.label for item in kept]
-    names, short = words.distinct(labels, words.LO, words.marked(maker)), words.distinct(labels, SH)
+    names, short = words.distinct(labels, LO, words.marked(maker)), words.distinct(labels, SH)
     rois, contours = [], []
     for number, (item, color) in enumerate(zip(kept, colors, strict=True), 1):
         shape = _of_frames(item.mask, volume, method)
@@ -137,9 +138,9 @@ def _roi(number: int, name: str, item: Found, volume: Volume, maker: provenance.
     roi.ROIName = name
     said = words.segment_description(item.prompt.text, item.mean_probability, item.uncertain_share)
     whole = f"{said}\r\n{HOLES[method]}" if method else said
-    roi.ROIDescription = whole if len(whole) <= words.ST else said
+    roi.ROIDescription = whole if len(whole) <= ST else said
     roi.ROIGenerationAlgorithm = "AUTOMATIC"
-    roi.ROIGenerationDescription = words.clipped(f"{maker.name} {maker.version}")
+    roi.ROIGenerationDescription = clipped(f"{maker.name} {maker.version}")
     return roi
 
 

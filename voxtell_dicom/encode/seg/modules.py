@@ -8,6 +8,7 @@ from datetime import datetime
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from voxtell_dicom.dicom.text import clipped
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.clock import stamp, zone
 from voxtell_dicom.encode.common.profiles import Form
@@ -58,7 +59,7 @@ def segmentation(
         words.series_number(header.get("SeriesNumber"), plan, series_number_base),
         description,
         "SEGMENTATION",
-        words.clipped(f"{_CONTENT.get(form.encoding, 'Segmentation')} by text prompt, rule {plan.rule}"),
+        clipped(f"{_CONTENT.get(form.encoding, 'Segmentation')} by text prompt, rule {plan.rule}"),
     )
     segments = _segments(plan, maker, kept, terms, colors)
     ds = build(volume, header, sources.positions[0], segments, naming, charset, encoding=form.encoding)

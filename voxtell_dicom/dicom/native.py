@@ -1,4 +1,4 @@
-"""Where the uncompressed pixels of a single-frame file lie, noted while its header is read, so that it is parsed once.
+"""Layouts of files with uncompressed pixels of one frame, noted when the header is read: the file is parsed once.
 
 A note is used only while the file is the same (size and time of change); what is unusual is left to pydicom's decoders.
 """
@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from voxtell_dicom.dicom.attributes import get, text
-from voxtell_dicom.series.rescale import Rescale, rescale_of
+from voxtell_dicom.dicom.rescale import Rescale, rescale_of
 
 KEPT = 20_000  # files whose notes are kept
 PIXEL_DATA = b"\xe0\x7f\x10\x00"
@@ -38,7 +38,7 @@ class Layout:
     changed_ns: int
 
     def read(self, path: Path) -> npt.NDArray[Any] | None:
-        """The stored values; None where the file is no longer the one that was noted."""
+        """Return the stored values; None where the file is no longer the one that was noted."""
         with path.open("rb") as file:
             state = os.fstat(file.fileno())
             if (state.st_size, state.st_mtime_ns) != (self.size, self.changed_ns):
@@ -65,7 +65,7 @@ def note(path: Path, file: BinaryIO, header: Dataset) -> None:
 
 
 def noted(path: Path) -> Layout | None:
-    """The note of a file; None where there is none."""
+    """Return the note of a file; None where there is none."""
     return _notes.get(path)
 
 
@@ -101,7 +101,7 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
 
 
 def in_the_lowest_bits(header: Dataset) -> bool:
-    """Whether High Bit (0028,0102) says that the values stand in the lowest of the allocated bits (PS3.5 8.1.1).
+    """Return True if High Bit (0028,0102) says that the values stand in the lowest of the allocated bits (PS3.5 8.1.1).
 
     One that lies beyond them all says nothing, where every bit is a value's: some writers count it from one.
     """
@@ -110,7 +110,7 @@ def in_the_lowest_bits(header: Dataset) -> bool:
 
 
 def _plain(header: Dataset, bits: int) -> bool:
-    """Whether pydicom would take what is stated, and the values stand in the lowest bits of those allocated."""
+    """Return True if pydicom would take what is stated, and the values stand in the lowest bits of those allocated."""
     stored = get(header, "BitsStored")
     return bool(
         stored in range(1, bits + 1)

@@ -1,6 +1,7 @@
-"""What turns stored values into real ones (PS3.3 C.11.1 Modality LUT, C.7.6.16.2.9 Pixel Value Transformation).
+"""Stored values to real ones (PS3.3 C.11.1 Modality LUT, C.7.6.16.2.9 Pixel Value Transformation), for all readers.
 
-Real World Value Maps (C.7.6.16.2.11) are not applied: rules and models expect the modality's own units, HU for CT.
+What the model sees, reports measure and pictures show are the same values. Real World Value Maps (C.7.6.16.2.11) are
+not applied: rules and models expect the modality's own units, HU for CT.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.pixels.processing import apply_modality_lut
 
-from voxtell_dicom.dicom.attributes import get, text
+from voxtell_dicom.dicom.attributes import get, number, text
+from voxtell_dicom.dicom.functional_groups import macro
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.series.keys import number
 
 Stored = npt.NDArray[Any]
 EXACT = 2.0**24  # integers below it are exact in float32
@@ -26,7 +27,7 @@ SLOPE, INTERCEPT = "Rescale Slope (0028,1053)", "Rescale Intercept (0028,1052)"
 
 @dataclass(frozen=True)
 class Rescale:
-    """Stored value to real value of one frame: a line, or a table (then `table` is the dataset that holds it)."""
+    """Stored to real values of one frame: a line, or a table (then `table` is the dataset that holds it)."""
 
     slope: float = 1.0
     intercept: float = 0.0
@@ -53,38 +54,41 @@ class Rescale:
         real += self.intercept
         target[...] = real
 
+    def real(self, stored: Stored) -> npt.NDArray[np.float32]:
+        """Return the real values of a frame, see `into`."""
+        target = np.empty(stored.shape, np.float32)
+        self.into(stored, target)
+        return target
+
 
 def rescale_of(ds: Dataset, frame: int) -> Rescale:
-    """The rescale of a frame (from 1): per-frame, else shared Pixel Value Transformation, else top level, else none."""
-    items: list[Dataset] = []
-    for groups, index in (("PerFrameFunctionalGroupsSequence", frame - 1), ("SharedFunctionalGroupsSequence", 0)):
-        sequence = get(ds, groups)
-        if sequence and index < len(sequence):
-            items += list(sequence[index].get("PixelValueTransformationSequence") or [])[:1]
-    for item in (*items, ds):
-        if "RescaleSlope" in item or "RescaleIntercept" in item:
-            slope = _stated(ds, item, "RescaleSlope", SLOPE)
-            intercept = _stated(ds, item, "RescaleIntercept", INTERCEPT)
-            if slope is None and intercept is None:
-                continue
-            if slope is None or intercept is None:
-                lacks, has = (SLOPE, INTERCEPT) if slope is None else (INTERCEPT, SLOPE)
-                _refuse(ds, f"{lacks} is missing, where {has} is {intercept if slope is None else slope:g}")
-            if slope == 0:
-                _refuse(ds, f"{SLOPE} is 0")
-            if get(ds, "ModalityLUTSequence"):
-                _refuse(ds, f"{SLOPE} and a Modality LUT Sequence (0028,3000): one only can hold (PS3.3 C.11.1)")
-            return Rescale(slope, intercept)
+    """Return the rescale of a frame (from 1): Pixel Value Transformation of its own, else shared; top level; none.
+
+    Raises Refusal (``rescale``) naming the tag where it is no rescale: one number of two, a slope of 0, a word.
+    """
+    for item in (*macro(ds, frame, "PixelValueTransformationSequence"), ds):
+        slope = _stated(ds, item, "RescaleSlope", SLOPE)
+        intercept = _stated(ds, item, "RescaleIntercept", INTERCEPT)
+        if slope is None and intercept is None:
+            continue
+        if slope is None or intercept is None:
+            lacks, has = (SLOPE, INTERCEPT) if slope is None else (INTERCEPT, SLOPE)
+            _refuse(ds, f"{lacks} is missing, where {has} is {intercept if slope is None else slope:g}")
+        if slope == 0:
+            _refuse(ds, f"{SLOPE} is 0")
+        if get(ds, "ModalityLUTSequence"):
+            _refuse(ds, f"{SLOPE} and a Modality LUT Sequence (0028,3000): one only can hold (PS3.3 C.11.1)")
+        return Rescale(slope, intercept)
     if get(ds, "ModalityLUTSequence"):
         return Rescale(table=ds)
     return Rescale(stated=False)
 
 
 def _stated(ds: Dataset, item: Dataset, keyword: str, words: str) -> float | None:
-    """A number of the rescale; None where it is absent or empty. Refuses what stands there and is no one number."""
+    """Return a number of the rescale; None where it is absent or empty. Raises Refusal for what is not one number."""
     value = get(item, keyword)
     if value is None:
-        raw = item.get_item(keyword)
+        raw = item.get_item(keyword) if keyword in item else None
         if raw is None or not raw.value:
             return None
         value = raw.value

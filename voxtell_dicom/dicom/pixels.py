@@ -1,6 +1,6 @@
-"""Decoded pixels of source frames.
+"""Decode the pixels of source frames.
 
-Decoding is pydicom's, each transfer syntax by the decoder that `decoders/choice.py` names.
+Decoding is pydicom's, each transfer syntax by the decoder that `codecs/choice.py` names.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from voxtell_dicom.dicom.codecs.choice import decoder_for
+from voxtell_dicom.dicom.native import in_the_lowest_bits, noted
+from voxtell_dicom.dicom.rescale import Rescale, rescale_of
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.series.native import in_the_lowest_bits, noted
-from voxtell_dicom.series.rescale import Rescale, rescale_of
 
 Stored = npt.NDArray[Any]
 ALL_FAILED = "Unable to decode as exceptions were raised by all available plugins: "  # by the one, that is
@@ -27,7 +27,7 @@ OPTIONS: Any = {"view_only": True, "correct_unused_bits": False}  # no copies: `
 
 
 def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale]]:
-    """The stored values (rows, columns) and the rescale of the given frames (from 1) of one instance, in this order.
+    """Yield the stored values (rows, columns) and the rescale of frames (from 1) of one instance, in this order.
 
     Raises Refusal (``pixels``) where they cannot be decoded, with the SOP Instance UID and the transfer syntax.
     """
@@ -65,7 +65,7 @@ def _check_bits(ds: Dataset, uid: str) -> None:
 
 
 def _without_unused_bits(stored: Stored, unused: int) -> Stored:
-    """The values in Bits Stored (0028,0101): what stands in the other allocated bits is not theirs (PS3.5 8.1.1)."""
+    """Return the values in Bits Stored (0028,0101): the other allocated bits are not theirs (PS3.5 8.1.1)."""
     if unused <= 0 or not stored.size:
         return stored
     limits = np.iinfo(stored.dtype)
@@ -75,7 +75,7 @@ def _without_unused_bits(stored: Stored, unused: int) -> Stored:
 
 
 def digest_of(stored: Stored) -> str:
-    """SHA-256 of a frame's stored values, the same in every lossless transfer syntax."""
+    """Return the SHA-256 of a frame's stored values, the same in every lossless transfer syntax."""
     little = stored.astype(stored.dtype.newbyteorder("<"), copy=False)
     content = hashlib.sha256(f"{stored.shape[0]}x{stored.shape[1]};".encode())
     content.update(np.ascontiguousarray(little).data)
@@ -83,7 +83,7 @@ def digest_of(stored: Stored) -> str:
 
 
 def frame_digest(path: Path, frame: int) -> str:
-    """A digest of a frame's values in a file; a word of its own where it cannot be decoded, so that nothing equals it.
+    """Return a digest of a frame's values; of what cannot be decoded, a word of its own that equals nothing.
 
     Of the stored values and of what makes them real ones: the same stored values under another slope are another image.
     """
