@@ -17,7 +17,7 @@ from voxtell_dicom.archive.kept import Kept
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.line.plan import job_id
 from voxtell_dicom.model import Series, canonical_digest
-from voxtell_dicom.retry import let_pass
+from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
 from voxtell_dicom.workflow.study_choice import StudyChoice
 
@@ -61,7 +61,7 @@ def look_at_study(
     except VoxtellDicomError as error:
         reason = f"{error.code}: {error}"
     except Exception as error:
-        let_pass(error)
+        reraise_if_transient(error)
         log.exception("study failed", study_uid=study_uid)
         reason = f"unexpected {type(error).__name__}: {error}"
     for each in series:
