@@ -1,4 +1,4 @@
-"""Polling of the durable queues: fast while work is in flight in this process, once a second otherwise.
+"""Polling of the durable queues: at once and fast while work is in flight in this process, else each second.
 
 DBOS polls each registered queue at one fixed interval and reads the queue's numbers from the shared database. Here its
 own polling loop runs on queues of this process, so that the numbers are this host's, and the event that the loop sleeps
@@ -14,13 +14,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import sqlalchemy as sa
 from dbos import _queue
 from dbos._dbos import _get_dbos_instance
 
 from voxtell_dicom.errors import ConfigError
+from voxtell_dicom.workflow.periodic import PeriodicTask
 
 TESTED = "3.4.0"  # pinned in pyproject.toml
-IDLE_POLL_S = 1.0  # also how long work that another process enqueues may wait
+LOOK_S = 1.0  # between looks at which queues hold work: how long what another process enqueues may wait
+IDLE_POLL_S = 30.0  # of a queue that holds none
 BUSY_POLL_S = 0.1
 _BUSY_FOR_S = 1.0  # after something was enqueued here: the next stage is near
 
@@ -56,11 +59,12 @@ class PollTimer:
             self._stopped = True
             self._changed.notify_all()
 
-    def wake(self) -> None:
-        """Poll now, and soon again for a while."""
+    def wake(self, *, soon_again: bool = True) -> None:
+        """Poll now. soon_again: and often for a second."""
         with self._changed:
             self._woken = True
-            self._busy_until = self._clock() + _BUSY_FOR_S
+            if soon_again:
+                self._busy_until = self._clock() + _BUSY_FOR_S
             self._changed.notify_all()
 
     def wait(self, timeout: float) -> bool:
@@ -72,12 +76,16 @@ class PollTimer:
             return self._stopped
 
 
-class QueuePoller:
-    """Starts enqueued workflows of some queues in this process, from one thread for each queue."""
+class QueuePoller(PeriodicTask):
+    """Starts enqueued workflows of some queues in this process, from one thread for each queue.
+
+    One more thread looks once a second which of the queues hold work: one cheap query instead of one for each.
+    """
 
     def __init__(self, queues: Sequence[QueueLimits]) -> None:
         """Raise ConfigError if the installed DBOS is not the tested version."""
         check_version()
+        super().__init__("queues", LOOK_S)
         self._queues = queues
         self._timers: dict[str, PollTimer] = {}
         self._threads: list[threading.Thread] = []
@@ -106,6 +114,23 @@ class QueuePoller:
             )
         for thread in self._threads:
             thread.start()
+        super().start()
+
+    def run_once(self) -> None:
+        """Wake the loops of the queues that hold work."""
+        system = _get_dbos_instance()._sys_db
+        table = system.tables.workflow_status
+        # Literals, and both states, so that SQLite and PostgreSQL take the partial index of what is in flight.
+        in_flight = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'ENQUEUED'")
+        query = sa.select(table.c.queue_name).where(in_flight).distinct()
+        try:
+            with system.engine.connect() as connection:
+                waiting = list(connection.scalars(query))
+        except sa.exc.SQLAlchemyError:  # away; the leases report it
+            return
+        for name in waiting:
+            if timer := self._timers.get(name):
+                timer.wake(soon_again=False)
 
     def wake(self, queue: str) -> None:
         """Look into a queue now: something was enqueued here."""
@@ -114,6 +139,7 @@ class QueuePoller:
 
     def stop(self) -> None:
         """Start nothing more; return when no poll is under way."""
+        super().stop()
         for timer in self._timers.values():
             timer.set()
         for thread in self._threads:
