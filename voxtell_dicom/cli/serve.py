@@ -26,13 +26,13 @@ def serve(
 
     configure_logs(json=log_json)
     node = Node(load_config(config))
-    asked = threading.Event()
+    stop_requested = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: asked.set())
+        signal.signal(number, lambda *_: stop_requested.set())
     node.start()
     ended = False
     try:
-        asked.wait()
+        stop_requested.wait()
     finally:
         ended = node.stop()
     if not ended:  # the interpreter would wait for threads that hang on a peer; all that counts is on disk
