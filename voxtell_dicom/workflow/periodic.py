@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 
 import structlog
 
+_STOP_S = 10.0  # a round that waits for a database that is away must not keep the node from stopping
+
 log = structlog.get_logger(__name__)
 
 
@@ -27,9 +29,9 @@ class PeriodicTask(ABC):
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when the round in progress has ended; no other follows."""
+        """Return when the round in progress has ended, or hangs; no other follows."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_STOP_S)
 
     def _run(self) -> None:
         while not self._stop.wait(self._period_s):

@@ -63,7 +63,7 @@ def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> WorkflowFai
         "log_level": "CRITICAL",
         "run_migrations": True,
     }
-    _poller = QueuePoller(
+    poller = QueuePoller(
         [
             *(QueueLimits(name, at_once) for name, at_once in AT_ONCE.items()),
             QueueLimits("segment", runtime.pool.size),
@@ -74,7 +74,8 @@ def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> WorkflowFai
     DBOS(config=settings)
     DBOS.listen_queues([])  # but its internal one: the poller polls
     DBOS.launch()
-    _poller.start()
+    poller.start()
+    _poller = poller
     return _failures
 
 
@@ -84,13 +85,13 @@ def shut_down(drain_s: float) -> bool:
     Returns whether all have ended. Those that have not still run in threads of this process.
     """
     global _poller
-    if _poller is None:
-        return True
-    _poller.stop()
-    _poller = None
-    until = time.monotonic() + drain_s
-    while (running := active_workflows()) and time.monotonic() < until:
-        time.sleep(0.05)
+    running: list[str] = []
+    if _poller:
+        _poller.stop()
+        _poller = None
+        until = time.monotonic() + drain_s
+        while (running := active_workflows()) and time.monotonic() < until:
+            time.sleep(0.05)
     if running:
         log.warning("work did not end in time; it goes on after the next start", workflows=sorted(running))
     DBOS.destroy(workflow_completion_timeout_sec=0)

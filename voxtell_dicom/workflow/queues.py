@@ -138,12 +138,12 @@ class QueuePoller(PeriodicTask):
             timer.wake()
 
     def stop(self) -> None:
-        """Start nothing more; return when no poll is under way."""
+        """Start nothing more; return when no poll is under way, or one hangs on a database that is away."""
         super().stop()
         for timer in self._timers.values():
             timer.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(1)
 
 
 def active_workflows() -> list[str]:
