@@ -34,6 +34,9 @@ def publish_plan(runtime, job):
 pipeline.publish_plan, pipeline.tidy, pipeline.notices_due = publish_plan, lambda *_: None, lambda *_: []
 failures = pipeline.launch(SimpleNamespace(config=config, pool=SimpleNamespace(size=1)), engine, "me")
 
+with engine.connect() as connection:  # of a shared database one host's number would be every host's
+    assert connection.execute(sa.text("SELECT name FROM queues")).all() == []
+
 def ended(job):
     pipeline._enqueue(pipeline.publish, job, {"v": 1, "job": job})
     try:
