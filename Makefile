@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup system demo test coverage pynetdicom lint format bench clean
+.PHONY: help setup system demo test chaos coverage pynetdicom lint format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -39,6 +39,10 @@ demo: setup ## a synthetic patient through the node and back, compared with the 
 test: setup system ## the whole suite
 	$(BIN)/python -m tests.viewers.npm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+chaos: setup system ## sixty rounds of kills at random instants, on SQLite and on PostgreSQL; takes an hour
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --storm 16 $(CHAOS_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --seed 2 --postgresql $(CHAOS_ARGS)
 
 coverage: ## the whole suite, and which lines it runs; a quarter longer
 	$(MAKE) test PYTEST_ARGS="--cov --cov-report=term:skip-covered $(PYTEST_ARGS)"

@@ -21,7 +21,7 @@ from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.recovery import Leases, executor_id, lock_storage
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime, Spooled
-from voxtell_dicom.workflow.watch import Watch
+from voxtell_dicom.workflow.watch import Watch, WatchedNode
 
 log = structlog.get_logger(__name__)
 
@@ -53,16 +53,16 @@ class Node:
             spooled = Spooled(spool.overview, spool.series, self._completion.being_sent)
             runtime = Runtime(config, self.jobs, self._pool, spool.remember_own, spool.current_version, spooled)
             executor = executor_id(config.node.storage)
-            pipeline.launch(runtime, engine, executor)
+            failures = pipeline.launch(runtime, engine, executor)
             self._leases = Leases(engine, executor)
-            self._watch = Watch(
-                self.jobs,
+            watched = WatchedNode(
                 executor,
                 application_version=pipeline.APPLICATION_VERSION,
                 storage=config.node.storage,
                 min_free_percent=config.receive.min_free_percent,
-                given_up=pipeline.notify_of,
+                longest_delay_s=max(config.delivery.longest_retry_s, config.receive.quiet_s),
             )
+            self._watch = Watch(self.jobs, failures, watched, given_up=pipeline.notify_of)
             self._retention = Retention(config, self.jobs, spool)
             self._scp = StorageScp(config, spool, self._completion)
             self._leases.start()
@@ -82,25 +82,31 @@ class Node:
         """The DIMSE port that is open (chosen by the system where node.yaml says 0)."""
         return self._scp.port
 
-    def stop(self, drain_s: int = 10) -> None:
-        """Refuse new associations, let steps end for `drain_s` seconds, stop. The rest goes on after the next start."""
+    def stop(self) -> bool:
+        """Refuse new associations, let open ones and then steps end within their `drain_s`; stop.
+
+        What is unfinished goes on after the next start. Returns whether all steps have ended: a thread may still hang
+        on a peer that does not answer, so that only the end of the process ends it.
+        """
         log.info("node stopping")
-        self._scp.stop()
+        self._scp.stop(self._config.receive.drain_s)
         self._completion.stop()
         self._retention.stop()
         self._watch.stop()
         self._leases.stop()
-        self._undo(drain_s)
+        ended = self._undo(self._config.delivery.drain_s)
         log.info("node stopped")
+        return ended
 
-    def _undo(self, drain_s: int = 0) -> None:
-        """Let go of what `start` took, whatever it got to."""
+    def _undo(self, drain_s: float = 0) -> bool:
+        """Release what `start` took, however far it got. Returns whether all steps have ended."""
         self._pool.stop()
-        pipeline.shut_down(drain_s)
+        ended = pipeline.shut_down(drain_s)
         if self._spool:
             self._spool.close()
         if self._lock:
             self._lock.close()
+        return ended
 
     def _check_prompts(self) -> None:
         wanted = {prompt.text: rule.name for rule in self._config.rules for prompt in prompts(rule)}

@@ -1,4 +1,4 @@
-"""What passes by itself, or with room made: a full disk, a database that is away. A step waits for it to be over."""
+"""Which errors are transient (disk full, database away), and the options of a step that waits until they are over."""
 
 from __future__ import annotations
 
@@ -10,40 +10,45 @@ import structlog
 
 from voxtell_dicom.errors import VoxtellDicomError
 
-NO_SPACE: Final = "no-space"  # the code by which the worker tells it
-# The last: two wrote the same row at once; next time it is found.
+NO_SPACE: Final = "no-space"  # the code under which the worker reports a full disk
+# IntegrityError: two wrote the same row at once; the next attempt finds it.
 _DATABASE: Final = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.IntegrityError)
 
 log = structlog.get_logger(__name__)
 
 
 def no_space(error: BaseException) -> bool:
-    """Whether a disk is full or a quota is used up."""
+    """Return True if a disk is full or a quota is used up."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
-def passes(error: BaseException) -> bool:
-    """Whether the step that raised this is worth trying again later, as it is. Says so in the log."""
-    passing = no_space(error) or isinstance(error, _DATABASE)
-    if passing:
+def is_transient(error: BaseException) -> bool:
+    """Return True if the same step can succeed later without any change: disk full or database away."""
+    return no_space(error) or isinstance(error, _DATABASE)
+
+
+def retry_later(error: BaseException) -> bool:
+    """Return `is_transient`, and log the reason why the step waits."""
+    transient = is_transient(error)
+    if transient:
         reason = str(getattr(error, "orig", None) or error)
         log.warning("no room, or no database: the work waits", reason=reason)
-    return passing
+    return transient
 
 
-def let_pass(error: Exception) -> None:
-    """Raise again what passes by itself, for the step to be tried again; return where it is a failure."""
+def reraise_if_transient(error: Exception) -> None:
+    """Raise `error` again if it is transient, so that the step is retried; return if it is a failure."""
     if isinstance(error, VoxtellDicomError) and error.code == NO_SPACE:
         raise OSError(errno.ENOSPC, str(error)) from error
-    if no_space(error) or isinstance(error, _DATABASE):
+    if is_transient(error):
         raise error
 
 
-# Options of a step that waits: every five seconds for some days. Longer waits end with the workflow given up.
-PATIENT: Final[dict[str, Any]] = {
+# Options of a durable step: every five seconds for some days. Longer waits end with the workflow given up.
+RETRY_TRANSIENT: Final[dict[str, Any]] = {
     "retries_allowed": True,
     "interval_seconds": 5.0,
     "backoff_rate": 1.0,
     "max_attempts": 100_000,
-    "should_retry": passes,
+    "should_retry": retry_later,
 }

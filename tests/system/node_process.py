@@ -46,6 +46,8 @@ class NodeProcess:
         storage: Path | None = None,
         port: int | None = None,
         first_retry_s: float = 1,
+        delivery: Mapping[str, Any] | None = None,
+        database: str | None = None,
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
@@ -63,12 +65,13 @@ class NodeProcess:
                 "dimse": {"host": "127.0.0.1", "port": self.port},
                 "http": {"host": "127.0.0.1", "port": self.http_port},
                 "storage": str(self.storage),
+                **({"database": database} if database else {}),
             },
             "receive": {"quiet_s": 1, "min_free_percent": 1, **(receive or {})},
             "model": {"engine": engine},
             "peers": {"sender": {"ae_title": SENDER}, **{name: dict(peer) for name, peer in peers.items()}},
             "rules": [dict(rule) for rule in rules],
-            "delivery": {"first_retry_s": first_retry_s, "longest_retry_s": 2 * first_retry_s},
+            "delivery": {"first_retry_s": first_retry_s, "longest_retry_s": 2 * first_retry_s, **(delivery or {})},
         }
         self.yaml.write_text(yaml.safe_dump(config, sort_keys=False))
 

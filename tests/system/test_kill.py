@@ -134,3 +134,29 @@ def test_stopping_kindly_loses_nothing(node: NodeProcess, orthanc: Orthanc, fres
     assert node.stop() == 0
     node.start()
     one_seg(orthanc, fresh, node)
+    assert not own_failures(node), "a stop is no fault of the series"
+
+
+def test_the_deaths_of_its_worker_count_over_restarts_of_the_node(
+    node: NodeProcess, orthanc: Orthanc, fresh: list[Path]
+) -> None:
+    """A series whose pass kills the worker each time must not do so for ever, however often the node starts anew."""
+    storescu(fresh, node.port)
+    for death in range(1, 4):
+        node.wait(lambda: "segment" in node.pending() and node.children(), what="the segmentation", every_s=0.002)
+        worker = node.children()[0]
+        os.kill(worker, signal.SIGKILL)
+        node.wait(lambda death=death: own_failures(node) == [death], what="the death to be counted", every_s=0.002)
+        if death == 1:
+            node.kill()
+            node.start()
+        elif death == 2:
+            node.wait(lambda worker=worker: set(node.children()) - {worker}, what="another worker", every_s=0.002)
+    (job,) = node.wait_for_jobs("failed")
+    assert "worker" in job["reason"]
+    assert orthanc.instances(str(pydicom.dcmread(fresh[0]).StudyInstanceUID), "SEG") == []
+
+
+def own_failures(node: NodeProcess) -> list[int]:
+    """How often each workflow failed by a fault of its own."""
+    return [row["failures"] for row in node.read("SELECT failures FROM voxtell_failure WHERE failures > 0")]

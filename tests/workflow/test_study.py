@@ -180,6 +180,21 @@ def test_a_look_is_put_off_while_a_series_is_on_its_way(
     assert chosen(here.look(put_off["next"])) == [series_uid(thin)]
 
 
+def test_a_wall_clock_that_is_set_back_puts_no_look_off(
+    site: Callable[..., Site], thick: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = site()
+    here.receive(thick)
+    arrived = max(each.last_arrived for each in here.spool.overview())
+    monkeypatch.setattr(time, "time", lambda: arrived - 3600)
+    look = {"next": look_input(here.runtime, STUDY), "segment": []}
+    for attempt in range(3):
+        assert look["next"]["attempt"] == attempt
+        look = look_at_study(here.runtime, look["next"], lambda _: False)
+    assert look["next"] is None
+    assert chosen(look) == [series_uid(thick)]
+
+
 def test_a_study_that_is_gone_is_not_looked_at(site: Callable[..., Site], thick: list[Path]) -> None:
     here = site()
     data = look_input(here.runtime, STUDY)

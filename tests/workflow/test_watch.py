@@ -14,12 +14,13 @@ from dbos import DBOS, SetWorkflowID
 from voxtell_dicom.config import Config
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.jobs.book import JobBook
-from voxtell_dicom.workflow.watch import Watch
+from voxtell_dicom.workflow.failures import WorkflowFailures
+from voxtell_dicom.workflow.watch import Watch, WatchedNode
 
 folder = Path(sys.argv[1])
 config = Config.model_validate({"version": 1, "node": {"storage": folder}, "model": {"engine": "threshold"}})
 engine = open_database(config)
-jobs = JobBook(engine)
+jobs, failures = JobBook(engine), WorkflowFailures(engine)
 runs, release = [], threading.Event()
 
 @DBOS.workflow(name="quick")
@@ -41,9 +42,8 @@ DBOS.listen_queues(["work"])
 DBOS.launch()
 DBOS.register_queue("work", worker_concurrency=4, polling_interval_sec=0.1)
 def watch(min_free_percent=0):
-    return Watch(jobs, "me", application_version="1", storage=folder, min_free_percent=min_free_percent,
-                 given_up=told.append)
-told = []
+    return Watch(jobs, failures, WatchedNode("me", "1", folder, min_free_percent, 600), given_up=given_up.append)
+given_up = []
 
 def begin(workflow, name, **data):
     with SetWorkflowID(name):
@@ -72,17 +72,27 @@ assert look() == [] and look() == []
 assert runs.count("slow") == 1, "what runs is left alone"
 release.set()
 
+@DBOS.workflow(name="retry")
+def retry(data):
+    again.wait(60)
+
+again = threading.Event()
 for name in ("lost", "retried"):
     jobs.open_job(name, state="encoding", study_uid="1", series_uid="2", series_version="3")
     try:
         begin(wrong, name, job=name).get_result()
     except ValueError:
         pass
-time.sleep(1.5)
-jobs.reopen("retried", "queued")
+handle = begin(retry, "retried-by-hand", job="retried")
+with engine.begin() as connection:  # the wall clock was set back an hour in between
+    connection.execute(sa.text("UPDATE voxtell_job SET updated = updated + 3600"))
 look()
-assert (jobs.state("lost"), jobs.state("retried")) == ("failed", "queued")
-assert told == ["lost"]
+assert (jobs.state("lost"), jobs.state("retried")) == ("failed", "encoding")
+assert given_up == ["lost"]
+again.set()
+handle.get_result()
+look()
+assert jobs.state("retried") == "encoding", "an end is dealt with once"
 DBOS.destroy()
 print("all as it should be")
 """

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -18,7 +19,7 @@ from voxtell_dicom.config import Model
 from voxtell_dicom.engine.options import Options
 from voxtell_dicom.errors import ModelError
 from voxtell_dicom.line.masks import load_answers
-from voxtell_dicom.workers.pool import WorkerDied, WorkerPool, WorkerRefused, _engine_arguments
+from voxtell_dicom.workers.pool import NodeStopping, WorkerDied, WorkerPool, WorkerRefused, _engine_arguments
 
 THRESHOLD = Model(engine="threshold")
 
@@ -190,3 +191,26 @@ def test_a_dying_worker_that_no_longer_listens_is_not_taken_for_alive() -> None:
         assert pool.unknown(["x"]) == ["x"]
     finally:
         pool.stop()
+
+
+def test_what_is_interrupted_by_a_stop_is_no_failure_and_starts_no_other_worker() -> None:
+    pool = WorkerPool(THRESHOLD)
+
+    def work() -> None:
+        with pool.borrow() as worker:
+            os.kill(worker.pid, signal.SIGSTOP)  # so that it cannot answer first
+            _, future = worker.submit("unknown", prompts=["> 1"])
+            stopping.start()
+            while not pool._stopping:
+                time.sleep(0.01)
+            os.kill(worker.pid, signal.SIGKILL)
+            future.result(30)
+
+    stopping = threading.Thread(target=pool.stop)
+    with pytest.raises(NodeStopping):
+        work()
+    stopping.join()
+    with pytest.raises(NodeStopping), pool.borrow():
+        pass
+    assert pool.pids() == []
+    assert not issubclass(NodeStopping, Exception), "else a step would record it as its failure"

@@ -95,6 +95,7 @@ class Receive(Strict):
     accept_unknown: bool = False
     max_associations: int = Field(50, ge=1)
     min_free_percent: float = Field(10, ge=0, lt=100)
+    drain_s: float = Field(60, ge=0)  # when the node stops: how long open associations may go on
     retention: Retention = Retention()
 
 
@@ -111,7 +112,7 @@ class Model(Strict):
 
     directory: LocalPath | None = None
     engine: Literal["phantom", "threshold"] | None = None
-    # One worker each. auto: a GPU where there is one, else the CPU; several cpu: one NUMA node each.
+    # One worker each. auto: a GPU if there is one, else the CPU; several cpu share its CPUs (docs/engine.md: numactl).
     devices: list[Device] = Field(["auto"], min_length=1)
     bank: LocalPath | None = None  # prompt-embedding bank (.npz); default: the one beside the model
     # Embeds prompts that no bank holds, once at the start: a folder, or a name on the hub.
@@ -327,6 +328,7 @@ class Delivery(Strict):
     first_retry_s: float = Field(5, gt=0)
     longest_retry_s: float = Field(600, gt=0)
     give_up_after_h: float | None = Field(None, gt=0)  # default: never
+    drain_s: float = Field(10, ge=0)  # when the node stops: how long deliveries and other steps may go on
 
 
 class Config(Strict):

@@ -136,11 +136,14 @@ class JobActions:
         return sent
 
     def _enqueue(self, workflow: Callable[..., Any], workflow_id: str, data: dict[str, Any]) -> None:
+        queue, partition = pipeline.queue_of(workflow, data)
         options: EnqueueOptions = {
             "workflow_name": workflow.__name__,
-            "queue_name": workflow.__name__,
+            "queue_name": queue,
             "workflow_id": workflow_id,
             "app_version": pipeline.APPLICATION_VERSION,
             "priority": pipeline.PRIORITY,
         }
+        if partition:
+            options["queue_partition_key"] = partition
         self._client.enqueue(options, data)

@@ -234,7 +234,8 @@ class JobBook:
                 for result in job["results"]
                 for peer in result.get("peers") or job["plan"]["send_to"]
             }
-            last = {(row["sop_instance_uid"], row["peer"]): row for row in job["deliveries"]}  # in order of time
+            by_attempt = sorted(job["deliveries"], key=lambda row: row["attempt"])  # no wall clock says which came last
+            last = {(row["sop_instance_uid"], row["peer"]): row for row in by_attempt}
             states = {last[key]["state"] if key in last else "waiting" for key in wanted}
             mine = [row for key, row in last.items() if key in wanted]
             notes = {row["message"] for row in mine if row["state"] != "delivered" or row["warning"]}

@@ -12,7 +12,6 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -20,7 +19,6 @@ import structlog
 from voxtell_dicom.config import Model
 from voxtell_dicom.errors import ModelError, VoxtellDicomError
 from voxtell_dicom.model import Progress
-from voxtell_dicom.workers import numa
 
 UNKNOWN_S = 1800.0  # the text model may have to be loaded, from a slow disk into a CPU's memory
 
@@ -39,6 +37,13 @@ class WorkerRefused(VoxtellDicomError):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class NodeStopping(BaseException):
+    """The node stops while a step still needs a worker.
+
+    No Exception, so that no step takes it for a failure: nothing is recorded, and the step runs again after the start.
+    """
 
 
 class WorkCancelled(VoxtellDicomError):
@@ -64,15 +69,13 @@ def _engine_arguments(model: Model) -> str:
 class Worker:
     """One worker process for one device. Thread-safe; one request at a time is the pool's business."""
 
-    def __init__(self, model: Model, device: str, cpus: numa.Cpus | None = None) -> None:
-        """cpus: that its threads keep to, and so its memory; None: all of ours."""
+    def __init__(self, model: Model, device: str) -> None:
         self._ready: Future[str] = Future()
         self._pending: dict[str, tuple[Future[dict[str, Any]], Progress | None]] = {}
         self._lock = threading.Lock()
         self._gone = False
         command = [sys.executable, "-m", "voxtell_dicom.workers.worker"]
         command += ["--model", _engine_arguments(model), "--device", device]
-        command += ["--cpus", numa.write_cpus(cpus)] if cpus else []
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -179,13 +182,14 @@ class Worker:
 class WorkerPool:
     """One worker per configured device, restarted where one has died."""
 
-    def __init__(self, model: Model, sysfs: Path = numa.SYSFS) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
-        self._free: queue.Queue[tuple[str, numa.Cpus | None, Worker | None]] = queue.Queue()
+        self._free: queue.Queue[tuple[str, Worker | None]] = queue.Queue()
         self._workers: set[Worker] = set()
         self._identity: str | None = None
-        for device, cpus in zip(model.devices, numa.cpus_of_workers(model.devices, sysfs), strict=True):
-            self._free.put((device, cpus, None))
+        self._stopping = False
+        for device in model.devices:
+            self._free.put((device, None))
 
     @property
     def size(self) -> int:
@@ -196,21 +200,26 @@ class WorkerPool:
     def borrow(self, *, timeout_s: float = 600) -> Iterator[Worker]:
         """A worker with its model loaded, for one piece of work. Starts one where none runs yet.
 
-        Raises ModelError where the model cannot be loaded.
+        Raises ModelError where the model cannot be loaded; NodeStopping, also from within, once the pool was stopped.
         """
-        device, cpus, worker = self._free.get()
+        device, worker = self._free.get()
         try:
+            if self._stopping:
+                raise NodeStopping
             if worker is None or not worker.alive:
                 if worker is not None:
                     self._workers.discard(worker)
-                worker = Worker(self._model, device, cpus)
+                worker = Worker(self._model, device)
                 self._workers.add(worker)
-                where = {"cpus": numa.write_cpus(cpus)} if cpus else {}
-                log.info("worker started", device=device, pid=worker.pid, **where)
+                log.info("worker started", device=device, pid=worker.pid)
             self._identity = worker.identity(timeout_s)
             yield worker
+        except WorkerDied:
+            if self._stopping:  # it was ended with the pool: no fault of the work's
+                raise NodeStopping from None
+            raise
         finally:
-            self._free.put((device, cpus, worker))
+            self._free.put((device, worker))
 
     def identity(self) -> str:
         """The engine's identity; waits for the first worker to be ready. Raises ModelError, WorkerDied."""
@@ -231,5 +240,6 @@ class WorkerPool:
 
     def stop(self) -> None:
         """End all worker processes."""
+        self._stopping = True
         for worker in tuple(self._workers):
             worker.stop()

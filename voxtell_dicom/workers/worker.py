@@ -31,7 +31,6 @@ from voxtell_dicom.errors import OutOfMemory, UnknownPrompt, VoxtellDicomError
 from voxtell_dicom.line.masks import Answer, save_answers
 from voxtell_dicom.model import Engine, Request, Segment, dump, load
 from voxtell_dicom.retry import NO_SPACE, no_space
-from voxtell_dicom.workers import numa
 
 
 class _Wire:
@@ -120,10 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--model", required=True, help="JSON of the model section of node.yaml")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--cpus", type=numa.parse_cpus, help="to keep to, as Linux writes lists of CPUs")
     arguments = parser.parse_args()
-    if arguments.cpus:  # before torch counts the CPUs and makes its threads; what they touch first lies on their node
-        os.sched_setaffinity(0, arguments.cpus)
     _in_engine_environment()
     wire = _Wire()
     tasks: queue.Queue[dict[str, Any] | None] = queue.Queue()

@@ -136,6 +136,7 @@ def _give_up(outcome: Outcome, config: Config, since: float) -> Outcome:
 
 
 def retry_delay_s(config: Config, attempt: int) -> float:
-    """Seconds until attempt `attempt` + 1: doubles from the first to the longest."""
+    """Return the seconds until attempt `attempt` + 1: `first_retry_s`, doubled each time up to `longest_retry_s`."""
     delivery = config.delivery
-    return float(min(delivery.first_retry_s * 2 ** (attempt - 1), delivery.longest_retry_s))
+    doublings = min(attempt - 1, 64)  # a float holds no more than some thousand, and no delay needs as many
+    return min(delivery.first_retry_s * 2.0**doublings, delivery.longest_retry_s)

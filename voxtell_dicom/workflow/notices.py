@@ -20,7 +20,7 @@ from voxtell_dicom.encode import ENCODER_REVISION, Notice, encode_notice
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.line.plan import facts_of
 from voxtell_dicom.model import Plan, Series, load
-from voxtell_dicom.retry import let_pass
+from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.rules import prompts
 from voxtell_dicom.rules.refused import would_match
 from voxtell_dicom.workflow.deliver import notice_inputs
@@ -53,7 +53,7 @@ def notices_due(runtime: Runtime, data: dict[str, Any]) -> list[dict[str, Any]]:
             log.warning("no receipt", job=job, rule=plan.rule, outcome=notice.outcome, reason=f"{error.code}: {error}")
             continue
         except Exception as error:
-            let_pass(error)
+            reraise_if_transient(error)
             log.exception("no receipt", job=job, rule=plan.rule, outcome=notice.outcome)
             continue
         runtime.remember_own([result.sop_instance_uid, result.series_uid])

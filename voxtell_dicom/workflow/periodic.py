@@ -1,4 +1,4 @@
-"""What a node does every so many seconds, beside its work."""
+"""Base class of the background tasks that a node runs periodically."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from abc import ABC, abstractmethod
 
 import structlog
 
+_STOP_S = 10.0  # a round that waits for a database that is away must not keep the node from stopping
+
 log = structlog.get_logger(__name__)
 
 
-class Repeating(ABC):
-    """Calls `again` every `period_s` seconds from a thread named `name`, until it is stopped. No error ends it."""
+class PeriodicTask(ABC):
+    """Calls `run_once` every `period_s` seconds from a thread named `name` until it is stopped; errors are logged."""
 
     def __init__(self, name: str, period_s: float) -> None:
         self._period_s = period_s
@@ -19,21 +21,21 @@ class Repeating(ABC):
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @abstractmethod
-    def again(self) -> None:
-        """Do it once."""
+    def run_once(self) -> None:
+        """Do one round of the task."""
 
     def start(self) -> None:
-        """Begin, a period from now."""
+        """Start the thread; the first round comes after one period."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, when what is under way is over."""
+        """Return when the round in progress has ended, or hangs; no other follows."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(_STOP_S)
 
     def _run(self) -> None:
         while not self._stop.wait(self._period_s):
             try:
-                self.again()
+                self.run_once()
             except Exception:
-                log.exception("failed; it is tried again", what=self._thread.name, in_s=self._period_s)
+                log.exception("periodic task failed; next round as usual", task=self._thread.name, in_s=self._period_s)

@@ -2,45 +2,59 @@
 
 Where node.yaml has rules of scope study, `process` enqueues a look at the `study`, too, which enqueues its `segment`.
 
-With `recovery.py`, `actions.py` and `retention.py` the only importer of DBOS. Inputs and outputs are versioned JSON;
-a refusal is a returned outcome, never an exception through DBOS. Workflow ids are made of what is done, so that the
-same work is never started twice, however often a series, a crash or a PACS repeats itself.
+Inputs and outputs are versioned JSON; a refusal is a returned outcome, never an exception through DBOS. Workflow ids
+are made of what is done, so that the same work is never started twice, however often a series, a crash or a PACS
+repeats itself. DBOS itself gives nothing up (`max_recovery_attempts=None`): it counts how often the node was killed,
+which is not the series' fault. What fails by its own fault is counted in `failures.py`.
 """
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import structlog
 from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
 
 from voxtell_dicom.archive.kept import Kept
 from voxtell_dicom.line.plan import job_id, planned_of
 from voxtell_dicom.model import Series, dump, load
-from voxtell_dicom.retry import PATIENT
+from voxtell_dicom.retry import RETRY_TRANSIENT, is_transient, retry_later
 from voxtell_dicom.workflow.deliver import retry_delay_s, send
+from voxtell_dicom.workflow.failures import MAX_FAILURES, WorkflowFailures
 from voxtell_dicom.workflow.fallback import after_refusal, instead, tidy
 from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan
+from voxtell_dicom.workflow.queues import QueueLimits, QueuePoller, active_workflows
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
 from voxtell_dicom.workflow.segment import segment_plans
 from voxtell_dicom.workflow.study import look_at_study, look_input
 
+T = TypeVar("T")
 APPLICATION = "voxtell-dicom"
 APPLICATION_VERSION = "1"  # a constant: a changed one would strand pending work
-QUEUES = {"process": 2, "study": 1, "segment": 1, "publish": 2, "notify": 1, "deliver": 8}
+AT_ONCE = {"process": 2, "study": 1, "publish": 2, "notify": 1}  # per node
+DELIVERIES = "delivery"  # the queue of `deliver`, one partition per peer: a peer that hangs holds up itself only
+DELIVERIES_PER_PEER = 4
 PRIORITY = 10  # always set: an unset priority would overtake every set one
 
 _runtime: Runtime | None = None
+_failures: WorkflowFailures | None = None
+_poller: QueuePoller | None = None
+log = structlog.get_logger(__name__)
 
 
-def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> None:
-    """Start the durable engine in this process, with its queues; unfinished work of `executor_id` goes on."""
-    global _runtime
-    _runtime = runtime
+def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> WorkflowFailures:
+    """Start the durable engine in this process, with its queues; unfinished work of `executor_id` goes on.
+
+    Returns the counts of what failed by its own fault.
+    """
+    global _runtime, _failures, _poller
+    _runtime, _failures = runtime, WorkflowFailures(engine)
     settings: DBOSConfig = {
         "name": APPLICATION,
         "system_database_engine": engine,
@@ -49,17 +63,39 @@ def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> None:
         "log_level": "CRITICAL",
         "run_migrations": True,
     }
+    poller = QueuePoller(
+        [
+            *(QueueLimits(name, at_once) for name, at_once in AT_ONCE.items()),
+            QueueLimits("segment", runtime.pool.size),
+            QueueLimits(DELIVERIES, per_partition=DELIVERIES_PER_PEER),
+            QueueLimits("deliver", DELIVERIES_PER_PEER),  # what version 0.1 enqueued
+        ]
+    )
     DBOS(config=settings)
-    DBOS.listen_queues(list(QUEUES))
+    DBOS.listen_queues([])  # but its internal one: the poller polls
     DBOS.launch()
-    for name, concurrency in QUEUES.items():
-        wanted = runtime.pool.size if name == "segment" else concurrency
-        DBOS.register_queue(name, worker_concurrency=wanted, polling_interval_sec=0.2, on_conflict="always_update")
+    poller.start()
+    _poller = poller
+    return _failures
 
 
-def shut_down(timeout_s: int) -> None:
-    """Stop the durable engine; running steps get `timeout_s` seconds to end, the rest goes on after the next start."""
-    DBOS.destroy(workflow_completion_timeout_sec=timeout_s)
+def shut_down(drain_s: float) -> bool:
+    """Stop the durable engine; running steps get `drain_s` seconds to end, the rest goes on after the next start.
+
+    Returns whether all have ended. Those that have not still run in threads of this process.
+    """
+    global _poller
+    running: list[str] = []
+    if _poller:
+        _poller.stop()
+        _poller = None
+        until = time.monotonic() + drain_s
+        while (running := active_workflows()) and time.monotonic() < until:
+            time.sleep(0.05)
+    if running:
+        log.warning("work did not end in time; it goes on after the next start", workflows=sorted(running))
+    DBOS.destroy(workflow_completion_timeout_sec=0)
+    return not running
 
 
 def submit(series: Series) -> None:
@@ -88,10 +124,51 @@ def study_id(data: dict[str, Any]) -> str:
     return f"study:{data['state']}{data['again']}:{data['attempt']}"
 
 
+def queue_of(workflow: Any, data: dict[str, Any]) -> tuple[str, str | None]:
+    """The queue that a workflow with this input goes to, and its partition there."""
+    return (DELIVERIES, data["peer"]) if workflow is deliver else (workflow.__name__, None)
+
+
 def _enqueue(workflow: Any, workflow_id: str, data: dict[str, Any], delay_s: float | None = None) -> None:
-    options = SetEnqueueOptions(priority=PRIORITY, delay_seconds=delay_s)
+    queue, partition = queue_of(workflow, data)
+    options = SetEnqueueOptions(priority=PRIORITY, delay_seconds=delay_s, queue_partition_key=partition)
     with SetWorkflowID(workflow_id), options:
-        DBOS.enqueue_workflow(workflow.__name__, workflow, data)
+        DBOS.enqueue_workflow(queue, workflow, data)
+    if _poller and not delay_s:
+        _poller.wake(queue)
+
+
+class _OwnFailure(Exception):
+    """A step failed by its own fault, not often enough to be given up."""
+
+
+def _retry(error: BaseException) -> bool:
+    return isinstance(error, _OwnFailure) or retry_later(error)
+
+
+def _step(name: str) -> Callable[[Callable[[dict[str, Any]], T]], Callable[[dict[str, Any]], T]]:
+    """Make a durable step: it waits out what is transient, and is given up after `MAX_FAILURES` faults of its own."""
+
+    def decorate(body: Callable[[dict[str, Any]], T]) -> Callable[[dict[str, Any]], T]:
+        @functools.wraps(body)
+        def run(data: dict[str, Any]) -> T:
+            try:
+                return body(data)
+            except Exception as error:
+                if is_transient(error) or _count_failure() >= MAX_FAILURES:
+                    raise
+                log.exception("step failed; it is tried again", step=name, workflow=DBOS.workflow_id)
+                raise _OwnFailure(str(error)) from error
+
+        return DBOS.step(name=name, **{**RETRY_TRANSIENT, "should_retry": _retry})(run)
+
+    return decorate
+
+
+def _count_failure() -> int:
+    """Count a fault of the workflow that runs here. Returns how many it has now."""
+    assert _failures is not None, "launch() first"
+    return _failures.add(str(DBOS.workflow_id))
 
 
 def _get() -> Runtime:
@@ -99,7 +176,7 @@ def _get() -> Runtime:
     return _runtime
 
 
-@DBOS.workflow(name="process", max_recovery_attempts=10)
+@DBOS.workflow(name="process", max_recovery_attempts=None)
 def process(data: dict[str, Any]) -> dict[str, Any]:
     """Assemble a series and match the rules; one `segment` for each volume that a rule wants."""
     items = _process(data)
@@ -112,19 +189,19 @@ def process(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "segment": [item["id"] for item in items]}
 
 
-@DBOS.step(name="process", **PATIENT)
+@_step("process")
 def _process(data: dict[str, Any]) -> list[dict[str, Any]]:
     return process_series(_get(), load(Series, data["series"]))
 
 
-@DBOS.step(name="look_input", **PATIENT)
+@_step("look_input")
 def _look_input(data: dict[str, Any]) -> dict[str, Any]:
     series = load(Series, data["series"])
     again = str(DBOS.workflow_id).removeprefix(process_id(series))  # `jobs retry` looks at a state that was looked at
     return look_input(_get(), series.study_uid, again)
 
 
-@DBOS.workflow(name="study", max_recovery_attempts=10)
+@DBOS.workflow(name="study", max_recovery_attempts=None)
 def study(data: dict[str, Any]) -> dict[str, Any]:
     """Look at a study, once it is quiet; one `segment` for each volume that a rule of scope study chose."""
     look = _study(data)
@@ -137,7 +214,7 @@ def study(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "segment": [item["id"] for item in look["segment"]]}
 
 
-@DBOS.step(name="study", **PATIENT)
+@_step("study")
 def _study(data: dict[str, Any]) -> dict[str, Any]:
     return look_at_study(_get(), data, _in_process)
 
@@ -153,7 +230,7 @@ def _in_process(series: Sequence[Kept]) -> bool:
     return bool(going)
 
 
-@DBOS.workflow(name="segment", max_recovery_attempts=5)
+@DBOS.workflow(name="segment", max_recovery_attempts=None)
 def segment(data: dict[str, Any]) -> dict[str, Any]:
     """One pass of the engine for all plans of a volume; one `publish` for each plan."""
     state = _segment(data)
@@ -165,12 +242,12 @@ def segment(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "state": state}
 
 
-@DBOS.step(name="segment", **PATIENT)
+@_step("segment")
 def _segment(data: dict[str, Any]) -> str:
-    return segment_plans(_get(), planned_of(data["planned"]), data["jobs"])
+    return segment_plans(_get(), planned_of(data["planned"]), data["jobs"], count_failure=_count_failure)
 
 
-@DBOS.workflow(name="publish", max_recovery_attempts=5)
+@DBOS.workflow(name="publish", max_recovery_attempts=None)
 def publish(data: dict[str, Any]) -> dict[str, Any]:
     """Encode the results of one plan, once; one `deliver` for each object and peer."""
     items = _publish(data)
@@ -182,12 +259,12 @@ def publish(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "objects": len(items)}
 
 
-@DBOS.step(name="publish", **PATIENT)
+@_step("publish")
 def _publish(data: dict[str, Any]) -> list[dict[str, Any]]:
     return publish_plan(_get(), data["job"])
 
 
-@DBOS.step(name="tidy", **PATIENT)
+@_step("tidy")
 def _tidy(data: dict[str, Any]) -> None:
     tidy(_get(), data["job"])
 
@@ -205,7 +282,7 @@ def deliver(data: dict[str, Any]) -> dict[str, Any]:
     return {"v": FORMAT, "state": state}
 
 
-@DBOS.step(name="deliver", **PATIENT)
+@_step("deliver")
 def _deliver(data: dict[str, Any]) -> str:
     state = send(_get(), data, after_refusal)
     if state == "delivered" and not data.get("notice"):
@@ -213,7 +290,7 @@ def _deliver(data: dict[str, Any]) -> str:
     return state
 
 
-@DBOS.step(name="instead", **PATIENT)
+@_step("instead")
 def _instead(data: dict[str, Any]) -> list[dict[str, Any]]:
     return instead(_get(), data["job"], data["peer"], notice=bool(data.get("notice")))
 
@@ -223,7 +300,7 @@ def _enqueue_delivery(item: dict[str, Any], delay_s: float | None = None) -> Non
     _enqueue(deliver, workflow_id, item, delay_s)
 
 
-@DBOS.workflow(name="notify", max_recovery_attempts=5)
+@DBOS.workflow(name="notify", max_recovery_attempts=None)
 def notify(data: dict[str, Any]) -> dict[str, Any]:
     """Send the receipts of jobs that ended outside of a workflow of theirs."""
     return {"v": FORMAT, "objects": _tell(data)}
@@ -242,6 +319,6 @@ def _tell(data: dict[str, Any]) -> int:
     return len(items)
 
 
-@DBOS.step(name="notices", **PATIENT)
+@_step("notices")
 def _notices(data: dict[str, Any]) -> list[dict[str, Any]]:
     return notices_due(_get(), data)

@@ -14,7 +14,7 @@ from voxtell_dicom.errors import Refusal, VoxtellDicomError
 from voxtell_dicom.jobs.book import FINAL
 from voxtell_dicom.line.plan import Planned, accession_of, job_id, plan_series, soft_peers
 from voxtell_dicom.model import Plan, Series, SetAside, dump
-from voxtell_dicom.retry import let_pass
+from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
         _note_series(runtime, series, "failed", f"{error.code}: {error}")
         return []
     except Exception as error:
-        let_pass(error)
+        reraise_if_transient(error)
         log.exception("series failed", series_uid=series.series_uid)
         _note_series(runtime, series, "failed", f"unexpected {type(error).__name__}: {error}")
         return []

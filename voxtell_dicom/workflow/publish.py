@@ -16,7 +16,7 @@ from voxtell_dicom.encode import encode
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.line.masks import load_found
 from voxtell_dicom.model import Found, Plan, Result, Volume
-from voxtell_dicom.retry import let_pass
+from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.runtime import Runtime
 
@@ -40,7 +40,7 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         runtime.fail([job], f"{error.code}: {error}")
         return []
     except Exception as error:
-        let_pass(error)
+        reraise_if_transient(error)
         log.exception("encoding failed", job=job)
         runtime.fail([job], f"unexpected {type(error).__name__}: {error}")
         return []

@@ -1,9 +1,12 @@
 """Who is alive: a lock per storage folder, a lease per process, and the takeover of a machine that never comes back.
 
 The durable engine restarts its own work after a crash, but leaves that of a dead machine alone. Here every node renews
-a lease by the database's clock; the pending work of an executor without a live lease is recovered by whoever sees it.
-Recovery is conditional on the dead executor's id, so several reapers do no harm. A node reaps only after it has
-renewed its own lease without a break for one whole lifetime: else a database outage would make everybody look dead.
+a lease; the pending work of an executor whose lease stands still is recovered by whoever sees it. Recovery is
+conditional on the dead executor's id, so several reapers do no harm.
+
+No clock is compared with another's: a lease is alive while its value changes, and for how long it has not changed is
+measured by the reaper's own monotonic clock. So a node reaps only after it has watched for one whole lifetime without a
+break: else a database outage would make everybody look dead.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import contextlib
 import fcntl
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,7 +25,8 @@ from dbos import DBOS
 
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.jobs.book import FINAL, JobBook
-from voxtell_dicom.workflow.periodic import Repeating
+from voxtell_dicom.workflow.failures import WorkflowFailures
+from voxtell_dicom.workflow.periodic import PeriodicTask
 
 log = structlog.get_logger(__name__)
 _metadata = sa.MetaData()
@@ -29,7 +34,9 @@ lease_table = sa.Table(
     "voxtell_lease",
     _metadata,
     sa.Column("executor_id", sa.String(128), primary_key=True),
-    sa.Column("expires", sa.Float, nullable=False),
+    sa.Column(
+        "expires", sa.Float, nullable=False
+    ),  # by the database's clock, for people; that it changes is what counts
 )
 
 
@@ -55,21 +62,30 @@ def executor_id(storage: Path) -> str:
     return f"{socket.gethostname()}:node:{storage.resolve()}"[:120]
 
 
-class Leases(Repeating):
-    """Renews this process's lease and recovers the work of executors whose lease has run out."""
+class Leases(PeriodicTask):
+    """Renews this process's lease and recovers the work of executors whose lease has stood still for `ttl_s`."""
 
-    def __init__(self, engine: sa.Engine, executor: str, *, ttl_s: float = 30, renew_s: float = 5) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        executor: str,
+        *,
+        ttl_s: float = 30,
+        renew_s: float = 5,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__("leases", renew_s)
         self._engine = engine
         self._executor = executor
         self._ttl_s = ttl_s
-        self._unbroken_since = time.monotonic()
+        self._monotonic = monotonic
+        self._seen: dict[str, tuple[float | None, float]] = {}  # by executor: lease value, and since when
+        self._looked = monotonic()
         _metadata.create_all(engine)
 
     def start(self) -> None:
         """Renew once, then go on in a thread. Once stopped, the lease runs out and the work stays ours by our name."""
         self.renew()
-        self._unbroken_since = time.monotonic()
         super().start()
 
     def _now(self) -> sa.ColumnElement[Any]:
@@ -78,7 +94,7 @@ class Leases(Repeating):
         return sa.extract("epoch", sa.func.clock_timestamp())
 
     def renew(self) -> None:
-        """Push this process's expiry a lifetime into the future, by the database's clock."""
+        """Change the value of this process's lease."""
         expires = self._now() + self._ttl_s
         with self._engine.begin() as connection:
             changed = connection.execute(
@@ -88,48 +104,77 @@ class Leases(Repeating):
                 connection.execute(sa.insert(lease_table).values(executor_id=self._executor, expires=expires))
 
     def dead_executors(self) -> list[str]:
-        """Owners of pending work that hold no live lease."""
+        """Return the owners of pending work whose lease has not changed for a lifetime, as watched from here."""
+        owners = {
+            workflow.executor_id
+            for workflow in DBOS.list_workflows(status=["PENDING"], load_input=False, load_output=False)
+            if workflow.executor_id and workflow.executor_id != self._executor
+        }
+        if not owners:
+            self._seen, self._looked = {}, self._monotonic()
+            return []
+        query = sa.select(lease_table.c.executor_id, lease_table.c.expires)
         with self._engine.connect() as connection:
-            alive = set(
-                connection.scalars(sa.select(lease_table.c.executor_id).where(lease_table.c.expires > self._now()))
-            )
-        owners = {workflow.executor_id for workflow in DBOS.list_workflows(status=["PENDING"], load_input=False)}
-        return sorted(owner for owner in owners if owner and owner not in alive)
+            values = {row.executor_id: row.expires for row in connection.execute(query)}
+        now = self._monotonic()
+        stalled = now - self._looked > self._ttl_s / 2  # we, not they: a paused machine sees all leases stand still
+        before, self._seen, self._looked = {} if stalled else self._seen, {}, now
+        for owner in owners:
+            value = values.get(owner)
+            known = before.get(owner)
+            self._seen[owner] = known if known and known[0] == value else (value, now)
+        return sorted(owner for owner, (_, since) in self._seen.items() if now - since > self._ttl_s)
 
-    def again(self) -> None:
-        """Renew; take over what is dead, once the database has answered for a whole lifetime."""
+    def run_once(self) -> None:
+        """Renew; take over what is dead. A database that does not answer makes the watching begin anew."""
         try:
             self.renew()
-            if time.monotonic() - self._unbroken_since > self._ttl_s:
-                self.reap()
+            self.reap()
         except sa.exc.SQLAlchemyError as error:
-            self._unbroken_since = time.monotonic()
+            self._seen = {}
             log.warning("the database does not answer; the lease could not be renewed", error=type(error).__name__)
 
     def reap(self) -> list[str]:
         """Take over what dead executors left. Returns their ids."""
-        dead = [executor for executor in self.dead_executors() if executor != self._executor]
+        dead = self.dead_executors()
         if dead:
             log.warning("taking over the work of dead nodes", executors=dead)
             DBOS._recover_pending_workflows(dead)
         return dead
 
 
-def settle_given_up(jobs: JobBook) -> list[str]:
-    """Mark the jobs failed whose workflow ended in an error or was recovered too often. Returns their ids."""
+def settle_given_up(jobs: JobBook, failures: WorkflowFailures) -> list[str]:
+    """Mark the jobs failed whose workflow ended in an error. Returns their ids.
+
+    Each end is dealt with once. A job that another workflow works on, after `jobs retry` for one, is left alone: no
+    clock says which of two came later.
+    """
+    ended = DBOS.list_workflows(
+        status=["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"],
+        limit=1000,
+        sort_desc=True,
+        load_input=False,
+        load_output=False,
+    )
+    new = failures.unsettled([workflow.workflow_id for workflow in ended])
+    if not new:
+        return []
+    active = DBOS.list_workflows(status=["ENQUEUED", "PENDING", "DELAYED"], load_output=False)
+    in_work = {job for workflow in active for job in _jobs_of(workflow)}
     failed: list[str] = []
-    ended = DBOS.list_workflows(status=["ERROR", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"], limit=1000, sort_desc=True)
-    for workflow in ended:
-        with contextlib.suppress(KeyError, IndexError, TypeError):
-            data = workflow.input["args"][0] if workflow.input else {}
-            for job_id in data.get("jobs") or [data["job"]]:
-                job = jobs.get(job_id)
-                if (
-                    job
-                    and job["state"] not in (*FINAL, "held")
-                    # An older error is another attempt's: the job was moved since, by `jobs retry` for one.
-                    and (workflow.updated_at or 0) / 1000 >= job["updated"] - 1
-                ):
-                    jobs.advance(job_id, "failed", f"given up: {workflow.name} ended in {workflow.status}")
-                    failed.append(job_id)
+    for workflow in DBOS.list_workflows(workflow_ids=new, load_output=False):
+        for job_id in _jobs_of(workflow):
+            job = jobs.get(job_id)
+            if job and job_id not in in_work and job["state"] not in (*FINAL, "held"):
+                jobs.advance(job_id, "failed", f"given up: {workflow.name} ended in {workflow.status}")
+                failed.append(job_id)
+        failures.settle(workflow.workflow_id)
     return failed
+
+
+def _jobs_of(workflow: Any) -> list[str]:
+    """The jobs that the input of a workflow names."""
+    with contextlib.suppress(KeyError, IndexError, TypeError):
+        data = workflow.input["args"][0]
+        return list(data.get("jobs") or [data["job"]])
+    return []

@@ -18,7 +18,7 @@ from voxtell_dicom.check.findings import drop_masks
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.jobs.book import JobBook
-from voxtell_dicom.workflow.periodic import Repeating
+from voxtell_dicom.workflow.periodic import PeriodicTask
 
 PERIOD_S = 600.0
 FINISHED_WORKFLOWS_KEPT_S = 30 * 86400.0
@@ -26,7 +26,7 @@ FINISHED_WORKFLOWS_KEPT_S = 30 * 86400.0
 log = structlog.get_logger(__name__)
 
 
-class Retention(Repeating):
+class Retention(PeriodicTask):
     """Drops what is old enough, every ten minutes, from a thread."""
 
     def __init__(self, config: Config, jobs: JobBook, spool: Spool) -> None:
@@ -36,7 +36,7 @@ class Retention(Repeating):
         self._jobs = jobs
         self._spool = spool
 
-    def again(self) -> None:
+    def run_once(self) -> None:
         """Drop what is due, and the durable engine's records of what ended long ago."""
         self.sweep(time.time())
         self._forget_finished_workflows()

@@ -19,13 +19,14 @@ from voxtell_dicom.line.load import load_array, values_of
 from voxtell_dicom.line.masks import Answer, load_answers, save_found
 from voxtell_dicom.line.plan import Planned, job_id, wants_probabilities
 from voxtell_dicom.model import Found, Plan, Prompt, Request, RunReport, Volume, dump, load
-from voxtell_dicom.retry import let_pass
+from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.series.volume import all_probabilities_to_frames, all_to_frames
 from voxtell_dicom.workers.pool import WorkCancelled, Worker, WorkerDied, WorkerRefused
+from voxtell_dicom.workflow.failures import MAX_FAILURES
 from voxtell_dicom.workflow.runtime import Runtime
 
 Answers = Sequence[Sequence[Answer]]  # those of each run of a volume
-ATTEMPTS = 3  # where the worker dies, or memory is short
+ATTEMPTS = 3  # where memory is short
 MEMORY_PAUSE_S = 60.0  # before memory is asked for again: others may share the GPU
 
 log = structlog.get_logger(__name__)
@@ -39,9 +40,10 @@ class Segmented:
     report: RunReport | None
 
 
-def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
+def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str], *, count_failure: Callable[[], int]) -> str:
     """Segment a volume for its plans (`jobs`, one each); leaves a mask file for each job.
 
+    count_failure: counts a death of the worker in this work, and returns how many there were, before a restart, too.
     Returns "segmented", "cancelled" (no job is wanted any more) or "failed" (the jobs say why).
     """
     began = time.time()
@@ -49,7 +51,7 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
         return "cancelled"
     answers = runtime.work_dir / f"{job_id(*jobs)}.answers.json"
     try:
-        segmented = _run_engine(runtime, planned, jobs, answers)
+        segmented = _run_engine(runtime, planned, jobs, answers, count_failure)
         for plan, job in zip(planned.plans, jobs, strict=True):
             found = found_for(plan, planned.volume, segmented.answers)
             findings.save(runtime.masks(job), findings.check(found, planned.volume, planned.arrays))
@@ -58,10 +60,10 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
         log.info("segmentation stopped: nobody wants it any more", jobs=jobs)
         return "cancelled"
     except VoxtellDicomError as error:
-        let_pass(error)
+        reraise_if_transient(error)
         return _fail(runtime, jobs, f"{error.code}: {error}")
     except Exception as error:
-        let_pass(error)
+        reraise_if_transient(error)
         log.exception("segmentation failed", jobs=jobs)
         return _fail(runtime, jobs, f"unexpected {type(error).__name__}: {error}")
     finally:
@@ -79,7 +81,9 @@ def _fail(runtime: Runtime, jobs: list[str], reason: str) -> str:
     return "failed"
 
 
-def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Path) -> Segmented:
+def _run_engine(
+    runtime: Runtime, planned: Planned, jobs: list[str], answers: Path, count_failure: Callable[[], int]
+) -> Segmented:
     def progress(done: int, total: int) -> None:
         said = progress_in_words(done, total, time.time() - began)
         for job in jobs:
@@ -99,11 +103,12 @@ def _run_engine(runtime: Runtime, planned: Planned, jobs: list[str], answers: Pa
                     planned, worker, out=answers, limit=limit.less(spent), progress=progress, cancelled=cancelled
                 )
         except WorkerDied as error:
-            log.warning("worker died", jobs=jobs, attempt=attempt, reason=str(error))
-            if attempt == ATTEMPTS:
+            failures = count_failure()
+            log.warning("worker died", jobs=jobs, failures=failures, reason=str(error))
+            if failures >= MAX_FAILURES:
                 raise
         except WorkerRefused as error:
-            if error.code != OutOfMemory.code or attempt == ATTEMPTS:
+            if error.code != OutOfMemory.code or attempt >= ATTEMPTS:
                 raise
             log.warning("memory ran out: tried again", jobs=jobs, attempt=attempt, reason=str(error))
             _pause(MEMORY_PAUSE_S * attempt, cancelled)

@@ -17,7 +17,7 @@ from voxtell_dicom.archive.kept import Kept
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.line.plan import job_id
 from voxtell_dicom.model import Series, canonical_digest
-from voxtell_dicom.retry import let_pass
+from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
 from voxtell_dicom.workflow.study_choice import StudyChoice
 
@@ -49,11 +49,14 @@ def look_at_study(
     now = look_input(runtime, study_uid, data["again"])
     if now["state"] != data["state"]:
         return _outcome(following=now, delay_s=quiet_s)
-    quiet_at = max(each.last_arrived for each in kept) + 2 * quiet_s  # complete, and as long again without another one
+    last, now_s = max(each.last_arrived for each in kept), time.time()
+    quiet_at = last + 2 * quiet_s  # complete, and as long again without another one
+    # Where the wall clock was set back since, the looks count, which are quiet_s apart.
+    quiet = data["attempt"] >= 2 if now_s < last else now_s >= quiet_at
     sending = runtime.spooled.being_sent()
     busy = any(not each.taken or each.series_uid in sending for each in kept)
-    if busy or in_process(kept) or time.time() < quiet_at:
-        delay_s = quiet_s if busy else min(quiet_s, max(0.1, quiet_at - time.time()))
+    if busy or in_process(kept) or not quiet:
+        delay_s = quiet_s if busy else min(quiet_s, max(0.1, quiet_at - now_s))
         return _outcome(following={**data, "attempt": data["attempt"] + 1}, delay_s=delay_s)
     series = [found for each in kept if (found := _series_of(runtime, each))]
     try:
@@ -61,7 +64,7 @@ def look_at_study(
     except VoxtellDicomError as error:
         reason = f"{error.code}: {error}"
     except Exception as error:
-        let_pass(error)
+        reraise_if_transient(error)
         log.exception("study failed", study_uid=study_uid)
         reason = f"unexpected {type(error).__name__}: {error}"
     for each in series:

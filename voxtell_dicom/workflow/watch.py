@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,42 +17,52 @@ from dbos._dbos import _get_dbos_instance
 from dbos._recovery import _recover_workflow
 
 from voxtell_dicom.jobs.book import JobBook
-from voxtell_dicom.workflow.periodic import Repeating
+from voxtell_dicom.workflow.clock import DelayGuard
+from voxtell_dicom.workflow.failures import WorkflowFailures
+from voxtell_dicom.workflow.periodic import PeriodicTask
+from voxtell_dicom.workflow.queues import active_workflows
 from voxtell_dicom.workflow.recovery import settle_given_up
 
 log = structlog.get_logger(__name__)
 
 
-class Watch(Repeating):
-    """Looks every `period_s` seconds, from a thread.
+@dataclass(frozen=True)
+class WatchedNode:
+    """Whose work is watched, and what counts: executor id and application version as the durable engine knows them.
 
-    What is stuck waits while less than `min_free_percent` of the storage folder's disk is free: it would fail again,
-    and the engine counts how often a workflow was begun. `given_up` is told of every job that failed so.
+    Stuck work waits while less than `min_free_percent` of the disk of `storage` is free: it would fail again.
+    longest_delay_s: no delayed work waits longer.
     """
+
+    executor: str
+    application_version: str
+    storage: Path
+    min_free_percent: float
+    longest_delay_s: float
+
+
+class Watch(PeriodicTask):
+    """Looks every `period_s` seconds, from a thread. `given_up` is called with every job that failed."""
 
     def __init__(
         self,
         jobs: JobBook,
-        executor: str,
+        failures: WorkflowFailures,
+        node: WatchedNode,
         *,
-        application_version: str,
-        storage: Path,
-        min_free_percent: float,
         given_up: Callable[[str], None],
         period_s: float = 5,
     ) -> None:
         super().__init__("watch", period_s)
-        self._jobs = jobs
-        self._executor = executor
-        self._application_version = application_version
-        self._storage = storage
-        self._min_free_percent = min_free_percent
+        self._jobs, self._failures, self._node = jobs, failures, node
         self._given_up = given_up
+        self._delays = DelayGuard(node.longest_delay_s)
         self._suspects: set[str] = set()
 
-    def again(self) -> None:
-        """Look, where the database answers."""
+    def run_once(self) -> None:
+        """Look, if the database answers."""
         try:
+            self._delays.check()
             self.look()
         except sa.exc.SQLAlchemyError as error:
             log.warning("the database does not answer; stuck work waits", error=type(error).__name__)
@@ -61,22 +72,22 @@ class Watch(Repeating):
 
         Twice, because a workflow that was claimed a moment ago is pending before its thread runs.
         """
-        for job in settle_given_up(self._jobs):
+        for job in settle_given_up(self._jobs, self._failures):
             log.error("job failed: its work was given up", job=job)
             self._given_up(job)
         dbos = _get_dbos_instance()
-        running = set(dbos._active_workflows_set.activeList())
-        pending = dbos._sys_db.get_pending_workflows(self._executor, self._application_version)
-        stuck = {workflow.workflow_id: workflow for workflow in pending if workflow.workflow_id not in running}
-        again = self._suspects & stuck.keys()
-        self._suspects = set(stuck)
-        if not again or self._short_of_space():
+        running = set(active_workflows())
+        pending = dbos._sys_db.get_pending_workflows(self._node.executor, self._node.application_version)
+        found = {workflow.workflow_id: workflow for workflow in pending if workflow.workflow_id not in running}
+        stuck = self._suspects & found.keys()
+        self._suspects = set(found)
+        if not stuck or self._short_of_space():
             return []
-        log.warning("work was stuck; it begins again", workflows=sorted(again))
-        for workflow_id in again:
-            _recover_workflow(dbos, stuck[workflow_id], [self._executor])
-        return sorted(again)
+        log.warning("work was stuck; it begins again", workflows=sorted(stuck))
+        for workflow_id in stuck:
+            _recover_workflow(dbos, found[workflow_id], [self._node.executor])
+        return sorted(stuck)
 
     def _short_of_space(self) -> bool:
-        usage = shutil.disk_usage(self._storage)
-        return usage.total > 0 and 100 * usage.free / usage.total < self._min_free_percent
+        usage = shutil.disk_usage(self._node.storage)
+        return usage.total > 0 and 100 * usage.free / usage.total < self._node.min_free_percent

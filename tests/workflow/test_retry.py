@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.retry import let_pass, passes
+from voxtell_dicom.retry import is_transient, reraise_if_transient
 from voxtell_dicom.workers.pool import WorkerRefused
 
 AWAY = sa.exc.OperationalError("INSERT …", {}, Exception("database or disk is full"))
@@ -16,19 +16,19 @@ AWAY = sa.exc.OperationalError("INSERT …", {}, Exception("database or disk is 
 
 @pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), OSError(errno.EDQUOT, "quota"), AWAY])
 def test_a_full_disk_and_an_absent_database_are_waited_for(error: Exception) -> None:
-    assert passes(error)
+    assert is_transient(error)
     with pytest.raises(type(error)):
-        let_pass(error)
+        reraise_if_transient(error)
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EACCES, "not ours"), ValueError("x"), Refusal("no-pixels", "none")])
 def test_everything_else_is_a_failure(error: Exception) -> None:
-    assert not passes(error)
-    let_pass(error)
+    assert not is_transient(error)
+    reraise_if_transient(error)
 
 
 def test_the_workers_full_disk_becomes_one_of_ours() -> None:
     with pytest.raises(OSError, match="full") as raised:
-        let_pass(WorkerRefused("the disk is full", "no-space"))
-    assert passes(raised.value)
-    let_pass(WorkerRefused("out of memory", "crash"))
+        reraise_if_transient(WorkerRefused("the disk is full", "no-space"))
+    assert is_transient(raised.value)
+    reraise_if_transient(WorkerRefused("out of memory", "crash"))

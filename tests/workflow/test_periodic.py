@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from voxtell_dicom.workflow.periodic import Repeating
+from voxtell_dicom.workflow.periodic import PeriodicTask
 
 
-class Failing(Repeating):
+class Failing(PeriodicTask):
     """Fails the first time."""
 
     def __init__(self) -> None:
@@ -15,7 +15,7 @@ class Failing(Repeating):
         self.times = 0
         self.third = threading.Event()
 
-    def again(self) -> None:
+    def run_once(self) -> None:
         self.times += 1
         if self.times == 1:
             raise OSError("the first time")
