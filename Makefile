@@ -21,7 +21,7 @@ setup: $(INSTALLED) ## ./.venv with the package, its tests and its tools
 # One pip call, so that one resolution sees the constraints. torchvision comes along with timm (through nnunetv2) and
 # goes again: nothing here uses it, and PyPI's build does not load beside a CPU build of torch.
 $(INSTALLED):
-	@$(PYTHON) -c 'import sys; sys.exit("voxtell-dicom needs Python 3.10 or newer: make PYTHON=python3.11 …") if sys.version_info < (3, 10) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("voxtell-dicom needs Python 3.11 or newer: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
 	@echo "Setting up ./.venv. Where pip knows no CPU build of torch it takes the CUDA build (several GB);"
 	@echo "to avoid that, name a folder or an index that has the CPU wheel: PIP_FIND_LINKS=… or PIP_EXTRA_INDEX_URL=…"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
