@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup system demo test coverage lint format bench clean
+.PHONY: help setup system demo test test-fast test-random coverage lint format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,7 +14,7 @@ INSTALLED := .venv/.installed-$(DEPENDENCIES)
 SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools postgresql chromium npm/npm systemd
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## ./.venv with the package, its tests and its tools
 
@@ -39,6 +39,12 @@ demo: setup ## a synthetic patient through the node and back, compared with the 
 test: setup system ## the whole suite
 	$(BIN)/python -m tests.viewers.npm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-fast: setup ## what needs no server, no root and no other program
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not whole" $(PYTEST_ARGS)
+
+test-random: setup ## the tests of properties, with many new random examples
+	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m "not whole" --timeout 3600 $$(grep -rl "^from hypothesis" tests)
 
 coverage: ## the whole suite, and which lines it runs; a quarter longer
 	$(MAKE) test PYTEST_ARGS="--cov --cov-report=term:skip-covered $(PYTEST_ARGS)"
