@@ -18,6 +18,10 @@ settings.register_profile("random", max_examples=2000, deadline=None, print_blob
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 WHOLE = {"system", "oracles", "viewers", "chaos", "test_readme.py"}  # folders and files that drive whole programs
+SLOW = {  # the files that take longest; make test-fast leaves them out
+    *("test_kill.py", "test_matrix.py", "test_verify.py", "test_gates.py", "test_study.py", "test_workers.py"),
+    *("test_segment.py", "test_demo.py", "test_training.py", "test_joined.py"),
+}
 _deselected: Counter[str] = Counter()
 
 
@@ -40,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         names = needs.needed(item) if isinstance(item, pytest.Function) else set()
         if names:
             item.add_marker(pytest.mark.needs(*sorted(names)))
-        if names or WHOLE & set(item.path.parts):
+        if names or (WHOLE | SLOW) & set(item.path.parts):
             item.add_marker(pytest.mark.whole)
         lacking = (names & missing) | (absent & {marker.name for marker in item.iter_markers()})
         for name in lacking:
