@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup system demo test chaos coverage pynetdicom lint format bench clean
+.PHONY: help setup system demo test test-fast test-random chaos coverage pynetdicom lint format bench clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -14,14 +14,14 @@ INSTALLED := .venv/.installed-$(DEPENDENCIES)
 SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools postgresql chromium npm/npm systemd
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(INSTALLED) ## ./.venv with the package, its tests and its tools
 
 # One pip call, so that one resolution sees the constraints. torchvision comes along with timm (through nnunetv2) and
 # goes again: nothing here uses it, and PyPI's build does not load beside a CPU build of torch.
 $(INSTALLED):
-	@$(PYTHON) -c 'import sys; sys.exit("voxtell-dicom needs Python 3.10 or newer: make PYTHON=python3.11 …") if sys.version_info < (3, 10) else None'
+	@$(PYTHON) -c 'import sys; sys.exit("voxtell-dicom needs Python 3.11 or newer: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
 	@echo "Setting up ./.venv. Where pip knows no CPU build of torch it takes the CUDA build (several GB);"
 	@echo "to avoid that, name a folder or an index that has the CPU wheel: PIP_FIND_LINKS=… or PIP_EXTRA_INDEX_URL=…"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -43,6 +43,12 @@ test: setup system ## the whole suite
 chaos: setup system ## sixty rounds of kills at random instants, on SQLite and on PostgreSQL; takes an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --storm 16 $(CHAOS_ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --seed 2 --postgresql $(CHAOS_ARGS)
+
+test-fast: setup ## what needs no server, no root and no other program
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not whole" $(PYTEST_ARGS)
+
+test-random: setup ## the tests of properties, with many new random examples
+	HYPOTHESIS_PROFILE=random $(BIN)/python -m pytest -m "not whole" --timeout 3600 $$(grep -rl "^from hypothesis" tests)
 
 coverage: ## the whole suite, and which lines it runs; a quarter longer
 	$(MAKE) test PYTEST_ARGS="--cov --cov-report=term:skip-covered $(PYTEST_ARGS)"

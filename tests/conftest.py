@@ -1,17 +1,32 @@
-"""What holds for every test: which ones this machine can run."""
+"""What holds for every test: which ones this machine can run, and how Hypothesis looks for examples."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import settings
+
+from tests import needs
+
+settings.register_profile("fixed", derandomize=True, database=None)
+settings.register_profile("random", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+WHOLE = {"system", "oracles", "viewers", "chaos", "test_readme.py"}  # folders and files that drive whole programs
+SLOW = {  # the files that take longest; make test-fast leaves them out
+    *("test_kill.py", "test_matrix.py", "test_verify.py", "test_gates.py", "test_study.py", "test_workers.py"),
+    *("test_segment.py", "test_demo.py", "test_training.py", "test_joined.py"),
+}
+_deselected: Counter[str] = Counter()
 
 
 def _absent() -> set[str]:
-    """Markers whose needs this machine does not meet. Their tests are deselected, not skipped (contracts § 9)."""
+    """Return the markers whose needs this machine does not meet. Their tests are deselected, not skipped."""
     absent = set()
     if not Path(os.environ.get("VOXTELL_DICOM_CORPUS") or "/nonexistent").is_dir():
         absent.add("corpus")
@@ -20,12 +35,30 @@ def _absent() -> set[str]:
     return absent
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    absent = _absent()
-    gone = [item for item in items if absent & {marker.name for marker in item.iter_markers()}]
+    """Mark each test with the programs that it needs; deselect, by name, those that cannot run here."""
+    absent, missing = _absent(), needs.missing()
+    chosen, gone = [], []
+    for item in items:
+        names = needs.needed(item) if isinstance(item, pytest.Function) else set()
+        if names:
+            item.add_marker(pytest.mark.needs(*sorted(names)))
+        if names or (WHOLE | SLOW) & set(item.path.parts):
+            item.add_marker(pytest.mark.whole)
+        lacking = (names & missing) | (absent & {marker.name for marker in item.iter_markers()})
+        for name in lacking:
+            _deselected[f"{name}: {item.nodeid.partition('[')[0]}"] += 1
+        (gone if lacking else chosen).append(item)
     if gone:
         config.hook.pytest_deselected(items=gone)
-        items[:] = [item for item in items if item not in set(gone)]
+        items[:] = chosen
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print which tests were deselected, and what they need."""
+    for line, count in sorted(_deselected.items()):
+        terminalreporter.write_line(f"deselected, needs {line} ({count})")
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone, tzinfo
+from datetime import UTC, datetime, tzinfo
 
 import matplotlib
 import matplotlib.ft2font
@@ -16,7 +16,7 @@ import pytest
 import voxtell_dicom
 import voxtell_dicom.encode  # with every module that writes a date
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=timezone.utc)
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 VERSION = "0.0.0"
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 
-class References(str, Enum):
+class References(StrEnum):
     """What becomes of several Frame of Reference UIDs on the slices of one stack."""
 
     refuse = "refuse"

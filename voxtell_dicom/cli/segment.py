@@ -9,7 +9,7 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 
-class TestEngine(str, Enum):
+class TestEngine(StrEnum):
     """Engines for tests: their results are marked TEST - NOT FOR PATIENTS."""
 
     phantom = "phantom"
     threshold = "threshold"
 
 
-class Output(str, Enum):
+class Output(StrEnum):
     """What is made of each volume (docs/viewers.md)."""
 
     seg = "seg"
@@ -44,7 +44,7 @@ class Output(str, Enum):
     overlay = "overlay"
 
 
-class Profile(str, Enum):
+class Profile(StrEnum):
     """For which viewer segmentations are made."""
 
     generic = "generic"
@@ -53,7 +53,7 @@ class Profile(str, Enum):
     slicer = "slicer"
 
 
-class Encoding(str, Enum):
+class Encoding(StrEnum):
     """How the output `seg` is encoded."""
 
     binary = "binary"
@@ -63,7 +63,7 @@ class Encoding(str, Enum):
     labelmap = "labelmap"
 
 
-class Syntax(str, Enum):
+class Syntax(StrEnum):
     """Transfer syntax of segmentations."""
 
     auto = "auto"
@@ -72,7 +72,7 @@ class Syntax(str, Enum):
     deflated = "deflated"
 
 
-class PerObject(str, Enum):
+class PerObject(StrEnum):
     """Segments of an object."""
 
     all = "all"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -187,7 +187,7 @@ def write_report(rows: list[dict[str, Any]], path: Path, folder: Path, engine: s
     """
     from voxtell_dicom.cli.version import versions
 
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True)
     out = folder / f"verify-{now:%Y%m%dT%H%M%SZ}.json"
     content = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ def write(folder: Path, found: Sequence[Segmented], identity: str, versions: dic
     """Store a baseline: the masks, the engine's identity, all versions, and the date."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "engine": identity,
         "versions": versions,
         "masks": [{**dump(each), "digest": each.digest} for each in found],
