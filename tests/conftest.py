@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from tests import needs
 
-settings.register_profile("fixed", derandomize=True, database=None)
+settings.register_profile("fixed", derandomize=True, database=None, deadline=None)  # a busy machine is slow
 settings.register_profile("random", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
