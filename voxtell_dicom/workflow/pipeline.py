@@ -37,9 +37,17 @@ from voxtell_dicom.workflow.study import look_at_study, look_input
 T = TypeVar("T")
 APPLICATION = "voxtell-dicom"
 APPLICATION_VERSION = "1"  # a constant: a changed one would strand pending work
-AT_ONCE = {"process": 2, "study": 1, "publish": 2, "notify": 1}  # per node
 DELIVERIES = "delivery"  # the queue of `deliver`, one partition per peer: a peer that hangs holds up itself only
 DELIVERIES_PER_PEER = 4
+QUEUES = {  # name → how many run at once in a node, None: as many as there are workers, or by partition
+    "process": 2,
+    "study": 1,
+    "segment": None,
+    "publish": 2,
+    "notify": 1,
+    DELIVERIES: None,
+    "deliver": 4,  # of version 0.1: what it left there is still delivered
+}
 PRIORITY = 10  # always set: an unset priority would overtake every set one
 
 _runtime: Runtime | None = None
@@ -63,14 +71,10 @@ def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> WorkflowFai
         "log_level": "CRITICAL",
         "run_migrations": True,
     }
-    poller = QueuePoller(
-        [
-            *(QueueLimits(name, at_once) for name, at_once in AT_ONCE.items()),
-            QueueLimits("segment", runtime.pool.size),
-            QueueLimits(DELIVERIES, per_partition=DELIVERIES_PER_PEER),
-            QueueLimits("deliver", DELIVERIES_PER_PEER),  # what version 0.1 enqueued
-        ]
-    )
+    limits = {name: QueueLimits(name, at_once) for name, at_once in QUEUES.items()}
+    limits["segment"] = QueueLimits("segment", runtime.pool.size)
+    limits[DELIVERIES] = QueueLimits(DELIVERIES, per_partition=DELIVERIES_PER_PEER)
+    poller = QueuePoller(list(limits.values()))
     DBOS(config=settings)
     DBOS.listen_queues([])  # but its internal one: the poller polls
     DBOS.launch()
