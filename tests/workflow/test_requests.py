@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from voxtell_dicom.line.masks import Answer, load_answers, load_found, save_answers, save_found
+from voxtell_dicom.line.segment import found_for, request_for
 from voxtell_dicom.model import Cleanup, Frame, Grid, Mask, Plan, Prompt, ToRas, Volume
-from voxtell_dicom.workflow.segment import found_for, request_for
 
 SHAPE = (3, 4, 5)
 GRID = Grid(SHAPE, (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2.0, 1.0, 1.0))

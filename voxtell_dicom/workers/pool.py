@@ -19,6 +19,7 @@ import structlog
 
 from voxtell_dicom.config import Model
 from voxtell_dicom.errors import ModelError, VoxtellDicomError
+from voxtell_dicom.line.segment import WorkCancelled
 from voxtell_dicom.model import Progress
 from voxtell_dicom.workers import numa
 
@@ -39,12 +40,6 @@ class WorkerRefused(VoxtellDicomError):
     def __init__(self, message: str, code: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-class WorkCancelled(VoxtellDicomError):
-    """The work was cancelled before its end."""
-
-    code = "cancelled"
 
 
 def _engine_arguments(model: Model) -> str:
