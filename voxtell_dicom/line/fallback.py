@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import RECEIPTS, SEGMENTATIONS, encode_instead, in_other_form, profile_of
+from voxtell_dicom.encode import RECEIPTS, SEGMENTATIONS, OutputContext, encode_instead, in_other_form, profile_of
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.line.publish import Judged
 from voxtell_dicom.model import Result
 
 REPLACEABLE = (*SEGMENTATIONS, *RECEIPTS)  # kinds of results for which there may be another encoding
@@ -28,27 +26,19 @@ class Replacement:
 
 
 def segmentation_fallback(
-    refused: Result,
-    peer: str,
-    tried: Collection[str],
-    judged: Judged | None,
-    *,
-    config: Config,
-    directory: Path,
+    refused: Result, peer: str, tried: Collection[str], context: OutputContext | None, config: Config
 ) -> Replacement:
     """Encode the next form of the peer's `fallback` in the place of a refused segmentation.
 
-    tried: SOP Instance UIDs of what the peer has refused before. judged: what the plan's results are encoded from, None
-    where its masks are gone.
+    tried: SOP Instance UIDs of what the peer has refused before. context: what the plan's results are encoded from,
+    None where its masks are gone.
     """
     if not profile_of(config.peers.get(peer)).fallback:
         return Replacement(reason="or give the peer a 'fallback' (docs/viewers.md) and run 'jobs rerun'")
-    if judged is None:
+    if context is None:
         return Replacement(reason="or run 'jobs rerun': the masks, of which its fallback is made, are gone")
-    not_these = {*tried, refused.sop_instance_uid}
-    plan, volume, found = judged.plan, judged.volume, judged.found
     try:
-        made = encode_instead(plan, volume, found, refused.kind, peer, not_these, config=config, directory=directory)
+        made = encode_instead(context, refused.kind, peer, {*tried, refused.sop_instance_uid}, config)
     except VoxtellDicomError as error:
         return Replacement(reason=f"its fallback could not be made: {error.code}: {error}")
     return Replacement(tuple(made), "" if made else "and nothing is left of the peer's 'fallback'")

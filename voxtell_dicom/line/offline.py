@@ -11,6 +11,7 @@ from typing import Any
 
 from voxtell_dicom.check import findings
 from voxtell_dicom.config import Config
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal, UnknownPrompt
 from voxtell_dicom.line.limit import Limit
@@ -52,10 +53,11 @@ class Offline:
 
         Returns the entries of `results` and `not_processed` (docs/json.md).
         """
+        headers = HeaderSource()
         with self._timed("assemble"):
             try:
                 (rule,) = self.config.rules
-                assembly = assemble(series, rule.max_gap, rule.frames_of_reference)
+                assembly = assemble(series, rule.max_gap, rule.frames_of_reference, headers)
             except Refusal as refusal:
                 return [], [_not_processed(series, refusal.code, str(refusal))]
         aside = [
@@ -66,17 +68,20 @@ class Offline:
         for positions in stacks_of(assembly.volumes):
             self.report("decode", 0, 1)
             with self._timed("decode"):
-                loaded, lacking = load_runs([assembly.volumes[position] for position in positions], self.work)
+                runs = [assembly.volumes[position] for position in positions]
+                loaded, lacking = load_runs(runs, self.work, headers=headers)
             aside += [_not_processed(series, item.code, item.reason) for item in lacking.values()]
             try:
                 if loaded:
                     gone = lacking_of(assembly, loaded[0], rule.max_gap) | codes_of(lacking)
-                    results.append(self._volume(*loaded, with_lacking({}, gone)))
+                    results.append(self._volume(*loaded, with_lacking({}, gone), headers))
             except Refusal as refusal:
                 aside.append(_not_processed(series, refusal.code, str(refusal)))
         return results, aside
 
-    def _volume(self, volume: Volume, arrays: tuple[Path, ...], options: dict[str, Any]) -> dict[str, Any]:
+    def _volume(
+        self, volume: Volume, arrays: tuple[Path, ...], options: dict[str, Any], headers: HeaderSource
+    ) -> dict[str, Any]:
         (rule,) = self.config.rules
         if soft_peers(self.config):
             options = {**options, "probabilities": True}
@@ -101,7 +106,7 @@ class Offline:
         answers.unlink(missing_ok=True)
         self.report("encode", 0, 1)
         with self._timed("encode"):
-            published = publish(judged, config=self.config, directory=self.out)
+            published = publish(judged, config=self.config, directory=self.out, headers=headers)
         return _entry(judged.volume, judged.found, published.results)
 
     @contextlib.contextmanager

@@ -9,7 +9,8 @@ from pathlib import Path
 from voxtell_dicom.check import findings, gates
 from voxtell_dicom.check.selfcheck import Finding
 from voxtell_dicom.config import Config, OnWarning, Rule
-from voxtell_dicom.encode import encode
+from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.encode import encode, output_context
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 INCOMPLETE = "the series is incomplete"
@@ -63,10 +64,11 @@ def judge(
     return Judged(plan, noted, shown, _minor(noted, against), action, reason)
 
 
-def publish(judged: Judged, *, config: Config, directory: Path) -> Published:
+def publish(judged: Judged, *, config: Config, directory: Path, headers: HeaderSource | None = None) -> Published:
     """Encode the objects of a plan into `directory`, once. Raises Refusal, GridMismatch or EncodingError."""
-    plan, volume, found = judged.plan, judged.volume, judged.found
-    results = encode(plan, volume, found, config=config, directory=directory, minor=judged.minor)
+    volume, found = judged.volume, judged.found
+    context = output_context(judged.plan, volume, found, config=config, directory=directory, headers=headers)
+    results = encode(context, config, judged.minor)
     empty = tuple(gates.empty(found))
     warnings = dict.fromkeys((*volume.warnings, *(text for result in results for text in result.warnings)))
     if not results:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from voxtell_dicom.encode import RECEIPTS, profile_of
+from voxtell_dicom.encode import RECEIPTS, OutputContext, output_context, profile_of
 from voxtell_dicom.line.fallback import receipt_fallback, segmentation_fallback
 from voxtell_dicom.line.masks import drop_masks
 from voxtell_dicom.model import Outcome, Result, load
@@ -50,9 +50,8 @@ def _replaced(runtime: Runtime, item: dict[str, Any], result: Result) -> Outcome
             return Outcome("refused", refusal.status, reason)
         unsent = f"{made.reason}: nothing tells there what became of the work; see 'receipt' of the rule"
     else:
-        judged = judged_of(runtime, job) if runtime.masks(job).exists() else None
-        config, directory = runtime.config, runtime.results_dir
-        made = segmentation_fallback(result, peer, tried, judged, config=config, directory=directory)
+        context = _context(runtime, job) if runtime.masks(job).exists() else None
+        made = segmentation_fallback(result, peer, tried, context, runtime.config)
         unsent = made.reason
     if not made.results:
         return replace(refusal, state="failed", message=f"{refusal.message}; {unsent}")
@@ -65,6 +64,14 @@ def _replaced(runtime: Runtime, item: dict[str, Any], result: Result) -> Outcome
     sent = ", ".join(_name(other) for other in made.results)
     message = f"{_name(result)} is refused by peer '{peer}' ({refusal.status}); in its place goes {sent}"
     return Outcome("replaced", refusal.status, message)
+
+
+def _context(runtime: Runtime, job: str) -> OutputContext:
+    judged = judged_of(runtime, job)
+    volume, headers = judged.volume, runtime.headers.of(judged.volume.series_uid)
+    return output_context(
+        judged.plan, volume, judged.found, config=runtime.config, directory=runtime.results_dir, headers=headers
+    )
 
 
 def _gets_more(runtime: Runtime, job: str, peer: str) -> bool:

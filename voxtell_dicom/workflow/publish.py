@@ -28,7 +28,8 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         return []
     judged = judged_of(runtime, job)
     try:
-        published = publish(judged, config=runtime.config, directory=runtime.results_dir)
+        headers = runtime.headers.of(judged.volume.series_uid)
+        published = publish(judged, config=runtime.config, directory=runtime.results_dir, headers=headers)
     except VoxtellDicomError as error:
         runtime.fail([job], f"{error.code}: {error}")
         return []

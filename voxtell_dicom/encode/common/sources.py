@@ -9,6 +9,7 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.dicom.elements import drop_broken
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.errors import EncodingError, Refusal
 from voxtell_dicom.model import Volume
 
@@ -22,16 +23,6 @@ SAME_IN_ALL = {
     "StudyID": "mixed-studies",
     "StudyDate": "mixed-studies",
 }
-READ = (
-    *SAME_IN_ALL,
-    "SpecificCharacterSet",
-    "SOPInstanceUID",
-    "NumberOfFrames",
-    "ImagePositionPatient",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
 
 
 @dataclass(frozen=True)
@@ -50,18 +41,18 @@ class Sources:
     lossy_method: tuple[str, ...] = ()
 
 
-def read_sources(volume: Volume) -> Sources:
-    """Read the headers of a volume's instances, without pixels.
+def read_sources(volume: Volume, source: HeaderSource) -> Sources:
+    """Check the headers of a volume's instances against one another, and return what encoding needs of them.
 
     Raises Refusal (``mixed-patients``, ``mixed-studies``, ``mixed-series``) where identity differs within the series,
     EncodingError where a file no longer holds the frame that the volume was made of.
     """
     paths = list(dict.fromkeys(frame.path for frame in volume.frames))
-    headers = {path: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(READ)) for path in paths}
+    headers = {path: source(path) for path in paths}
     _check_same(list(headers.values()), volume.series_uid)
     newest_path = max(paths, key=lambda path: path.stat().st_mtime_ns)
-    newest = pydicom.dcmread(newest_path, stop_before_pixels=True)
-    mend(newest)
+    newest = source.copy(newest_path)
+    remove_invalid(newest)
     if str(newest.StudyInstanceUID) != volume.study_uid:
         raise Refusal(
             "mixed-studies",
@@ -86,8 +77,8 @@ def read_sources(volume: Volume) -> Sources:
     )
 
 
-def mend(header: Dataset) -> None:
-    """What a source leaves out, or spoils, must not spoil results that carry its header.
+def remove_invalid(header: Dataset) -> None:
+    """Remove from a source header what would make results that carry it invalid.
 
     Values that their VR does not allow go, here and in all items. So do sequences without items (none of those that
     are carried may be empty), and an empty character set. Where identity was removed, how is type 1C (PS3.3 C.7.1.1).

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 
 from voxtell_dicom.dicom import suv
 from voxtell_dicom.dicom.codecs.choice import pixel_array
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.suv_frames import frame_header
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Volume
@@ -53,13 +53,13 @@ def suv_factor(header: Dataset) -> float | None:
         return None
 
 
-def frame_values(volume: Volume, wanted: set[int]) -> Iterator[tuple[int, Floats]]:
+def frame_values(volume: Volume, wanted: set[int], headers: HeaderSource) -> Iterator[tuple[int, Floats]]:
     """(index in `volume.frames`, rescaled values (row, column)) of the wanted frames; each file is decoded once."""
     by_path: dict[Any, list[int]] = {}
     for index in sorted(wanted):
         by_path.setdefault(volume.frames[index].path, []).append(index)
     for path, indices in by_path.items():
-        ds = pydicom.dcmread(path)
+        ds = headers.image(path)
         pixels = pixel_array(ds).reshape(-1, ds.Rows, ds.Columns)
         for index in indices:
             number = volume.frames[index].number
