@@ -16,8 +16,10 @@ from tests.encode.test_encode import CONFIG
 from tests.encode.test_labelmap import labels
 from tests.series import cases, slices, stacks
 from voxtell_dicom.check.selfcheck import centre_mm, self_check
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode import encode, output_context
 from voxtell_dicom.encode.capture.scene import read_scene, scene_of
+from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.provenance import maker_of
 from voxtell_dicom.encode.common.spacing import MOST_PLANES, common_step_mm
 from voxtell_dicom.encode.receipt.receipt import statement_of
@@ -175,7 +177,10 @@ def test_the_picture_keeps_its_shape(tmp_path: Path) -> None:
     mask = np.zeros(volume.grid.shape, bool)
     mask[5:7, 4:9, 3:7] = True  # one frame of each run
     (seg,) = encode(output_context(plan, volume, made.found(plan, [mask]), config=CONFIG, directory=tmp_path), CONFIG)
-    for scene in (scene_of(volume, made.found(plan, [mask]), ""), read_scene(seg.path, tmp_path / "series")):
+    for scene in (
+        scene_of(FrameValues(volume, HeaderSource()), made.found(plan, [mask]), ""),
+        read_scene(seg.path, tmp_path / "series"),
+    ):
         assert scene.steps_mm[0] == pytest.approx((0, 0, 2))  # from -30 to 8 mm
         assert scene.values.shape == (20, 24, 20)
         (shown,) = scene.masks

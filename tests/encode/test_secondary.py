@@ -12,12 +12,14 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.config import Config
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode import OutputContext, encode, output_context
 from voxtell_dicom.encode.capture import fonts
 from voxtell_dicom.encode.capture.drawing import LACKING, figure_of
 from voxtell_dicom.encode.capture.fonts import fonts_for
 from voxtell_dicom.encode.capture.scene import read_scene, scene_of
 from voxtell_dicom.encode.capture.secondary import encode_secondary
+from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.provenance import TEST_MARK, maker_of
 from voxtell_dicom.encode.receipt.page import receipt_figure
 from voxtell_dicom.encode.receipt.receipt import encode_receipt, statement_of
@@ -75,7 +77,7 @@ def test_laterality_stands_where_the_body_part_may_be_a_pair(tmp_path: Path, par
 def test_grey_is_turned_where_the_source_turns_it(tmp_path: Path, photometric: str, black: int) -> None:
     volume = made.volume(tmp_path / "s", PhotometricInterpretation=photometric)
     found = made.found(made.plan(["liver"]), made.masks(volume.grid.shape, 1))
-    assert scene_of(volume, found, "").window[0] == black
+    assert scene_of(FrameValues(volume, HeaderSource()), found, "").window[0] == black
     seg = encode_seg(OutputContext(made.plan(["liver"]), volume, found, directory=tmp_path))
     assert seg is not None
     assert read_scene(seg.path, tmp_path / "s").window[0] == black
@@ -101,7 +103,7 @@ def test_every_name_stands_whole_in_the_legend(tmp_path: Path, labels: list[str]
     volume = made.volume(tmp_path / "s", shape=(12, 20, 24))
     plan = made.plan([], prompts=[Prompt(label, label) for label in labels])
     found = made.found(plan, made.masks(volume.grid.shape, len(labels)))
-    scene = scene_of(volume, found, "AI RESEARCH abdomen")
+    scene = scene_of(FrameValues(volume, HeaderSource()), found, "AI RESEARCH abdomen")
     for page in ([0, 1, 2][: len(labels)], [len(labels) - 1]):
         figure = figure_of(scene, page, footer="AI result, not for diagnosis")
         with warnings.catch_warnings():

@@ -19,9 +19,9 @@ from voxtell_dicom.encode.capture.burned import Scale, burner, letters_of, scale
 from voxtell_dicom.encode.capture.capture import capture, footer, mark_lossy
 from voxtell_dicom.encode.capture.scene import window_of
 from voxtell_dicom.encode.common.context import OutputContext
+from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.sources import Sources, decimal
 from voxtell_dicom.encode.common.template import thickness_mm
-from voxtell_dicom.encode.report.values import frame_values
 from voxtell_dicom.model import Result, Vector, Volume
 from voxtell_dicom.terms.colors import colors_of
 
@@ -50,13 +50,13 @@ def encode_overlay(context: OutputContext) -> list[Result]:
             colors_of([item.prompt for item in shown]),
             scale=scale,
             matrix=grid.shape[1:],
-            window=_window(volume, origin.newest, context.headers),
+            window=_window(context.frames, origin.newest),
             title=context.description,
             warning=footer(context.maker),
             sides=_sides(grid.row_cosine, grid.column_cosine),
         )
         when = next((_series_time(result.path) for result in results.values()), None)
-        for index, values in frame_values(volume, missing, context.headers):
+        for index, values in context.frames.of(missing):
             frame = volume.frames[index]
             identity = context.identity(KIND, origin.newest, labels, ordinals[index])
             source = (frame.sop_class_uid, frame.sop_instance_uid)
@@ -88,15 +88,15 @@ def _series_time(path: Path) -> tuple[str, str]:
     return str(ds.SeriesDate), str(ds.SeriesTime)
 
 
-def _window(volume: Volume, header: Dataset, headers: HeaderSource) -> tuple[float, float]:
+def _window(frames: FrameValues, header: Dataset) -> tuple[float, float]:
     """Values shown black and white: of CT as the source says, so that lungs look as on it; else as pages have it."""
-    photometric = str(header.get("PhotometricInterpretation", ""))
+    volume, photometric = frames.volume, str(header.get("PhotometricInterpretation", ""))
     center, width = (_first(header.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
     if volume.modality == "CT" and center is not None and width is not None and width >= 1:
         low, high = center - width / 2, center + width / 2
         return (high, low) if photometric == "MONOCHROME1" else (low, high)
     some = np.linspace(0, len(volume.frames) - 1, min(LOOKED_AT, len(volume.frames))).astype(int)
-    values = [values for _, values in frame_values(volume, {int(index) for index in some}, headers)]
+    values = [values for _, values in frames.of({int(index) for index in some})]
     return window_of(np.stack(values), volume.modality, photometric)
 
 

@@ -13,6 +13,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode.common import objects, provenance
+from voxtell_dicom.encode.common.frame_values import USERS, FrameValues
 from voxtell_dicom.encode.common.objects import Identity
 from voxtell_dicom.encode.common.part10 import write_once
 from voxtell_dicom.encode.common.sources import Sources, read_sources
@@ -55,6 +56,11 @@ class OutputContext:
     def remarks(self) -> str:
         """See `objects.remarks`."""
         return objects.remarks(self.plan, self.volume, self.found)
+
+    @cached_property
+    def frames(self) -> FrameValues:
+        """The values of the source frames."""
+        return FrameValues(self.volume, self.headers, shared=len(USERS & set(self.plan.outputs)) > 1)
 
     def sources(self) -> Sources:
         """Return the source headers, the newest as a copy of its own. Raises as `read_sources`."""

@@ -73,7 +73,7 @@ def encode_sr(context: OutputContext, segs: Sequence[Result], form: Form = GENER
     if sorted(places) != [index for index, _ in context.shown]:
         raise EncodingError(f"{segs[0].sop_instance_uid}: its segments are not those that were found")
     quantity = quantity_of(volume.modality, header)
-    measured = measure([item.mask for _, item in context.shown], volume, quantity, context.headers)
+    measured = measure([item.mask for _, item in context.shown], volume, quantity, context.frames)
     groups = [
         _group(context, *places[index], index, values)
         for (index, _), values in zip(context.shown, measured, strict=True)

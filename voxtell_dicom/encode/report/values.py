@@ -1,8 +1,7 @@
-"""Rescaled values of source frames, decoded one at a time, and what they measure (HU, SUV, signal)."""
+"""What the values of source frames measure (HU, SUV, signal), and their rescaling."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +11,8 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_modality_lut
 
 from voxtell_dicom.dicom import suv
-from voxtell_dicom.dicom.codecs.choice import pixel_array
-from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.suv_frames import frame_header
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Volume
 from voxtell_dicom.terms.terminology import Code
 
 Floats = npt.NDArray[np.float32]
@@ -51,19 +47,6 @@ def suv_factor(header: Dataset) -> float | None:
         return suv.suv_factor(frame_header(header, 1))  # of multi-frame objects, as the first frame says
     except Refusal:
         return None
-
-
-def frame_values(volume: Volume, wanted: set[int], headers: HeaderSource) -> Iterator[tuple[int, Floats]]:
-    """(index in `volume.frames`, rescaled values (row, column)) of the wanted frames; each file is decoded once."""
-    by_path: dict[Any, list[int]] = {}
-    for index in sorted(wanted):
-        by_path.setdefault(volume.frames[index].path, []).append(index)
-    for path, indices in by_path.items():
-        ds = headers.image(path)
-        pixels = pixel_array(ds).reshape(-1, ds.Rows, ds.Columns)
-        for index in indices:
-            number = volume.frames[index].number
-            yield index, real_values(ds, pixels[number - 1], number)
 
 
 def real_values(ds: Dataset, stored: npt.NDArray[Any], number: int) -> Floats:
