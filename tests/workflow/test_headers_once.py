@@ -129,3 +129,5 @@ def test_each_header_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert sent
     assert decoded == dict.fromkeys(files, 1), "once for the report, the pages and the overlay together"
     assert parsed == dict.fromkeys(files, 1)
+    source = runtime.headers.of(series.series_uid)
+    assert not any(instance.path in source for instance in series.instances), "dropped when all is published"

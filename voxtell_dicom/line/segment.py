@@ -16,7 +16,7 @@ from voxtell_dicom.line.load import load_array, values_of
 from voxtell_dicom.line.masks import Answer, load_answers
 from voxtell_dicom.line.plan import Planned, wants_probabilities
 from voxtell_dicom.model import Engine, Found, Plan, Progress, Prompt, Request, RunReport, Volume, dump, load
-from voxtell_dicom.series.volume import FloatArray, all_probabilities_to_frames, all_to_frames
+from voxtell_dicom.series.volume import FloatArray, all_probabilities_to_frames, all_to_frames, to_frames
 
 Answers = Sequence[Sequence[Answer]]  # those of each run of a volume
 
@@ -159,8 +159,9 @@ def found_for(plan: Plan, volume: Volume, answers: Answers) -> tuple[Found, ...]
     found: list[Found] = []
     for prompt in plan.prompts:
         of_runs = [each[request_for(plan, prompt)] for each in by_request]
-        mask = all_to_frames([answer.mask for answer in of_runs], volume)
-        voxels = [answer.mask.voxels for answer in of_runs]
+        masks = [answer.mask for answer in of_runs]
+        mask = all_to_frames(masks, volume) if volume.parts else to_frames(masks[0], volume)
+        voxels = [each.voxels for each in masks]
         probability = _mean([answer.mean_probability for answer in of_runs], voxels)
         uncertain = _mean([answer.uncertain_share for answer in of_runs], voxels)
         maps = [answer.probabilities for answer in of_runs if answer.probabilities]

@@ -15,6 +15,7 @@ from voxtell_dicom.retry import let_pass
 from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.runtime import Runtime
 
+UNPUBLISHED = ("waiting", "queued", "segmenting", "encoding")  # states of jobs whose series' headers are read again
 DROPPED = "the rule drops a result with this finding"
 
 __all__ = ["DROPPED", "RELEASED", "judged_of", "publish_plan"]
@@ -46,7 +47,10 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         log.info("nothing found for some prompts", job=job, empty=list(published.empty))
     if left_out := gates.notes(judged.found):
         log.warning("segments left out", job=job, left_out=left_out)
-    return _send_or_hold(runtime, job, judged, published)
+    items = _send_or_hold(runtime, job, judged, published)
+    if not runtime.jobs.find(series_uid=judged.volume.series_uid, states=UNPUBLISHED, limit=1):
+        runtime.headers.drop(judged.volume.series_uid)
+    return items
 
 
 def judged_of(runtime: Runtime, job: str) -> Judged:
