@@ -85,7 +85,7 @@ def prepare(way: str, work: Path, shape: tuple[int, int, int]) -> tuple[Any, Any
 
 
 def _ours(files: list[Path], work: Path, shape: tuple[int, int, int]) -> tuple[Any, Any]:
-    from voxtell_dicom.encode import encode_seg
+    from voxtell_dicom.encode import OutputContext, encode_seg
     from voxtell_dicom.model import Found, Frame, Grid, Mask, Plan, Prompt, ToRas, Volume
 
     uid = "1.2.840.10008.5.1.4.1.1.2"
@@ -99,7 +99,7 @@ def _ours(files: list[Path], work: Path, shape: tuple[int, int, int]) -> tuple[A
 
     def encode(path: Path) -> Path:
         plan = Plan("key", path.stem, 0, prompts, ("seg",), (), "benchmark", "1")
-        result = encode_seg(plan, volume, found, directory=work)
+        result = encode_seg(OutputContext(plan, volume, found, directory=work))
         assert result is not None
         return result.path
 

@@ -23,7 +23,7 @@ from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
 from voxtell_dicom.dicom.sop_classes import starts_work
-from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
+from voxtell_dicom.encode import RECEIPTS, encode, in_other_form, output_context
 from voxtell_dicom.network.associations import introduce
 from voxtell_dicom.receive import dimse
 from voxtell_dicom.receive.completion import Completion
@@ -64,7 +64,7 @@ def created(folder: Path) -> dict[str, tuple[Dataset, Dataset]]:
         volume = made.volume(folder / name, **attributes)
         plan = made.plan(["liver", "something odd"], outputs=OUTPUTS)
         found = made.found(plan, made.masks(volume.grid.shape, 2))
-        results = encode(plan, volume, found, config=CONFIG, directory=folder / f"{name}-out")
+        results = encode(output_context(plan, volume, found, config=CONFIG, directory=folder / f"{name}-out"), CONFIG)
         for result in [*results, *(other for result in results if (other := in_other_form(result)))]:
             objects.setdefault((result.kind, name), pydicom.dcmread(result.path))  # of several the first
     kinds = dict.fromkeys(kind for kind, _ in objects)

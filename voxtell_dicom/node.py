@@ -9,9 +9,11 @@ import structlog
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
+from voxtell_dicom.dicom.headers import HeaderCache
 from voxtell_dicom.errors import UnknownPrompt
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.plan import missing_slices
+from voxtell_dicom.model import Series
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.dimse import StorageScp
 from voxtell_dicom.rules import prompts
@@ -49,9 +51,16 @@ class Node:
             spool = self._spool = Spool(
                 config.node.storage / "spool", config.receive, also=requested_classes(config.rules)
             )
-            self._completion = Completion(spool, config.receive, config.peers, pipeline.submit, missing=missing_slices)
+            headers = HeaderCache()
+
+            def missing(series: Series) -> str:
+                return missing_slices(series, headers=headers.of(series.series_uid))
+
+            self._completion = Completion(spool, config.receive, config.peers, pipeline.submit, missing=missing)
             spooled = Spooled(spool.overview, spool.series, self._completion.being_sent)
-            runtime = Runtime(config, self.jobs, self._pool, spool.remember_own, spool.current_version, spooled)
+            runtime = Runtime(
+                config, self.jobs, self._pool, spool.remember_own, spool.current_version, spooled, headers
+            )
             executor = executor_id(config.node.storage)
             failures = pipeline.launch(runtime, engine, executor)
             self._leases = Leases(engine, executor)

@@ -15,7 +15,7 @@ import pytest
 
 from tests.encode import made, structures
 from tests.series.slices import series_in
-from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.encode.report.sr import encode_sr
 from voxtell_dicom.encode.rtstruct.structure_set import encode_rtstruct
 from voxtell_dicom.model import Found, Mask, Volume
@@ -89,9 +89,9 @@ def scanned(name: str, folder: Path) -> tuple[Volume, Found]:
 def test_the_report_says_what_geometry_says(name: str, tmp_path: Path) -> None:
     volume, found = scanned(name, tmp_path / "scan")
     plan = made.plan(["liver lesion"])
-    seg = encode_seg(plan, volume, [found], directory=tmp_path)
+    seg = encode_seg(OutputContext(plan, volume, [found], directory=tmp_path))
     assert seg is not None
-    sr = encode_sr(plan, volume, [found], [seg], directory=tmp_path)
+    sr = encode_sr(OutputContext(plan, volume, [found], directory=tmp_path), [seg])
     (group,) = highdicom.sr.srread(sr.path).content.get_volumetric_roi_measurement_groups()
     values = {(m.name.value, m.derivation.value if m.derivation else ""): m.value for m in group.get_measurements()}
 
@@ -122,7 +122,7 @@ def test_the_report_says_what_geometry_says(name: str, tmp_path: Path) -> None:
 def test_contours_lie_on_the_surface(name: str, tmp_path: Path) -> None:
     """Volume between the contours within 1 %, 95 % of their points within one pixel of the analytic surface."""
     volume, found = scanned(name, tmp_path / "scan")
-    result = encode_rtstruct(made.plan(["liver lesion"]), volume, [found], directory=tmp_path)
+    result = encode_rtstruct(OutputContext(made.plan(["liver lesion"]), volume, [found], directory=tmp_path))
     assert result is not None
     images = {frame.sop_instance_uid: pydicom.dcmread(frame.path, stop_before_pixels=True) for frame in volume.frames}
     between, down, along = SCANS[name].slice_spacing_mm, *SCANS[name].pixel_spacing_mm

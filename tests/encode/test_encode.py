@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from tests.encode import made
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import encode
+from voxtell_dicom.encode import encode, output_context
 
 CONFIG = Config.model_validate({"version": 1, "model": {"engine": "phantom"}})
 
@@ -30,13 +30,13 @@ def test_outputs(tmp_path: Path, outputs: tuple[str, ...], kinds: list[str]) -> 
     volume = made.volume(tmp_path / "s")
     plan = made.plan(["liver", "spleen"], outputs=outputs)
     found = made.found(plan, made.masks(volume.grid.shape, 2))
-    results = encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out")
+    results = encode(output_context(plan, volume, found, config=CONFIG, directory=tmp_path / "out"), CONFIG)
     assert [result.kind for result in results] == kinds
     uids = {uid for result in results for uid in (result.sop_instance_uid, result.series_uid)}
     assert len(uids) == len(kinds) + len(set(kinds)), "instances, and a series for each kind"
     assert all(len(uid) <= 64 for uid in uids)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {result.path.name for result in results}
-    assert encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out") == results
+    assert encode(output_context(plan, volume, found, config=CONFIG, directory=tmp_path / "out"), CONFIG) == results
 
 
 def test_values_that_their_vr_does_not_allow_stand_in_nobodys_way(
@@ -56,7 +56,7 @@ def test_values_that_their_vr_does_not_allow_stand_in_nobodys_way(
             ds.save_as(frame.path)
     plan = made.plan(["liver"], outputs=("seg", "sr", "rtstruct", "labelmap", "secondary"))
     found = made.found(plan, made.masks(volume.grid.shape, 1))
-    for result in encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out"):
+    for result in encode(output_context(plan, volume, found, config=CONFIG, directory=tmp_path / "out"), CONFIG):
         assert pydicom.dcmread(result.path).OtherPatientIDsSequence[0].PatientID == "P2"
 
 
@@ -65,4 +65,7 @@ def test_nothing_found_is_nothing_made(tmp_path: Path) -> None:
     plan = made.plan(["liver"], outputs=("seg", "sr", "rtstruct"))
     empty = made.masks(volume.grid.shape, 1)
     empty[0][:] = False
-    assert encode(plan, volume, made.found(plan, empty), config=CONFIG, directory=tmp_path / "out") == []
+    assert (
+        encode(output_context(plan, volume, made.found(plan, empty), config=CONFIG, directory=tmp_path / "out"), CONFIG)
+        == []
+    )

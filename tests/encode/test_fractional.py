@@ -13,7 +13,7 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import encode
+from voxtell_dicom.encode import OutputContext, encode, output_context
 from voxtell_dicom.encode.common.profiles import Form
 from voxtell_dicom.encode.seg.segmentation import encode_segmentation
 from voxtell_dicom.errors import EncodingError
@@ -37,7 +37,7 @@ def test_every_value_comes_back(tmp_path: Path, matrix: tuple[int, int], shear: 
     arrays[1][:] = False
     found = made.found(plan, arrays)
     found[1] = replace(found[1], probabilities=found[0].probabilities)  # probable here and there, above it nowhere
-    (result,) = encode_segmentation(plan, volume, found, FRACTIONAL, directory=tmp_path)
+    (result,) = encode_segmentation(OutputContext(plan, volume, found, directory=tmp_path), FRACTIONAL)
     assert (result.kind, result.labels, result.empty) == ("fractional", ("Liver", "Left kidney"), ("Nothing",))
     wanted = [made.soft(arrays[index]).to_array(volume.grid.shape) for index in (0, 2)]
     assert any(((values > 0) & (values < 128)).any() for values in wanted)
@@ -71,9 +71,15 @@ def test_it_goes_beside_the_masks_or_in_their_place(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s")
     plan = made.plan(TEXTS, outputs=("seg", "fractional", "sr"), send_to=("pacs",))
     found = made.found(plan, made.masks(volume.grid.shape, 3))
-    kinds = [result.kind for result in encode(plan, volume, found, config=config(), directory=tmp_path / "a")]
+    kinds = [
+        result.kind
+        for result in encode(output_context(plan, volume, found, config=config(), directory=tmp_path / "a"), config())
+    ]
     assert kinds == ["seg", "sr", "fractional"]
-    made_there = encode(plan, volume, found, config=config(encoding="fractional"), directory=tmp_path / "b")
+    made_there = encode(
+        output_context(plan, volume, found, config=config(encoding="fractional"), directory=tmp_path / "b"),
+        config(encoding="fractional"),
+    )
     assert [result.kind for result in made_there] == ["fractional", "sr"]
     report = pydicom.dcmread(made_there[1].path)
     assert made_there[0].sop_instance_uid in str(report.CurrentRequestedProcedureEvidenceSequence)
@@ -86,4 +92,4 @@ def test_without_probabilities_it_is_refused(tmp_path: Path) -> None:
     arrays = made.masks(volume.grid.shape, 3)
     found = [Found(item.prompt, item.mask) for item in made.found(plan, arrays)]
     with pytest.raises(EncodingError, match="no probabilities of Liver, Nothing, Left kidney"):
-        encode_segmentation(plan, volume, found, FRACTIONAL, directory=tmp_path)
+        encode_segmentation(OutputContext(plan, volume, found, directory=tmp_path), FRACTIONAL)

@@ -16,8 +16,10 @@ from tests.encode.test_encode import CONFIG
 from tests.encode.test_labelmap import labels
 from tests.series import cases, slices, stacks
 from voxtell_dicom.check.selfcheck import centre_mm, self_check
-from voxtell_dicom.encode import encode
+from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.encode import encode, output_context
 from voxtell_dicom.encode.capture.scene import read_scene, scene_of
+from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.provenance import maker_of
 from voxtell_dicom.encode.common.spacing import MOST_PLANES, common_step_mm
 from voxtell_dicom.encode.receipt.receipt import statement_of
@@ -56,7 +58,7 @@ def test_every_reader_finds_the_anatomy_where_it_is(name: str, tmp_path: Path) -
     truth = [truth_mask(anatomy, label, volume) for label in LABELS]
     plan = made.plan(LABELS, volume_key=volume.key, outputs=ALL)
     found = made.found(plan, truth)
-    every = encode(plan, volume, found, config=CONFIG, directory=tmp_path / "out")
+    every = encode(output_context(plan, volume, found, config=CONFIG, directory=tmp_path / "out"), CONFIG)
     results = {one.kind: one for one in every}
     assert set(results) == set(ALL)
     for kind in ("seg", "sr", "rtstruct", "secondary", "overlay"):  # dciodvfy does not know label maps
@@ -130,7 +132,7 @@ def test_the_report_says_what_geometry_says(frames: list[int], tmp_path: Path) -
     assert not mask[[0, -1]].any()
     plan = made.plan(["liver lesion"], outputs=("sr",))
     found = made.found(plan, [mask])
-    _, sr = encode(plan, volume, found, config=CONFIG, directory=tmp_path)
+    _, sr = encode(output_context(plan, volume, found, config=CONFIG, directory=tmp_path), CONFIG)
     (group,) = highdicom.sr.srread(sr.path).content.get_volumetric_roi_measurement_groups()
     values = {(m.name.value, m.derivation.value if m.derivation else ""): m.value for m in group.get_measurements()}
     true = geometry(LESION, scan)
@@ -174,8 +176,11 @@ def test_the_picture_keeps_its_shape(tmp_path: Path) -> None:
     plan = made.plan(["liver"])
     mask = np.zeros(volume.grid.shape, bool)
     mask[5:7, 4:9, 3:7] = True  # one frame of each run
-    (seg,) = encode(plan, volume, made.found(plan, [mask]), config=CONFIG, directory=tmp_path)
-    for scene in (scene_of(volume, made.found(plan, [mask]), ""), read_scene(seg.path, tmp_path / "series")):
+    (seg,) = encode(output_context(plan, volume, made.found(plan, [mask]), config=CONFIG, directory=tmp_path), CONFIG)
+    for scene in (
+        scene_of(FrameValues(volume, HeaderSource()), made.found(plan, [mask]), ""),
+        read_scene(seg.path, tmp_path / "series"),
+    ):
         assert scene.steps_mm[0] == pytest.approx((0, 0, 2))  # from -30 to 8 mm
         assert scene.values.shape == (20, 24, 20)
         (shown,) = scene.masks

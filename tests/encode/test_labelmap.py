@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from tests.encode import made
-from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.encode.common.profiles import Form
 from voxtell_dicom.encode.seg.planes import POLICY
 from voxtell_dicom.encode.seg.segmentation import encode_segmentation
@@ -21,7 +21,7 @@ LABELMAP = Form("labelmap", "rle")
 
 
 def encode_labelmap(plan: Plan, volume: Volume, found: list[Found], directory: Path) -> Result:
-    (result,) = encode_segmentation(plan, volume, found, LABELMAP, directory=directory)
+    (result,) = encode_segmentation(OutputContext(plan, volume, found, directory=directory), LABELMAP)
     return result
 
 
@@ -81,7 +81,7 @@ def test_it_is_smaller(tmp_path: Path) -> None:
     for number, array in enumerate(arrays):
         array[2:18, 20 + 20 * number : 40 + 20 * number, 30:200] = True
     found = made.found(plan, arrays)
-    binary = encode_seg(plan, volume, found, directory=tmp_path)
+    binary = encode_seg(OutputContext(plan, volume, found, directory=tmp_path))
     labelmap = encode_labelmap(plan, volume, found, directory=tmp_path)
     assert binary is not None
     assert labelmap is not None

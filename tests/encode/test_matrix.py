@@ -21,7 +21,7 @@ from pydicom.uid import UID
 from tests.encode import made, modalities, structures
 from tests.series.slices import series_in
 from voxtell_dicom.config import Config, Rule
-from voxtell_dicom.encode import RECEIPTS, encode, in_other_form
+from voxtell_dicom.encode import RECEIPTS, OutputContext, encode, in_other_form, output_context
 from voxtell_dicom.encode.capture.secondary import encode_secondary
 from voxtell_dicom.encode.report.measure import Measured, measure
 from voxtell_dicom.encode.report.values import quantity_of
@@ -120,7 +120,7 @@ def cell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     found = [replace(item, mean_probability=0.93, uncertain_share=0.02) if item.mask.voxels else item for item in found]
     rule = {"name": "matrix", "when": {"Modality": modality}, "prompts": list(SEARCHED), "receipt": "always"}
     config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "peers": PEERS, "rules": [rule]})
-    results = encode(plan, volume, found, config=config, directory=folder / "results")
+    results = encode(output_context(plan, volume, found, config=config, directory=folder / "results"), config)
     results += [other for result in results if (other := in_other_form(result))]
     return Cell(modality, volume, found, results, folder)
 
@@ -157,9 +157,9 @@ def test_pages_of_one_series_agree(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s")
     plan = made.plan(["liver", "spleen", "left kidney", "right kidney"], outputs=("secondary",))
     found = made.found(plan, made.masks(volume.grid.shape, 4))
-    pages = encode_secondary(plan, volume, found, directory=tmp_path)
+    pages = encode_secondary(OutputContext(plan, volume, found, directory=tmp_path))
     pages[1].path.unlink()
-    assert encode_secondary(plan, volume, found, directory=tmp_path)[0] == pages[0]
+    assert encode_secondary(OutputContext(plan, volume, found, directory=tmp_path))[0] == pages[0]
     assert dcentvfy([*(frame.path for frame in volume.frames), *(page.path for page in pages)]) == []
 
 
@@ -316,7 +316,7 @@ def test_every_structure_of_the_phantom_comes_back(plane: str, holes: str, tmp_p
     assert len(masks) > 10
     plan = made.plan(list(masks), options={"holes": holes})
     found = made.found(plan, list(masks.values()))
-    result = encode_rtstruct(plan, volume, found, directory=tmp_path)
+    result = encode_rtstruct(OutputContext(plan, volume, found, directory=tmp_path))
     assert result is not None
     frames = [(frame.path, frame.number) for frame in volume.frames]
     read = structures.rasterised(result.path, frames, volume.grid.shape)
@@ -335,7 +335,9 @@ def test_a_capture_of_a_lossy_source_is_lossy(tmp_path: Path) -> None:
     }
     volume = made.volume(tmp_path / "s", **lossy)
     plan = made.plan(["liver"])
-    (page,) = encode_secondary(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    (page,) = encode_secondary(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     ds = pydicom.dcmread(page.path)
     assert {keyword: str(ds[keyword].value) for keyword in lossy} == lossy
     assert made.dciodvfy(page.path) == []

@@ -12,9 +12,11 @@ from scipy.spatial.transform import Rotation
 from tests.encode import made
 from tests.series import multiframe_cases, strange_cases  # noqa: F401 - adds its cases
 from tests.series.cases import CASES
+from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.report.measure import diameters, measure
 from voxtell_dicom.encode.report.peak import RADIUS_MM, peak_value
-from voxtell_dicom.encode.report.values import frame_values, quantity_of, suv_factor
+from voxtell_dicom.encode.report.values import quantity_of, suv_factor
 from voxtell_dicom.model import Mask
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.verify import readback
@@ -175,7 +177,7 @@ def test_values_are_those_of_each_frame_in_every_form(tmp_path: Path, name: str)
     """As pydicom alone reads them: the rescale of the frame before any other, or the Modality LUT."""
     case = next(case for case in CASES if case.name == name)
     (volume,) = assemble(case.write(tmp_path)).volumes
-    found = dict(frame_values(volume, set(range(len(volume.frames)))))
+    found = dict(FrameValues(volume, HeaderSource()).of(set(range(len(volume.frames)))))
     assert len(found) == len(volume.frames)
     for index, frame in enumerate(volume.frames):
         np.testing.assert_allclose(found[index], readback.source_values(frame.path, frame.number), rtol=1e-6)

@@ -16,7 +16,7 @@ from pydicom.tag import BaseTag
 from tests.encode import made, structures
 from tests.encode.test_matrix import dcentvfy
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import encode_instead
+from voxtell_dicom.encode import OutputContext, encode_instead, output_context
 from voxtell_dicom.encode.capture.burned import LONGEST, SHORTEST, letters_of, scale_of
 from voxtell_dicom.encode.capture.overlay import encode_overlay
 from voxtell_dicom.model import Mask, Plan, Prompt, Result, Volume
@@ -27,7 +27,9 @@ def overlays(
     folder: Path, volume: Volume, masks: list[made.Bools], plan: Plan | None = None
 ) -> tuple[list[Result], Plan]:
     plan = plan or made.plan([f"structure {number}" for number in range(len(masks))])
-    return encode_overlay(plan, volume, made.found(plan, masks), directory=folder / "out", engine="phantom"), plan
+    return encode_overlay(
+        OutputContext(plan, volume, made.found(plan, masks), directory=folder / "out", engine="phantom")
+    ), plan
 
 
 def block(shape: tuple[int, int, int]) -> made.Bools:
@@ -138,10 +140,21 @@ def test_it_goes_in_the_place_of_a_refused_segmentation(tmp_path: Path) -> None:
     found = made.found(plan, [block(volume.grid.shape)])
     peers = {"pacs": {"folder": "pacs", "fallback": ["overlay"]}}
     config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "peers": peers})
-    made_ = encode_instead(plan, volume, found, "seg", "pacs", (), config=config, directory=tmp_path / "out")
+    made_ = encode_instead(
+        output_context(plan, volume, found, config=config, directory=tmp_path / "out"), "seg", "pacs", (), config
+    )
     assert [(result.kind, result.peers) for result in made_] == [("overlay", ("pacs",))] * 6
     refused = {made_[0].sop_instance_uid}
-    assert encode_instead(plan, volume, found, "seg", "pacs", refused, config=config, directory=tmp_path / "out") == []
+    assert (
+        encode_instead(
+            output_context(plan, volume, found, config=config, directory=tmp_path / "out"),
+            "seg",
+            "pacs",
+            refused,
+            config,
+        )
+        == []
+    )
 
 
 RAMP = np.broadcast_to(np.linspace(0, 1000, 512).astype(np.int16), (2, 512, 512))
@@ -235,10 +248,10 @@ def test_a_long_series_is_quick_and_lean(tmp_path: Path) -> None:
     mask = Mask.from_array(block(shape))
     plan = made.plan([f"structure {number}" for number in range(20)])
     found = [replace(item, mask=mask) for item in made.found(plan, [np.zeros((1, 1, 1), bool)] * 20)]
-    encode_overlay(replace(plan, rule="warm up"), volume, found[:1], directory=tmp_path / "warm")
+    encode_overlay(OutputContext(replace(plan, rule="warm up"), volume, found[:1], directory=tmp_path / "warm"))
     tracemalloc.start()
     began = time.perf_counter()
-    results = encode_overlay(plan, volume, found, directory=tmp_path / "out")
+    results = encode_overlay(OutputContext(plan, volume, found, directory=tmp_path / "out"))
     seconds = time.perf_counter() - began
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()

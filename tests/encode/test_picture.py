@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.encode import made
 from tests.json_page import assert_documented
 from voxtell_dicom.cli import look, terms
-from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.encode.capture.picture import picture
 from voxtell_dicom.encode.capture.scene import read_scene
 from voxtell_dicom.encode.common.profiles import Form
@@ -28,7 +28,7 @@ def encoded(folder: Path, **geometry: object) -> tuple[Result, Volume, np.ndarra
     arrays = [np.zeros(volume.grid.shape, bool) for _ in range(2)]
     arrays[0][3:9, 4:12, 5:15] = True
     arrays[1][5:8, 14:18, 16:22] = True
-    result = encode_seg(plan, volume, made.found(plan, arrays), directory=folder)
+    result = encode_seg(OutputContext(plan, volume, made.found(plan, arrays), directory=folder))
     assert result is not None
     return result, volume, np.stack(arrays)
 
@@ -47,7 +47,9 @@ def test_the_scene_is_the_mask_on_its_source(tmp_path: Path, descending: bool) -
 def test_every_type_of_segmentation_is_shown(tmp_path: Path, form: Form) -> None:
     _, volume, arrays = encoded(tmp_path)
     plan = made.plan(["liver", "left kidney"])
-    (result,) = encode_segmentation(plan, volume, made.found(plan, list(arrays)), form, directory=tmp_path)
+    (result,) = encode_segmentation(
+        OutputContext(plan, volume, made.found(plan, list(arrays)), directory=tmp_path), form
+    )
     scene = read_scene(result.path, tmp_path / "s")
     assert np.array_equal(np.stack([mask.to_array(volume.grid.shape) for mask in scene.masks]), arrays)
     assert scene.labels == ("Liver", "Left kidney")

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 
 from tests.encode import made
 from voxtell_dicom.config import Config, load_config
-from voxtell_dicom.encode import encode
+from voxtell_dicom.encode import OutputContext, encode, output_context
 from voxtell_dicom.encode.common.profiles import PROFILES, Form, Profile, form_of, profile_of, takers
 from voxtell_dicom.encode.seg.segmentation import encode_segmentation
 from voxtell_dicom.errors import ConfigError
@@ -80,7 +80,7 @@ def read(results: Sequence[Result], volume: Volume) -> dict[int, made.Bools]:
 @pytest.mark.parametrize("form", FORMS, ids=lambda form: form.tag)
 def test_every_reader_sees_the_same_voxels_in_every_form(tmp_path: Path, form: Form) -> None:
     volume, plan, arrays, found = setting(tmp_path)
-    results = encode_segmentation(plan, volume, found, form, directory=tmp_path)
+    results = encode_segmentation(OutputContext(plan, volume, found, directory=tmp_path), form)
     assert (len(results) == 1) == (form.together == "all")
     masks = read(results, volume)
     assert all(np.array_equal(masks[number], array) for number, array in enumerate(arrays))
@@ -96,7 +96,7 @@ def test_every_reader_sees_the_same_voxels_in_every_form(tmp_path: Path, form: F
         ds = pydicom.dcmread(result.path)
         assert form.encoding == "fractional" or (ds.NumberOfFrames == 6 * len(result.segments)) == form.empty_frames
         assert form.encoding == "labelmap" or made.dciodvfy(inflated(result.path)) == []
-        assert encode_segmentation(plan, volume, found, form, directory=tmp_path) == results
+        assert encode_segmentation(OutputContext(plan, volume, found, directory=tmp_path), form) == results
 
 
 def inflated(path: Path) -> Path:
@@ -114,11 +114,11 @@ def test_a_generic_peer_gets_what_no_peer_got(tmp_path: Path) -> None:
     """The same UID and content as before there were profiles; slicer's form is the same."""
     volume, plan, arrays, found = setting(tmp_path, send_to=("pacs", "slicer"))
     peers = config(pacs={}, slicer={"profile": "slicer"})
-    (result,) = encode(plan, volume, found, config=peers, directory=tmp_path)
+    (result,) = encode(output_context(plan, volume, found, config=peers, directory=tmp_path), peers)
     assert result.peers == ("pacs", "slicer")
     alone = made.plan(TEXTS)
     assert alone.key == plan.key, "who gets it is no part of what it is"
-    (other,) = encode(alone, volume, found, config=peers, directory=tmp_path)
+    (other,) = encode(output_context(alone, volume, found, config=peers, directory=tmp_path), peers)
     assert (other.sop_instance_uid, other.digest, other.peers) == (result.sop_instance_uid, result.digest, ())
     read_back = made.decoded(result.path, volume)
     assert all(np.array_equal(read_back[number], array) for number, array in enumerate(arrays, 1))
@@ -130,7 +130,7 @@ def test_ohif_gets_no_frame_that_begins_within_a_byte(tmp_path: Path, columns: i
     apart = [array & ~np.any([np.zeros_like(array), *arrays[:number]], axis=0) for number, array in enumerate(arrays)]
     found, arrays = made.found(plan, apart), apart
     peers = config(pacs={}, ohif={"profile": "ohif"}, ward={"profile": "ohif"})
-    results = encode(plan, volume, found, config=peers, directory=tmp_path)
+    results = encode(output_context(plan, volume, found, config=peers, directory=tmp_path), peers)
     assert [result.peers for result in results] == (
         [("pacs", "ohif", "ward")] if shared else [("pacs",), ("ohif", "ward")]
     )
@@ -158,7 +158,10 @@ def test_segments_that_overlap_go_to_ohif_in_objects_of_their_own(tmp_path: Path
         array[first:last, left:12, left:16] = True
     found = made.found(plan, arrays)
     peers = config(pacs={}, ohif={"profile": "ohif"})
-    whole, *apart = sorted(encode(plan, volume, found, config=peers, directory=tmp_path), key=lambda r: -len(r.labels))
+    whole, *apart = sorted(
+        encode(output_context(plan, volume, found, config=peers, directory=tmp_path), peers),
+        key=lambda r: -len(r.labels),
+    )
     assert (whole.peers, whole.segments) == (("pacs",), (0, 1, 2, 3))
     assert [result.segments for result in apart] == [(0, 1), (2,), (3,)]
     assert {pydicom.dcmread(result.path).SegmentsOverlap for result in apart} == {"NO"}
@@ -179,7 +182,9 @@ def test_one_object_for_each_segment(tmp_path: Path) -> None:
     arrays[1][:] = False
     found = made.found(plan, arrays)
     peers = config(all={}, one={"segments_per_object": "one"})
-    whole, report, first, second, third = encode(plan, volume, found, config=peers, directory=tmp_path)
+    whole, report, first, second, third = encode(
+        output_context(plan, volume, found, config=peers, directory=tmp_path), peers
+    )
     assert [result.kind for result in (whole, report, first, second, third)] == ["seg", "sr", "seg", "seg", "sr"]
     assert (whole.peers, report.peers) == (("all",), ("all",))
     assert (first.peers, second.peers, third.peers) == (("one",), ("one",), ("one",))
@@ -213,7 +218,7 @@ def test_frames_are_limited_at_the_borders_of_segments(tmp_path: Path) -> None:
 
     def objects(limit: int, **more: Any) -> list[tuple[int, ...]]:
         peers = config(pacs={"frames_per_object": limit, **more})
-        results = encode(plan, volume, found, config=peers, directory=tmp_path)
+        results = encode(output_context(plan, volume, found, config=peers, directory=tmp_path), peers)
         masks = read(results, volume)
         assert "labelmap" in more.values() or all(np.array_equal(masks[n], array) for n, array in enumerate(arrays))
         return [result.segments for result in results]
@@ -229,14 +234,17 @@ def test_frames_are_limited_at_the_borders_of_segments(tmp_path: Path) -> None:
 def test_a_limit_that_is_not_reached_changes_nothing(tmp_path: Path) -> None:
     volume, plan, _, found = setting(tmp_path, send_to=("pacs", "weasis"))
     peers = config(pacs={}, weasis={"profile": "weasis"})
-    (result,) = encode(plan, volume, found, config=peers, directory=tmp_path)
+    (result,) = encode(output_context(plan, volume, found, config=peers, directory=tmp_path), peers)
     assert result.peers == ("pacs", "weasis")
 
 
 def test_a_segmentation_encoded_as_a_label_map_is_the_label_map(tmp_path: Path) -> None:
     volume, plan, _, found = setting(tmp_path, outputs=("seg", "labelmap"), send_to=("pacs",))
-    (result,) = encode(plan, volume, found, config=config(pacs={"encoding": "labelmap"}), directory=tmp_path)
-    (other,) = encode_segmentation(plan, volume, found, Form("labelmap", "rle"), directory=tmp_path)
+    (result,) = encode(
+        output_context(plan, volume, found, config=config(pacs={"encoding": "labelmap"}), directory=tmp_path),
+        config(pacs={"encoding": "labelmap"}),
+    )
+    (other,) = encode_segmentation(OutputContext(plan, volume, found, directory=tmp_path), Form("labelmap", "rle"))
     assert (result.kind, result.sop_instance_uid) == ("labelmap", other.sop_instance_uid)
 
 

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from tests.encode import made
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import Notice, encode, encode_notice, in_other_form
+from voxtell_dicom.encode import Notice, OutputContext, encode, encode_notice, in_other_form, output_context
 from voxtell_dicom.encode.receipt.notice import MEANINGS
 from voxtell_dicom.encode.receipt.receipt import encode_receipt
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Volume
@@ -57,7 +57,7 @@ def material(folder: Path, **more: Any) -> tuple[Plan, Volume, list[Found]]:
 
 def test_of_a_result(tmp_path: Path) -> None:
     plan, volume, found = material(tmp_path)
-    report = encode_receipt(plan, volume, found, directory=tmp_path / "out", form="sr")
+    report = encode_receipt(OutputContext(plan, volume, found, directory=tmp_path / "out"), form="sr")
     assert made.dciodvfy(report.path) == []
     ds = pydicom.dcmread(report.path)
     assert (report.kind, ds.SOPClassUID, ds.Modality) == ("receipt_sr", BASIC_TEXT, "SR")
@@ -119,9 +119,9 @@ def test_of_work_without_a_result(tmp_path: Path, outcome: str) -> None:
 
 def test_both_forms_say_the_same_under_uids_of_their_own(tmp_path: Path) -> None:
     plan, volume, found = material(tmp_path)
-    arguments = {"directory": tmp_path / "out"}
-    page = encode_receipt(plan, volume, found, **arguments)
-    report = encode_receipt(plan, volume, found, form="sr", **arguments)
+    context = OutputContext(plan, volume, found, directory=tmp_path / "out")
+    page = encode_receipt(context)
+    report = encode_receipt(context, form="sr")
     assert in_other_form(page) == report
     assert in_other_form(report) == page
     assert in_other_form(replace(page, other=None)) is None, "written by a version that made one form"
@@ -139,7 +139,7 @@ def test_the_rule_says_which_form_goes(tmp_path: Path) -> None:
     for form in ("secondary", "sr"):
         rule = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": ["liver"], "receipt_as": form}
         config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [rule]})
-        results = encode(plan, volume, found, config=config, directory=tmp_path / form)
+        results = encode(output_context(plan, volume, found, config=config, directory=tmp_path / form), config)
         kinds[form] = [result.kind for result in results]
     assert kinds == {"secondary": ["seg", "receipt"], "sr": ["seg", "receipt_sr"]}
 
@@ -151,7 +151,7 @@ def test_a_long_and_foreign_receipt(tmp_path: Path) -> None:
     prompts = [Prompt(f"тело {number} " + "x" * 900, f"тело {number} " + "y" * 50) for number in range(60)]
     plan = made.plan([], prompts=prompts)
     found = made.found(plan, [made.masks(volume.grid.shape, 1)[0]] * 60)
-    report: Result = encode_receipt(plan, volume, found, directory=tmp_path / "out", form="sr")
+    report: Result = encode_receipt(OutputContext(plan, volume, found, directory=tmp_path / "out"), form="sr")
     assert made.dciodvfy(report.path) == []
     ds = pydicom.dcmread(report.path)
     assert ds.SpecificCharacterSet == "ISO_IR 192"

@@ -15,7 +15,7 @@ from matplotlib.path import Path as Polygon
 
 from tests.encode import made
 from voxtell_dicom.config import Config, Peer, Rule
-from voxtell_dicom.encode import encode, encode_instead
+from voxtell_dicom.encode import OutputContext, encode, encode_instead, output_context
 from voxtell_dicom.encode.rtstruct.contours import Rings, keyholed, rings
 from voxtell_dicom.encode.rtstruct.structure_set import HOLES, encode_rtstruct
 from voxtell_dicom.line.plan import plan_for
@@ -105,7 +105,7 @@ def test_the_structure_set_gives_back_the_masks(tmp_path: Path, plane: str, hole
     plan = made.plan([], prompts=prompts, options={"holes": holes})
     masks = strange_masks(volume.grid.shape)
     masks.insert(1, np.zeros_like(masks[0]))
-    result = encode_rtstruct(plan, volume, made.found(plan, masks), directory=tmp_path)
+    result = encode_rtstruct(OutputContext(plan, volume, made.found(plan, masks), directory=tmp_path))
     assert result is not None
     assert (result.labels, result.empty) == (("Liver", "b" * 64, "C"), ("Nothing",))
     assert {line for line in made.dciodvfy(result.path) if not line.startswith(XOR_UNKNOWN)} == set()
@@ -139,7 +139,7 @@ def test_the_structure_set_gives_back_the_masks(tmp_path: Path, plane: str, hole
             read[index] ^= inside
         assert np.array_equal(read, mask)
     data = result.path.read_bytes()
-    assert encode_rtstruct(plan, volume, made.found(plan, masks), directory=tmp_path) == result
+    assert encode_rtstruct(OutputContext(plan, volume, made.found(plan, masks), directory=tmp_path)) == result
     assert result.path.read_bytes() == data
 
 
@@ -151,7 +151,7 @@ def test_the_rule_names_the_method(tmp_path: Path) -> None:
         (match,) = match_volume([wanted], volume, [], {})
         plan = plan_for(match, volume, made.MODEL, "1", {})
         found = made.found(plan, strange_masks(volume.grid.shape)[:1])
-        result = encode_rtstruct(plan, volume, found, directory=tmp_path)
+        result = encode_rtstruct(OutputContext(plan, volume, found, directory=tmp_path))
         assert result is not None
         assert pydicom.dcmread(result.path).StructureSetDescription == HOLES[holes or "keyhole"]
 
@@ -160,7 +160,10 @@ def test_another_method_of_a_peer_makes_another_object(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s")
     plan = made.plan(["liver"])
     found = made.found(plan, strange_masks(volume.grid.shape)[:1])
-    made_ = {holes: encode_rtstruct(plan, volume, found, directory=tmp_path, holes=holes) for holes in ("", *HOLES)}
+    made_ = {
+        holes: encode_rtstruct(OutputContext(plan, volume, found, directory=tmp_path), holes=holes)
+        for holes in ("", *HOLES)
+    }
     assert made_[""] == made_["keyhole"]
     results = [made_[holes] for holes in HOLES]
     assert len({result.sop_instance_uid for result in results if result}) == 3
@@ -179,7 +182,7 @@ def test_no_two_rois_have_one_name(tmp_path: Path) -> None:
     plan = made.plan([], prompts=[Prompt(f"prompt {number}", label) for number, label in enumerate(labels)])
     volume = made.volume(tmp_path / "s")
     found = made.found(plan, made.masks(volume.grid.shape, len(labels)))
-    result = encode_rtstruct(plan, volume, found, directory=tmp_path, engine="phantom")
+    result = encode_rtstruct(OutputContext(plan, volume, found, directory=tmp_path, engine="phantom"))
     assert result is not None
     assert made.dciodvfy(result.path) == []
     ds = pydicom.dcmread(result.path)
@@ -208,7 +211,7 @@ def test_each_peer_gets_its_method_and_the_same_method_is_one_object(tmp_path: P
     for options, shared in (({"holes": "xor"}, ["plain", "planning"]), ({}, ["plain", "viewer"])):
         plan = made.plan(["liver"], outputs=("rtstruct",), send_to=tuple(peers), options=options)
         found = made.found(plan, strange_masks(volume.grid.shape)[:1])
-        results = encode(plan, volume, found, config=config, directory=tmp_path / "out")
+        results = encode(output_context(plan, volume, found, config=config, directory=tmp_path / "out"), config)
         said = {str(pydicom.dcmread(result.path).StructureSetDescription): list(result.peers) for result in results}
         assert len(said) == len(results) == 3
         assert said[HOLES["inner"]] == ["eclipse", "nested"]
@@ -216,7 +219,9 @@ def test_each_peer_gets_its_method_and_the_same_method_is_one_object(tmp_path: P
         assert "viewer" in said[HOLES["keyhole"]]
         assert "planning" in said[HOLES["xor"]]
         instead = [
-            encode_instead(plan, volume, found, "seg", name, (), config=tried, directory=tmp_path / "out")
+            encode_instead(
+                output_context(plan, volume, found, config=tried, directory=tmp_path / "out"), "seg", name, (), tried
+            )
             for tried in [config.model_copy(update={"peers": falling_back(config)})]
             for name in peers
         ]
@@ -237,7 +242,7 @@ def test_a_noisy_mask_takes_seconds(tmp_path: Path, holes: str) -> None:
     plan = made.plan(["noise"])
     mask = np.random.default_rng(0).random(volume.grid.shape) < 0.12
     began = time.process_time()
-    result = encode_rtstruct(plan, volume, made.found(plan, [mask]), directory=tmp_path, holes=holes)
+    result = encode_rtstruct(OutputContext(plan, volume, made.found(plan, [mask]), directory=tmp_path), holes=holes)
     assert time.process_time() - began < 4
     assert result is not None
     (roi,) = pydicom.dcmread(result.path).ROIContourSequence
@@ -250,7 +255,7 @@ def test_a_contour_longer_than_a_short_element_survives(tmp_path: Path) -> None:
     mask[0, ::4] = mask[0, :, 0] = True  # a comb, with teeth
     mask[0, 1::4, ::2] = True
     plan = made.plan(["comb"])
-    result = encode_rtstruct(plan, volume, made.found(plan, [mask]), directory=tmp_path)
+    result = encode_rtstruct(OutputContext(plan, volume, made.found(plan, [mask]), directory=tmp_path))
     assert result is not None
     (contour,) = pydicom.dcmread(result.path).ROIContourSequence[0].ContourSequence
     assert len("\\".join(str(value) for value in contour.ContourData)) > 65534
@@ -260,7 +265,7 @@ def test_nothing_found_makes_no_structure_set(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s")
     plan = made.plan(["liver"])
     found = made.found(plan, [np.zeros(volume.grid.shape, bool)])
-    assert encode_rtstruct(plan, volume, found, directory=tmp_path) is None
+    assert encode_rtstruct(OutputContext(plan, volume, found, directory=tmp_path)) is None
 
 
 def test_a_sieve_takes_no_time() -> None:

@@ -12,12 +12,14 @@ import pytest
 
 from tests.encode import made
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import encode
+from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.encode import OutputContext, encode, output_context
 from voxtell_dicom.encode.capture import fonts
 from voxtell_dicom.encode.capture.drawing import LACKING, figure_of
 from voxtell_dicom.encode.capture.fonts import fonts_for
 from voxtell_dicom.encode.capture.scene import read_scene, scene_of
 from voxtell_dicom.encode.capture.secondary import encode_secondary
+from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.provenance import TEST_MARK, maker_of
 from voxtell_dicom.encode.receipt.page import receipt_figure
 from voxtell_dicom.encode.receipt.receipt import encode_receipt, statement_of
@@ -40,7 +42,9 @@ def test_each_segment_is_shown_on_a_page(tmp_path: Path) -> None:
     arrays = [np.zeros(volume.grid.shape, bool) for _ in TEXTS]
     for number, array in enumerate(arrays):
         array[2:10, 2 + 2 * number : 8 + 2 * number, 3 + 2 * number : 12 + 2 * number] = number != 3
-    results = encode_secondary(plan, volume, made.found(plan, arrays), directory=tmp_path, engine="phantom")
+    results = encode_secondary(
+        OutputContext(plan, volume, made.found(plan, arrays), directory=tmp_path, engine="phantom")
+    )
     assert len(results) == 2  # three segments on a page
     assert len({result.series_uid for result in results}) == 1
     shown = [prompt for prompt in plan.prompts if prompt.text != "nothing"]
@@ -53,7 +57,10 @@ def test_each_segment_is_shown_on_a_page(tmp_path: Path) -> None:
         pixels = ds.pixel_array.astype(int)
         for color in colors_of(shown):  # the legend names all of them, on every page
             assert np.count_nonzero(np.abs(pixels - color).max(axis=2) < 12) > 50
-    assert encode_secondary(plan, volume, made.found(plan, arrays), directory=tmp_path, engine="phantom") == results
+    assert (
+        encode_secondary(OutputContext(plan, volume, made.found(plan, arrays), directory=tmp_path, engine="phantom"))
+        == results
+    )
 
 
 @pytest.mark.parametrize("part", ["CHEST", "KNEE", "PARTIALBODY", ""])
@@ -61,7 +68,7 @@ def test_laterality_stands_where_the_body_part_may_be_a_pair(tmp_path: Path, par
     volume = made.volume(tmp_path / "s", BodyPartExamined=part)
     plan = made.plan(TEXTS[:1])
     found = made.found(plan, made.masks(volume.grid.shape, 1))
-    (result,) = encode_secondary(plan, volume, found, directory=tmp_path, engine="phantom")
+    (result,) = encode_secondary(OutputContext(plan, volume, found, directory=tmp_path, engine="phantom"))
     assert ("Laterality" in pydicom.dcmread(result.path)) == (part != "CHEST")
     assert made.dciodvfy(result.path) == []
 
@@ -70,8 +77,8 @@ def test_laterality_stands_where_the_body_part_may_be_a_pair(tmp_path: Path, par
 def test_grey_is_turned_where_the_source_turns_it(tmp_path: Path, photometric: str, black: int) -> None:
     volume = made.volume(tmp_path / "s", PhotometricInterpretation=photometric)
     found = made.found(made.plan(["liver"]), made.masks(volume.grid.shape, 1))
-    assert scene_of(volume, found, "").window[0] == black
-    seg = encode_seg(made.plan(["liver"]), volume, found, directory=tmp_path)
+    assert scene_of(FrameValues(volume, HeaderSource()), found, "").window[0] == black
+    seg = encode_seg(OutputContext(made.plan(["liver"]), volume, found, directory=tmp_path))
     assert seg is not None
     assert read_scene(seg.path, tmp_path / "s").window[0] == black
 
@@ -80,7 +87,10 @@ def test_nothing_found_has_no_page(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s")
     plan = made.plan(["liver"])
     assert (
-        encode_secondary(plan, volume, made.found(plan, [np.zeros(volume.grid.shape, bool)]), directory=tmp_path) == []
+        encode_secondary(
+            OutputContext(plan, volume, made.found(plan, [np.zeros(volume.grid.shape, bool)]), directory=tmp_path)
+        )
+        == []
     )
 
 
@@ -93,7 +103,7 @@ def test_every_name_stands_whole_in_the_legend(tmp_path: Path, labels: list[str]
     volume = made.volume(tmp_path / "s", shape=(12, 20, 24))
     plan = made.plan([], prompts=[Prompt(label, label) for label in labels])
     found = made.found(plan, made.masks(volume.grid.shape, len(labels)))
-    scene = scene_of(volume, found, "AI RESEARCH abdomen")
+    scene = scene_of(FrameValues(volume, HeaderSource()), found, "AI RESEARCH abdomen")
     for page in ([0, 1, 2][: len(labels)], [len(labels) - 1]):
         figure = figure_of(scene, page, footer="AI result, not for diagnosis")
         with warnings.catch_warnings():
@@ -155,7 +165,7 @@ def test_names_come_through_in_every_object(
     config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [rule]})
     found = made.found(plan, made.masks(volume.grid.shape, 1))
     before = [frame.path.read_bytes() for frame in volume.frames]
-    results = encode(plan, volume, found, config=config, directory=tmp_path / "out")
+    results = encode(output_context(plan, volume, found, config=config, directory=tmp_path / "out"), config)
     assert len(results) == 6
     for result in results:
         ds = pydicom.dcmread(result.path)
@@ -177,7 +187,7 @@ def test_japanese_words_stay_in_the_character_set_of_the_source(tmp_path: Path) 
         found = made.found(plan, made.masks(volume.grid.shape, 1))
         rule = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": [text], "receipt": "always"}
         config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "rules": [rule]})
-        results = encode(plan, volume, found, config=config, directory=tmp_path / "out")
+        results = encode(output_context(plan, volume, found, config=config, directory=tmp_path / "out"), config)
         objects = {result.kind: pydicom.dcmread(result.path) for result in results}
         del objects["secondary"]  # the text is in its pixels alone
         assert all(ds.SpecificCharacterSet == kept for ds in objects.values())
@@ -206,7 +216,7 @@ def test_the_receipt_says_what_was_found_and_what_not(tmp_path: Path) -> None:
     assert "! 2 slices are missing" in lines
     assert "! the series is incomplete: lost link" in lines
     assert not any("Doe" in line or "P1" in line.split() for line in lines), "patient data are burned in"
-    result = encode_receipt(plan, volume, found, directory=tmp_path)
+    result = encode_receipt(OutputContext(plan, volume, found, directory=tmp_path))
     assert made.dciodvfy(result.path) == []
     pixels = pydicom.dcmread(result.path).pixel_array
     assert 0.005 < np.mean(pixels.max(axis=2) > 200) < 0.2  # words on black
@@ -229,5 +239,5 @@ def test_when_a_receipt_is_made(tmp_path: Path, wish: str, masks: tuple[bool, bo
     volume = made.volume(tmp_path / "s")
     plan = made.plan(["liver", "spleen"])
     found = made.found(plan, [np.full(volume.grid.shape, mask) for mask in masks])
-    results = encode(plan, volume, found, config=config, directory=tmp_path / "out")
+    results = encode(output_context(plan, volume, found, config=config, directory=tmp_path / "out"), config)
     assert [result.kind for result in results] == kinds

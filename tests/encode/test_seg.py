@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from tests.encode import made
-from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.encode.common.words import prompt_of
 from voxtell_dicom.errors import EncodingError, GridMismatch, Refusal
 from voxtell_dicom.model import Found, Mask, Prompt
@@ -35,7 +35,7 @@ def test_every_reader_sees_the_same_voxels(tmp_path: Path, name: str, descending
     volume = made.volume(tmp_path / "s", row=row, column=column, descending=descending)
     plan = made.plan(TEXTS)
     arrays = made.masks(volume.grid.shape, 4)
-    result = encode_seg(plan, volume, made.found(plan, arrays), directory=tmp_path)
+    result = encode_seg(OutputContext(plan, volume, made.found(plan, arrays), directory=tmp_path))
     assert result is not None
     assert made.dciodvfy(result.path) == []
     read = made.decoded(result.path, volume)
@@ -55,7 +55,7 @@ def test_any_number_of_columns(tmp_path: Path, rows: int, columns: int) -> None:
     volume = made.volume(tmp_path / "s", shape=(11, rows, columns))
     plan = made.plan(TEXTS[:3])
     arrays = made.masks(volume.grid.shape, 3, seed=columns)
-    result = encode_seg(plan, volume, made.found(plan, arrays), directory=tmp_path)
+    result = encode_seg(OutputContext(plan, volume, made.found(plan, arrays), directory=tmp_path))
     assert result is not None
     read = made.decoded(result.path, volume)
     assert all(np.array_equal(read[number], array) for number, array in enumerate(arrays, 1))
@@ -65,7 +65,7 @@ def test_a_sheared_stack_keeps_each_frame_on_its_source(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s", shear_mm=(0, 1.2, 0))
     plan = made.plan(TEXTS[:2])
     arrays = made.masks(volume.grid.shape, 2)
-    result = encode_seg(plan, volume, made.found(plan, arrays), directory=tmp_path)
+    result = encode_seg(OutputContext(plan, volume, made.found(plan, arrays), directory=tmp_path))
     assert result is not None
     read = made.decoded(result.path, volume)  # checks positions too
     assert all(np.array_equal(read[number], array) for number, array in enumerate(arrays, 1))
@@ -79,7 +79,7 @@ def test_of_one_multi_frame_source(tmp_path: Path) -> None:
     volume = replace(single, frames=frames)
     plan = made.plan(TEXTS[:2])
     arrays = made.masks(volume.grid.shape, 2)
-    result = encode_seg(plan, volume, made.found(plan, arrays), directory=tmp_path)
+    result = encode_seg(OutputContext(plan, volume, made.found(plan, arrays), directory=tmp_path))
     assert result is not None
     read = made.decoded(result.path, volume)
     assert all(np.array_equal(read[number], array) for number, array in enumerate(arrays, 1))
@@ -92,7 +92,7 @@ def test_what_is_empty_is_left_out_and_named(tmp_path: Path) -> None:
     plan = made.plan(TEXTS)
     arrays = made.masks(volume.grid.shape, 4)
     arrays[0][:] = arrays[2][:] = False
-    result = encode_seg(plan, volume, made.found(plan, arrays), directory=tmp_path)
+    result = encode_seg(OutputContext(plan, volume, made.found(plan, arrays), directory=tmp_path))
     assert result is not None
     assert result.labels == ("Left kidney", "Something with no code at all")
     assert result.empty == ("Liver", "Liver lesion")
@@ -107,7 +107,7 @@ def test_all_empty_makes_no_object(tmp_path: Path) -> None:
     plan = made.plan(TEXTS)
     nothing = [np.zeros(volume.grid.shape, bool)] * 4
     out = tmp_path / "out"
-    assert encode_seg(plan, volume, made.found(plan, nothing), directory=out) is None
+    assert encode_seg(OutputContext(plan, volume, made.found(plan, nothing), directory=out)) is None
     assert not out.exists()
 
 
@@ -115,15 +115,17 @@ def test_one_uid_never_has_two_contents(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s")
     plan = made.plan(TEXTS)
     arrays = made.masks(volume.grid.shape, 4)
-    first = encode_seg(plan, volume, made.found(plan, arrays), directory=tmp_path / "out")
+    first = encode_seg(OutputContext(plan, volume, made.found(plan, arrays), directory=tmp_path / "out"))
     assert first is not None
     data = first.path.read_bytes()
     other = [np.roll(array, 1, axis=2) for array in arrays]
     other[1][:] = False
-    assert encode_seg(plan, volume, made.found(plan, other), directory=tmp_path / "out") == first
+    assert encode_seg(OutputContext(plan, volume, made.found(plan, other), directory=tmp_path / "out")) == first
     assert first.path.read_bytes() == data
     assert [path.name for path in (tmp_path / "out").iterdir()] == [first.path.name], "a temporary file was left"
-    again = encode_seg(replace(plan, run=1), volume, made.found(plan, arrays), directory=tmp_path / "out")
+    again = encode_seg(
+        OutputContext(replace(plan, run=1), volume, made.found(plan, arrays), directory=tmp_path / "out")
+    )
     assert again is not None
     assert again.sop_instance_uid != first.sop_instance_uid
     assert again.series_uid != first.series_uid
@@ -134,9 +136,9 @@ def test_overlap_is_said(tmp_path: Path) -> None:
     plan = made.plan(TEXTS[:2])
     one, other = np.zeros(volume.grid.shape, bool), np.zeros(volume.grid.shape, bool)
     one[:, :10], other[:, 10:] = True, True
-    apart = encode_seg(plan, volume, made.found(plan, [one, other]), directory=tmp_path / "apart")
+    apart = encode_seg(OutputContext(plan, volume, made.found(plan, [one, other]), directory=tmp_path / "apart"))
     other[2, 9, 3] = True
-    meeting = encode_seg(plan, volume, made.found(plan, [one, other]), directory=tmp_path / "meeting")
+    meeting = encode_seg(OutputContext(plan, volume, made.found(plan, [one, other]), directory=tmp_path / "meeting"))
     assert apart is not None
     assert meeting is not None
     assert pydicom.dcmread(apart.path).SegmentsOverlap == "NO"
@@ -152,7 +154,7 @@ def test_the_description_gives_prompt_and_confidence(tmp_path: Path) -> None:
     found[0] = replace(found[0], mean_probability=0.9137, uncertain_share=0.0712)
     found[1] = replace(found[1], mean_probability=0.5)
     found[3] = replace(found[3], mean_probability=0.75, uncertain_share=0.5)
-    result = encode_seg(plan, volume, found, directory=tmp_path)
+    result = encode_seg(OutputContext(plan, volume, found, directory=tmp_path))
     assert result is not None
     said = [str(item.SegmentDescription) for item in pydicom.dcmread(result.path).SegmentSequence]
     assert said == [
@@ -174,7 +176,9 @@ def test_long_words_fit_and_nothing_of_the_prompt_is_lost(tmp_path: Path) -> Non
         rule="r" * 64,
         identity="voxtell-dicom/1 threshold",
     )
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert result is not None
     ds = pydicom.dcmread(result.path)
     (segment,) = ds.SegmentSequence
@@ -192,7 +196,7 @@ def test_the_phantom_is_marked_by_the_configuration(tmp_path: Path) -> None:
     volume = replace(made.volume(tmp_path / "s"), warnings=("incomplete",))
     plan = made.plan(TEXTS[:1])
     found = made.found(plan, made.masks(volume.grid.shape, 1))
-    result = encode_seg(plan, volume, found, directory=tmp_path, engine="phantom")
+    result = encode_seg(OutputContext(plan, volume, found, directory=tmp_path, engine="phantom"))
     assert result is not None
     ds = pydicom.dcmread(result.path)
     assert ds.SeriesDescription == "AI RESEARCH abdomen [1/1 found] [!] TEST - NOT FOR PATIENTS"
@@ -204,7 +208,7 @@ def test_provenance(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s", BodyPartExamined="ABDOMEN", Laterality="L", TimezoneOffsetFromUTC="+0530")
     plan = made.plan(TEXTS[:2])
     found = made.found(plan, made.masks(volume.grid.shape, 2))
-    result = encode_seg(plan, volume, found, directory=tmp_path, series_number_base=50)
+    result = encode_seg(OutputContext(plan, volume, found, directory=tmp_path, series_number_base=50))
     assert result is not None
     ds = pydicom.dcmread(result.path)
     assert ds.SeriesNumber == 4 * 50 + 1
@@ -221,7 +225,12 @@ def test_provenance(tmp_path: Path) -> None:
     assert len(pairs) == 2
     assert len({tuple(item.RecommendedDisplayCIELabValue) for item in ds.SegmentSequence}) == 2
     other = encode_seg(
-        made.plan(TEXTS[:2], identity=made.MODEL.replace("0123", "4567")), volume, found, directory=tmp_path / "other"
+        OutputContext(
+            made.plan(TEXTS[:2], identity=made.MODEL.replace("0123", "4567")),
+            volume,
+            found,
+            directory=tmp_path / "other",
+        )
     )
     assert other is not None
     assert pydicom.dcmread(other.path).DeviceUID != ds.DeviceUID
@@ -232,7 +241,9 @@ def test_type_2_attributes_that_are_missing_are_empty(tmp_path: Path) -> None:
     gone = dict.fromkeys((*names, "ReferringPhysicianName", "PatientName", "Manufacturer", "SliceThickness"))
     volume = made.volume(tmp_path / "s", **gone)
     plan = made.plan(TEXTS[:1])
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert result is not None
     ds = pydicom.dcmread(result.path)
     assert all(name in ds and not ds.get(name) for name in names if name != "SeriesNumber")
@@ -243,7 +254,9 @@ def test_type_2_attributes_that_are_missing_are_empty(tmp_path: Path) -> None:
 def test_odd_values_of_the_source_do_not_stop_it(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s", PatientSex="X", SeriesNumber=2_000_000_000)
     plan = made.plan(TEXTS[:1])
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert result is not None
     ds = pydicom.dcmread(result.path)
     assert ds.PatientSex == "X"
@@ -269,7 +282,9 @@ def test_character_sets(tmp_path: Path, charset: object, name: str, label: str, 
     more = {} if charset is None else {"SpecificCharacterSet": charset}
     volume = made.volume(tmp_path / "s", PatientName=name, **more)
     plan = made.plan([], prompts=[Prompt(label, label)])
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert result is not None
     ds = pydicom.dcmread(result.path)
     assert ds.SpecificCharacterSet == expected
@@ -292,7 +307,7 @@ def test_two_identities_in_one_series_are_refused_by_name(tmp_path: Path, keywor
     volume = made.volume(tmp_path / "s", **{keyword: lambda index: "SECRET" if index == 3 else "OTHER"})
     plan = made.plan(TEXTS[:1])
     with pytest.raises(Refusal) as raised:
-        encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+        encode_seg(OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path))
     assert raised.value.code == code
     tag = {"PatientID": "(0010,0020)", "IssuerOfPatientID": "(0010,0021)", "AccessionNumber": "(0008,0050)"}[keyword]
     assert tag in str(raised.value)
@@ -305,7 +320,9 @@ def test_identity_is_that_of_the_newest_instances(tmp_path: Path) -> None:
     made.volume(tmp_path / "s", AccessionNumber="OLD")
     volume = made.volume(tmp_path / "s", AccessionNumber="NEW", IssuerOfPatientID="HOSPITAL")
     plan = made.plan(TEXTS[:1])
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert result is not None
     ds = pydicom.dcmread(result.path)
     assert (ds.AccessionNumber, ds.IssuerOfPatientID) == ("NEW", "HOSPITAL")
@@ -319,7 +336,9 @@ def test_a_lossy_source_is_said(tmp_path: Path) -> None:
     }
     volume = made.volume(tmp_path / "s", **lossy)
     plan = made.plan(TEXTS[:1])
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert result is not None
     ds = pydicom.dcmread(result.path)
     assert (ds.LossyImageCompression, ds.LossyImageCompressionRatio) == ("01", 10)
@@ -331,19 +350,21 @@ def test_the_wrong_masks_are_refused(tmp_path: Path) -> None:
     plan = made.plan(TEXTS[:1])
     outside = Found(plan.prompts[0], Mask.from_array(np.ones((6, 20, 25), bool)))
     with pytest.raises(GridMismatch, match="25"):
-        encode_seg(plan, volume, [outside], directory=tmp_path)
+        encode_seg(OutputContext(plan, volume, [outside], directory=tmp_path))
     with pytest.raises(EncodingError, match="prompts"):
-        encode_seg(plan, volume, [], directory=tmp_path)
+        encode_seg(OutputContext(plan, volume, [], directory=tmp_path))
     moved = replace(volume, frames=(replace(volume.frames[0], position_mm=(0, 0, 0)), *volume.frames[1:]))
     found = made.found(plan, made.masks(volume.grid.shape, 1))
     with pytest.raises(EncodingError, match="Image Position"):
-        encode_seg(plan, moved, found, directory=tmp_path)
+        encode_seg(OutputContext(plan, moved, found, directory=tmp_path))
 
 
 def test_study_checks_of_dcentvfy(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s", PatientAge="056Y", StudyDescription="Abdomen")
     plan = made.plan(TEXTS)
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 4)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 4)), directory=tmp_path)
+    )
     assert result is not None
     files = [str(result.path), *(str(frame.path) for frame in volume.frames)]
     run = subprocess.run(["dcentvfy", *files], capture_output=True, text=True, timeout=60)
@@ -353,7 +374,9 @@ def test_study_checks_of_dcentvfy(tmp_path: Path) -> None:
 def test_a_deidentified_source_that_does_not_say_how(tmp_path: Path) -> None:
     volume = made.volume(tmp_path / "s", PatientIdentityRemoved="YES", DeidentificationMethod="")
     plan = made.plan(TEXTS[:1])
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert result is not None
     assert pydicom.dcmread(result.path).PatientIdentityRemoved == "YES"
     assert made.dciodvfy(result.path) == []
@@ -363,7 +386,9 @@ def test_empty_attributes_of_the_source_are_not_carried(tmp_path: Path) -> None:
     empty = {"ReferencedStudySequence": [], "ProcedureCodeSequence": [], "SpecificCharacterSet": ""}
     volume = made.volume(tmp_path / "s", **empty)
     plan = made.plan(TEXTS[:1])
-    result = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    result = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert result is not None
     ds = pydicom.dcmread(result.path)
     assert not [keyword for keyword in empty if keyword in ds]
@@ -375,7 +400,9 @@ def test_the_side_of_a_pair_comes_along(tmp_path: Path, part: str) -> None:
     """PS3.3 C.7.3.1 asks for it, as no functional group of a segmentation says it; dciodvfy calls it a mistake."""
     volume = made.volume(tmp_path / "s", BodyPartExamined=part, Laterality="L")
     plan = made.plan(["lesion"])
-    seg = encode_seg(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    seg = encode_seg(
+        OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 1)), directory=tmp_path)
+    )
     assert seg is not None
     assert pydicom.dcmread(seg.path).Laterality == "L"
     (said,) = made.dciodvfy(seg.path)

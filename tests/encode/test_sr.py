@@ -12,7 +12,7 @@ import pydicom
 import pytest
 
 from tests.encode import made
-from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.encode.report.sr import encode_sr
 from voxtell_dicom.model import Found, Result, Volume
 
@@ -27,9 +27,9 @@ def encoded(folder: Path, **attributes: object) -> tuple[Result, Result, Volume,
     arrays[2][:] = False
     found = made.found(plan, arrays)
     found[0] = replace(found[0], mean_probability=0.91, uncertain_share=0.07)
-    seg = encode_seg(plan, volume, found, directory=folder)
+    seg = encode_seg(OutputContext(plan, volume, found, directory=folder))
     assert seg is not None
-    return encode_sr(plan, volume, found, [seg], directory=folder), seg, volume, found
+    return encode_sr(OutputContext(plan, volume, found, directory=folder), [seg]), seg, volume, found
 
 
 def test_every_measurement_comes_back(tmp_path: Path) -> None:
@@ -106,5 +106,5 @@ def test_it_is_valid_and_of_the_same_patient(tmp_path: Path) -> None:
 def test_it_is_made_once(tmp_path: Path) -> None:
     sr, seg, volume, found = encoded(tmp_path)
     data = sr.path.read_bytes()
-    assert encode_sr(made.plan(TEXTS), volume, found, [seg], directory=tmp_path) == sr
+    assert encode_sr(OutputContext(made.plan(TEXTS), volume, found, directory=tmp_path), [seg]) == sr
     assert sr.path.read_bytes() == data

@@ -15,7 +15,7 @@ from pydicom.sr._concepts_dict import concepts
 
 from tests.encode import made
 from voxtell_dicom.config import PromptSettings
-from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.rules import resolve
 from voxtell_dicom.terms.spelling import key_of, spelled
 from voxtell_dicom.terms.terminology import (
@@ -257,7 +257,7 @@ def test_a_rule_may_say_the_codes(tmp_path: Path) -> None:
     prompts = [resolve(PromptSettings.model_validate(each)) for each in settings]
     volume, plan = made.volume(tmp_path / "s"), made.plan([], prompts=prompts)
     found = made.found(plan, made.masks(volume.grid.shape, 4))
-    seg = encode_seg(plan, volume, found, directory=tmp_path)
+    seg = encode_seg(OutputContext(plan, volume, found, directory=tmp_path))
     assert seg is not None
     assert made.dciodvfy(seg.path) == []
     kinds = [item.SegmentedPropertyTypeCodeSequence[0] for item in pydicom.dcmread(seg.path).SegmentSequence]

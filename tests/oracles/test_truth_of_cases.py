@@ -19,7 +19,7 @@ from tests.series import multiframe_cases, strange_cases  # noqa: F401 - add the
 from tests.series.cases import CASES, Case
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import deliver
-from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.model import Found, Mask, Plan, Prompt, Request, Volume
 from voxtell_dicom.phantom.anatomy import Anatomy, Organ, label_mask
 from voxtell_dicom.phantom.shapes import Ellipsoid, vector
@@ -109,7 +109,7 @@ def _check(case: Case, runs: list[Volume], folder: Path) -> None:
             masks[answer.request.prompt].append(answer.mask)
     found = [Found(Prompt(label, label), all_to_frames(masks[label], volume)) for label in WANTED]
     plan = Plan(volume.key, case.name, 0, tuple(f.prompt for f in found), ("seg",), (), engine.identity, "1")
-    result = encode_seg(plan, volume, found, directory=folder)
+    result = encode_seg(OutputContext(plan, volume, found, directory=folder))
     assert result is not None
     outcome = deliver(result, Peer(folder=folder / "delivered"), calling_ae="TEST", name="folder")
     assert outcome.state == "delivered"

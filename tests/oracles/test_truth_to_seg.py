@@ -10,7 +10,7 @@ import pytest
 from tests.encode import made
 from tests.series.slices import series_in
 from voxtell_dicom.check.selfcheck import self_check
-from voxtell_dicom.encode import encode_seg
+from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.model import Found, Plan, Prompt, Request
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import torso
@@ -52,7 +52,7 @@ def test_truth(name: str, tmp_path: Path) -> None:
     assert not [one for one in self_check(found, volume, midline_mm=0.0) if one.kind in ("laterality", "pair", "empty")]
 
     plan = Plan(volume.key, "truth", 0, prompts, ("seg",), (), engine.identity, "1")
-    result = encode_seg(plan, volume, found, directory=tmp_path)
+    result = encode_seg(OutputContext(plan, volume, found, directory=tmp_path))
     assert result is not None
     truth = [truth_mask(anatomy, label, volume) for label in LABELS]
     index = {(frame.sop_instance_uid, frame.number): i for i, frame in enumerate(volume.frames)}

@@ -184,7 +184,7 @@ def test_a_line_that_fails_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def broken(*_: object, **__: object) -> None:
         raise KeyError("nowhere")
 
-    monkeypatch.setattr("voxtell_dicom.verify.acceptance.encode_seg", broken)
+    monkeypatch.setattr("voxtell_dicom.verify.acceptance.publish", broken)
     (found,) = verified(slices.save(slices.stack(slices.noise((6, 24, 20))), tmp_path / "s"), tmp_path)
     assert (found.outcome, found.reason) == ("wrong", "the line fails: KeyError: 'nowhere'")
 

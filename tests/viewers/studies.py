@@ -13,7 +13,7 @@ from tests.series.stacks import joined_stack, write_stack
 from tests.system.seg_check import source_values
 from voxtell_dicom.cli.folder import series_in
 from voxtell_dicom.config import Peer, load_config
-from voxtell_dicom.encode import ENCODER_REVISION, encode
+from voxtell_dicom.encode import ENCODER_REVISION, encode, output_context
 from voxtell_dicom.model import BoolArray, Found, Mask, Plan, Prompt, Volume
 from voxtell_dicom.phantom import Acquisition, demo_acquisition, torso, truth_mask, write_series
 from voxtell_dicom.series.headers import assemble
@@ -118,4 +118,6 @@ def _encode(
         update={"peers": {"viewer": Peer.model_validate({"folder": folder, "profile": profile})}}
     )
     found = [Found(prompt, Mask.from_array(mask)) for prompt, mask in zip(prompts, masks, strict=True)]
-    return [result.path for result in encode(plan, volume, found, config=config, directory=folder)]
+    return [
+        result.path for result in encode(output_context(plan, volume, found, config=config, directory=folder), config)
+    ]

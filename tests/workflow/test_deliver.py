@@ -18,7 +18,7 @@ from voxtell_dicom.workflow import deliver
 from voxtell_dicom.workflow.runtime import Runtime
 
 DONE, AGAIN = Outcome("delivered", "0000"), Outcome("retry", "A700")
-FAILED, REPLACED = Outcome("failed", "A900"), Outcome("replaced", "0122")
+FAILED, REFUSED = Outcome("failed", "A900"), Outcome("failed", "0122", refused=True)
 ALL = [replace(RESULT, sop_instance_uid=f"2.25.{n}") for n in (11, 12, 13)]
 
 
@@ -49,7 +49,7 @@ class Peer:
     def send(self, attempt: int, *answers: Outcome) -> str:
         self.answers = {result.sop_instance_uid: answer for result, answer in zip(ALL, answers, strict=True)}
         (item,) = deliver.delivery_inputs("a1", ALL, ["pacs"], attempt)
-        return deliver.send(self.runtime, item, lambda *given: cast(Outcome, given[4]))
+        return deliver.send(self.runtime, item)
 
 
 @pytest.fixture
@@ -71,8 +71,32 @@ def test_what_a_person_asks_for_is_sent_again(peer: Peer) -> None:
     assert peer.sent[1] == ["2.25.12"]
 
 
-@pytest.mark.parametrize(("outcome", "state"), [(REPLACED, "replaced"), (FAILED, "failed"), (DONE, "delivered")])
+@pytest.mark.parametrize(("outcome", "state"), [(REFUSED, "re-encode"), (FAILED, "failed"), (DONE, "delivered")])
 def test_a_crash_after_the_answers_forgets_none_of_them(peer: Peer, outcome: Outcome, state: str) -> None:
     assert peer.send(1, DONE, outcome, DONE) == state
     assert peer.send(1, AGAIN, AGAIN, AGAIN) == state, "the step is run again, and has nothing left to send"
     assert peer.sent[1] == []
+
+
+def test_a_refused_object_waits_for_another_encoding_and_delivery_calls_nobody(peer: Peer) -> None:
+    assert peer.send(1, DONE, REFUSED, DONE) == "re-encode"
+    assert peer.book.state("a1") == "delivering", "the line has not yet decided on it"
+    assert peer.book.last_states("a1", "pacs")["2.25.12"] == "re-encode"
+    assert peer.send(1, DONE, REFUSED, AGAIN) == "re-encode", "nothing is sent twice"
+    assert len(peer.sent[1]) == 0
+
+
+def test_what_is_to_be_sent_again_goes_before_what_is_to_be_encoded_otherwise(peer: Peer) -> None:
+    assert peer.send(1, AGAIN, REFUSED, DONE) == "retry"
+    assert peer.send(2, DONE, DONE, DONE) == "re-encode"
+    assert peer.sent[1] == ["2.25.11"]
+    assert peer.book.last_outcome("a1", "2.25.12", "pacs").status == "0122"
+
+
+def test_a_refused_report_fails_at_once(peer: Peer) -> None:
+    """Only segmentations and receipts have other encodings."""
+    report = replace(RESULT, kind="sr", sop_instance_uid="2.25.14")
+    peer.book.add_results("a1", [report])
+    peer.answers = {report.sop_instance_uid: REFUSED}
+    (item,) = deliver.delivery_inputs("a1", [report], ["pacs"])
+    assert deliver.send(peer.runtime, item) == "failed"

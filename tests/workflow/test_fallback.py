@@ -9,10 +9,11 @@ from typing import Any
 import pydicom
 
 from tests.workflow.test_gates import Site, site_of
-from voxtell_dicom.model import Outcome, Result, load
-from voxtell_dicom.workflow.fallback import after_refusal, instead, tidy
+from voxtell_dicom.model import Outcome, Result, dump, load
+from voxtell_dicom.workflow.deliver import RE_ENCODE
+from voxtell_dicom.workflow.fallback import encode_again, tidy
 
-REFUSED = Outcome("failed", "0122", "not delivered", refused=True)
+REFUSED = Outcome(RE_ENCODE, "0122", "not delivered")
 
 
 def site_with(folder: Path, fallback: list[str], **rule: Any) -> Site:
@@ -28,11 +29,20 @@ def results(site: Site) -> list[Result]:
     return [load(Result, result) for result in job["results"]]
 
 
-def refuse(site: Site, result: Result, attempt: int = 1) -> Outcome:
-    outcome = after_refusal(site.runtime, "j", result, "pacs", REFUSED)
-    site.runtime.jobs.record_delivery("j", result.sop_instance_uid, "pacs", attempt, outcome)
+def item_of(result: Result, attempt: int = 1) -> dict[str, Any]:
+    return {"v": 1, "job": "j", "result": dump(result), "peer": "pacs", "attempt": attempt}
+
+
+def refuse(site: Site, result: Result, attempt: int = 1) -> list[dict[str, Any]]:
+    """The peer refuses an object: what is sent in its place."""
+    site.runtime.jobs.record_delivery("j", result.sop_instance_uid, "pacs", attempt, REFUSED)
     site.runtime.jobs.settle("j")
-    return outcome
+    assert site.runtime.jobs.state("j") == "delivering"
+    return encode_again(site.runtime, item_of(result, attempt))
+
+
+def outcome_of(site: Site, result: Result) -> Outcome:
+    return site.runtime.jobs.last_outcome("j", result.sop_instance_uid, "pacs")
 
 
 def test_the_words_are_tried_in_order_and_masks_kept_until_one_arrives(tmp_path: Path) -> None:
@@ -41,16 +51,17 @@ def test_the_words_are_tried_in_order_and_masks_kept_until_one_arrives(tmp_path:
     tidy(site.runtime, "j")
     assert site.runtime.masks("j").exists(), "its fallback may need them"
     (labelmap,) = results(site)
-    assert refuse(site, labelmap).state == "replaced"
-    (native,) = instead(site.runtime, "j", "pacs")
+    (native,) = refuse(site, labelmap)
+    assert outcome_of(site, labelmap).state == "replaced"
     second = load(Result, native["result"])
     assert (second.kind, second.peers) == ("labelmap", ("pacs",))
     assert second.sop_instance_uid != labelmap.sop_instance_uid
     assert site.runtime.jobs.state("j") == "delivering", "not delivered before what replaces it is"
-    again = after_refusal(site.runtime, "j", labelmap, "pacs", REFUSED)
-    assert len(results(site)) == 2, "the same step again makes nothing new"
-    assert again.state == "replaced"
-    assert refuse(site, second).state == "replaced"
+    assert encode_again(site.runtime, item_of(labelmap)) == [native], "the same step again says the same"
+    assert len(results(site)) == 2, "and makes nothing new"
+    assert outcome_of(site, labelmap).state == "replaced"
+    assert len(refuse(site, second)) == 1
+    assert outcome_of(site, second).state == "replaced"
     third = results(site)[-1]
     assert pydicom.dcmread(third.path).SegmentationType == "BINARY"
     assert {uid for each in results(site) for uid in (each.sop_instance_uid, each.series_uid)} <= set(site.own)
@@ -62,7 +73,7 @@ def test_the_words_are_tried_in_order_and_masks_kept_until_one_arrives(tmp_path:
     assert job is not None
     assert job["state"] == "delivered"
     assert job["reason"].count("is refused by peer 'pacs'") == 2
-    assert not instead(site.runtime, "j", "pacs")
+    assert not encode_again(site.runtime, item_of(third))
     tidy(site.runtime, "j")
     assert not site.runtime.masks("j").exists()
 
@@ -71,17 +82,15 @@ def test_what_cannot_be_replaced_says_what_to_do(tmp_path: Path) -> None:
     site = site_with(tmp_path, ["seg"])
     site.publish([0.9, 0.8, 0.7])
     (labelmap,) = results(site)
-    other = replace(REFUSED, refused=False)
-    assert after_refusal(site.runtime, "j", labelmap, "pacs", other) == other
-    report = replace(labelmap, kind="sr")
-    assert after_refusal(site.runtime, "j", report, "pacs", REFUSED) == REFUSED, "only segmentations have substitutes"
     site.runtime.masks("j").unlink()
-    gone = after_refusal(site.runtime, "j", labelmap, "pacs", REFUSED)
-    assert gone.state == "failed"
+    assert refuse(site, labelmap) == []
+    gone = outcome_of(site, labelmap)
+    assert gone.state == site.runtime.jobs.state("j") == "failed"
     assert "run 'jobs rerun'" in gone.message
     plain = site_with(tmp_path / "plain", [])
     plain.publish([0.9, 0.8, 0.7])
     (labelmap,) = results(plain)
-    assert "give the peer a 'fallback'" in after_refusal(plain.runtime, "j", labelmap, "pacs", REFUSED).message
+    assert refuse(plain, labelmap) == []
+    assert "give the peer a 'fallback'" in outcome_of(plain, labelmap).message
     tidy(plain.runtime, "j")
     assert not plain.runtime.masks("j").exists()

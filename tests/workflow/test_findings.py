@@ -11,6 +11,7 @@ from tests.series import slices
 from voxtell_dicom.check import findings
 from voxtell_dicom.check.selfcheck import Finding
 from voxtell_dicom.config import OnWarning
+from voxtell_dicom.line.masks import findings_path, load_findings, save_findings
 from voxtell_dicom.model import Found, Mask, Prompt, Volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.volume import to_ras
@@ -35,10 +36,10 @@ def test_checked_saved_and_loaded(volume: Volume, tmp_path: Path) -> None:
     against = findings.check(found, volume, [tmp_path / "array.npy"])
     assert [finding.kind for finding in against] == ["laterality"]
     masks = tmp_path / "job.found.json"
-    assert findings.load(masks) == ()
-    findings.save(masks, against)
-    assert findings.load(masks) == against
-    assert findings.beside(masks) != masks
+    assert load_findings(masks) == ()
+    save_findings(masks, against)
+    assert load_findings(masks) == against
+    assert findings_path(masks) != masks
     assert any("laterality" in warning for warning in findings.noted(volume, against).warnings)
     assert findings.check(found, volume, [tmp_path / "gone.npy"]) == ()  # no array, no midline
 

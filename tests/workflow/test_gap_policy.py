@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.series import slices
 from voxtell_dicom.config import Rule
-from voxtell_dicom.line.plan import Planning, missing_slices, plan_series
+from voxtell_dicom.line.plan import PlanContext, Planning, missing_slices, plan_series
 from voxtell_dicom.model import Series
 
 
@@ -18,7 +18,7 @@ def with_gap(folder: Path) -> Series:
 def planned(folder: Path, *rules: Rule, incomplete: str = "") -> Planning:
     options = {"incomplete": incomplete} if incomplete else {}
     series, work = with_gap(folder), folder / "work"
-    return plan_series(series, rules, engine_identity="e", encoder_revision="1", work_dir=work, options=options)
+    return plan_series(series, rules, PlanContext("e", "1", work), options)
 
 
 def rule(name: str, max_gap: float = 1.5) -> Rule:

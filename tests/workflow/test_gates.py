@@ -15,19 +15,18 @@ import pytest
 from tests.encode import made
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.archive.spool import Spool
-from voxtell_dicom.check import findings, gates
+from voxtell_dicom.check import gates
 from voxtell_dicom.check.selfcheck import Finding, self_check
 from voxtell_dicom.config import Config, Receive, Rule
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.load import headers_of
-from voxtell_dicom.line.masks import save_found
+from voxtell_dicom.line.masks import save_findings, save_found
 from voxtell_dicom.line.plan import plan_for
 from voxtell_dicom.model import Found, Outcome, Plan, Volume
 from voxtell_dicom.receive.arrival import Sender, read_arrival
 from voxtell_dicom.rules import match_volume
 from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow.deliver import send
-from voxtell_dicom.workflow.fallback import after_refusal
 from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.retention import Retention
@@ -59,7 +58,7 @@ class Site:
             volume=self.volume,
         )
         save_found(self.runtime.masks("j"), found)
-        findings.save(self.runtime.masks("j"), [*self_check(found, self.volume), *more])
+        save_findings(self.runtime.masks("j"), [*self_check(found, self.volume), *more])
         self.sent = publish_plan(self.runtime, "j")
         job = self.runtime.jobs.get("j")
         assert job is not None
@@ -278,7 +277,7 @@ def test_what_is_held_or_dropped_gets_its_receipt(
         assert made.dciodvfy(Path(item["result"]["path"])) == []
         assert item["result"]["sop_instance_uid"] not in {each["sop_instance_uid"] for each in job["results"]}
         # the state of the job stays what it is, and nothing is told twice
-        assert send(site.runtime, item, after_refusal) == "delivered"
+        assert send(site.runtime, item) == "delivered"
     assert site.runtime.jobs.state("j") == state
     assert notices_due(site.runtime, {"jobs": ["j"]}) == []
 

@@ -15,12 +15,12 @@ from voxtell_dicom.check import findings
 from voxtell_dicom.config import Rule
 from voxtell_dicom.line.load import arrays_of
 from voxtell_dicom.line.masks import Answer
-from voxtell_dicom.line.plan import Planning, plan_series, planned_of
+from voxtell_dicom.line.plan import PlanContext, Planning, plan_series, planned_of
+from voxtell_dicom.line.segment import found_for, request_for
 from voxtell_dicom.model import Found, Mask, Plan, Prompt, Series, Volume, dump
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.volume import to_ras
-from voxtell_dicom.workflow.segment import found_for, request_for
 
 
 def three(folder: Path, more: Sequence[Any] = ()) -> Series:
@@ -42,7 +42,7 @@ def rule(name: str = "all", volume: dict[str, Any] | None = None, **more: Any) -
 
 
 def planned(series: Series, folder: Path, *rules: Rule, **options: Any) -> Planning:
-    return plan_series(series, rules, engine_identity="e", encoder_revision="1", work_dir=folder, options=options)
+    return plan_series(series, rules, PlanContext("e", "1", folder), options)
 
 
 def test_one_plan_for_the_stack(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from voxtell_dicom.errors import Refusal
 from voxtell_dicom.line.limit import Limit, limit_of
 from voxtell_dicom.line.masks import Answer, save_answers
 from voxtell_dicom.line.plan import Planned
+from voxtell_dicom.line.segment import Segmented, WorkCancelled, request_for, segment_volume
 from voxtell_dicom.model import Mask, Plan, Prompt
 from voxtell_dicom.workers.pool import Worker, WorkerRefused
 from voxtell_dicom.workflow import segment
@@ -65,7 +66,7 @@ def short(_: dict[str, Any], future: Future[dict[str, Any]]) -> None:
 
 
 def done(fields: dict[str, Any], future: Future[dict[str, Any]]) -> None:
-    request = segment.request_for(plan("a", LIVER), LIVER)
+    request = request_for(plan("a", LIVER), LIVER)
     save_answers(Path(fields["out"]), [Answer(request, Mask.from_array(np.ones((3, 4, 5), bool)))])
     future.set_result({"run": None})
 
@@ -83,7 +84,7 @@ def test_a_pass_that_takes_longer_is_stopped_and_says_rule_minutes_and_windows(t
     worker = Played(never)
     began = time.monotonic()
     with pytest.raises(Refusal, match=r"the 0.01 min that rule 'a' allows \(max_minutes\): 3 of 8 windows") as refused:
-        segment.segment_volume(
+        segment_volume(
             planned(tmp_path, plan("a", LIVER)),
             cast(Worker, worker),
             out=tmp_path / "out.json",
@@ -102,7 +103,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment, "MEMORY_PAUSE_S", 0.01)
 
 
-def run(tmp_path: Path, worker: Played, going: bool = True) -> segment.Segmented:
+def run(tmp_path: Path, worker: Played, going: bool = True) -> Segmented:
     class Pool:
         @contextlib.contextmanager
         def borrow(self) -> Iterator[Played]:
@@ -133,7 +134,7 @@ def test_memory_that_stays_short_fails_the_job_with_the_workers_words(tmp_path: 
 
 def test_a_cancelled_job_does_not_wait_for_memory(tmp_path: Path) -> None:
     worker = Played(short, done)
-    with pytest.raises(segment.WorkCancelled):
+    with pytest.raises(WorkCancelled):
         run(tmp_path, worker, going=False)
     assert len(worker.asked) == 1
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from voxtell_dicom.line.masks import Answer, load_answers, load_found, save_answers, save_found
-from voxtell_dicom.model import Cleanup, Frame, Grid, Mask, Plan, Prompt, ToRas, Volume
-from voxtell_dicom.workflow.segment import found_for, request_for
+from voxtell_dicom.line.segment import found_for, request_for
+from voxtell_dicom.model import Cleanup, Frame, Grid, Mask, Plan, Prompt, Request, ToRas, Volume
 
 SHAPE = (3, 4, 5)
 GRID = Grid(SHAPE, (0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (2.0, 1.0, 1.0))
@@ -46,3 +47,11 @@ def test_each_plan_takes_its_own_masks_on_the_source_frames(tmp_path: Path) -> N
     assert np.argwhere(found[1].mask.to_array(SHAPE)).tolist() == [[2, 2, 1]]
     save_found(tmp_path / "found.json", found)
     assert load_found(tmp_path / "found.json") == found
+
+
+def test_mask_files_of_version_0_1_are_read(tmp_path: Path) -> None:
+    mask = Mask.from_array(np.ones((3, 4, 5), bool))
+    answers = (Answer(Request("liver"), mask, 0.9),)
+    save_answers(tmp_path / "new", answers)
+    (tmp_path / "old").write_bytes(TypeAdapter(tuple[Answer, ...]).dump_json(answers))
+    assert load_answers(tmp_path / "new") == load_answers(tmp_path / "old") == answers

@@ -18,7 +18,7 @@ from voxtell_dicom.config import Rule
 from voxtell_dicom.dicom.suv import suv_factor
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.line.load import load_array
-from voxtell_dicom.line.plan import Planning, plan_series
+from voxtell_dicom.line.plan import PlanContext, Planning, plan_series
 from voxtell_dicom.model import Series
 from voxtell_dicom.series.headers import assemble
 
@@ -30,7 +30,7 @@ def rule(name: str, modality: str, **more: Any) -> Rule:
 
 
 def planned(series: Series, folder: Path, *rules: Rule) -> Planning:
-    return plan_series(series, rules, engine_identity="e", encoder_revision="1", work_dir=folder, options={})
+    return plan_series(series, rules, PlanContext("e", "1", folder), {})
 
 
 def pet(drug: dict[str, Any] | None = None, **more: Any) -> Dataset:

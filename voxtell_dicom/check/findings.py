@@ -7,13 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from voxtell_dicom.check.selfcheck import Finding, midline_of, self_check
-from voxtell_dicom.line.masks import masks_path
 from voxtell_dicom.model import Found, Volume
 
-_findings = TypeAdapter(tuple[Finding, ...])
 SEVERITY = ("deliver", "hold", "drop")
 
 
@@ -30,29 +27,6 @@ def check(found: Sequence[Found], volume: Volume, arrays: Sequence[Path]) -> tup
     length = sum(share for _, share in midlines)
     midline = sum(at * share for at, share in midlines) / length if midlines else None
     return self_check(found, volume, midline_mm=midline)
-
-
-def drop_masks(work_dir: Path, job: str) -> None:
-    """Remove the masks of a job, and the findings about them."""
-    masks = masks_path(work_dir, job)
-    masks.unlink(missing_ok=True)
-    beside(masks).unlink(missing_ok=True)
-
-
-def beside(masks: Path) -> Path:
-    """Where the findings lie: beside the masks of the job."""
-    return masks.with_suffix(".findings")
-
-
-def save(masks: Path, findings: Sequence[Finding]) -> None:
-    """Write the findings of a job."""
-    beside(masks).write_bytes(_findings.dump_json(tuple(findings)))
-
-
-def load(masks: Path) -> tuple[Finding, ...]:
-    """The inverse of `save`; nothing where there is no file."""
-    path = beside(masks)
-    return _findings.validate_json(path.read_bytes()) if path.exists() else ()
 
 
 def without(findings: Sequence[Finding], found: Sequence[Found]) -> tuple[Finding, ...]:

@@ -10,8 +10,9 @@ from voxtell_dicom.cli.folder import series_in
 from voxtell_dicom.cli.peers import Answer
 from voxtell_dicom.config import Config
 from voxtell_dicom.deliver import deliver
-from voxtell_dicom.encode import ENCODER_REVISION, encode
+from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import ConfigError
+from voxtell_dicom.line.publish import judge, publish
 from voxtell_dicom.model import Found, Mask, Plan, Prompt, Result
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import torso
@@ -61,5 +62,6 @@ def make_test_seg(settings: Config, folder: Path, peer: str) -> Result:
     )
     marked = settings.model.model_copy(update={"directory": None, "engine": "phantom"})
     config = settings.model_copy(update={"model": marked})
-    (result,) = encode(plan, volume, [Found(prompt, mask, 1.0)], config=config, directory=folder / "results")
+    judged = judge(plan, volume, [Found(prompt, mask, 1.0)])
+    (result,) = publish(judged, config=config, directory=folder / "results").results
     return result

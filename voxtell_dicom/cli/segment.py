@@ -19,8 +19,8 @@ from voxtell_dicom.cli.policy import FramesOfReference, MaxGap, References
 from voxtell_dicom.errors import ConfigError
 
 if TYPE_CHECKING:
-    from voxtell_dicom.cli.offline import Offline, Report
     from voxtell_dicom.config import Config
+    from voxtell_dicom.line.offline import Offline, Report
 
 app = typer.Typer()
 
@@ -202,7 +202,7 @@ def _mark_findings(settings: Config) -> None:
 
 @contextlib.contextmanager
 def _line(settings: Config, out: Path, report: Report) -> Iterator[Offline]:
-    from voxtell_dicom.cli.offline import Offline
+    from voxtell_dicom.line.offline import Offline
     from voxtell_dicom.rules import prompts
     from voxtell_dicom.workers.pool import Worker
 

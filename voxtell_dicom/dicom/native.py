@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +19,10 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from voxtell_dicom.dicom.attributes import get, text
+from voxtell_dicom.dicom.headers import PIXEL_DATA, Header
 from voxtell_dicom.dicom.rescale import Rescale, rescale_of
 
 KEPT = 20_000  # files whose notes are kept
-PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ _notes: OrderedDict[Path, Layout] = OrderedDict()
 _lock = Lock()
 
 
-def note(path: Path, file: BinaryIO, header: Dataset) -> None:
-    """Note where the pixels lie; `file` stands where reading the header stopped, before Pixel Data (7FE0,0010)."""
-    layout = _layout(file, header)
+def note(path: Path, header: Header) -> None:
+    """Note where the pixels of a file lie."""
+    layout = _layout(header)
     if layout is None:
         return
     with _lock:
@@ -69,7 +69,8 @@ def noted(path: Path) -> Layout | None:
     return _notes.get(path)
 
 
-def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
+def _layout(read: Header) -> Layout | None:
+    header = read.dataset
     syntax = get(header.file_meta, "TransferSyntaxUID")
     bits = get(header, "BitsAllocated")
     if syntax not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian) or bits not in (8, 16):
@@ -77,8 +78,7 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
     if get(header, "SamplesPerPixel") != 1 or int(get(header, "NumberOfFrames") or 1) != 1:
         return None
     shape = int(get(header, "Rows") or 0), int(get(header, "Columns") or 0)
-    start = file.tell()
-    head = file.read(12)
+    start, head = read.offset, read.following
     if len(head) < 12 or not head.startswith(PIXEL_DATA):
         return None
     explicit = syntax == ExplicitVRLittleEndian
@@ -87,7 +87,6 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
         return None
     if not 0 <= length - shape[0] * shape[1] * bits // 8 <= 1:  # an odd length is padded by one byte
         return None
-    state = os.fstat(file.fileno())
     kind = "i" if get(header, "PixelRepresentation") else "u"
     return Layout(
         offset=start + (12 if explicit else 8),
@@ -95,8 +94,8 @@ def _layout(file: BinaryIO, header: Dataset) -> Layout | None:
         shape=shape,
         unused_bits=bits - get(header, "BitsStored"),
         rescale=rescale_of(header, 1),
-        size=state.st_size,
-        changed_ns=state.st_mtime_ns,
+        size=read.size,
+        changed_ns=read.changed_ns,
     )
 
 

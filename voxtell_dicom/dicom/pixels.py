@@ -17,6 +17,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from voxtell_dicom.dicom.codecs.choice import decoder_for
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.native import in_the_lowest_bits, noted
 from voxtell_dicom.dicom.rescale import Rescale, rescale_of
 from voxtell_dicom.errors import Refusal
@@ -26,8 +27,8 @@ ALL_FAILED = "Unable to decode as exceptions were raised by all available plugin
 OPTIONS: Any = {"view_only": True, "correct_unused_bits": False}  # no copies: `_without_unused_bits` where needed
 
 
-def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale]]:
-    """Yield the stored values (rows, columns) and the rescale of frames (from 1) of one instance, in this order.
+def decode(path: Path, numbers: Sequence[int], headers: HeaderSource | None = None) -> Iterator[tuple[Stored, Rescale]]:
+    """The stored values (rows, columns) and the rescale of the given frames (from 1) of one instance, in this order.
 
     Raises Refusal (``pixels``) where they cannot be decoded, with the SOP Instance UID and the transfer syntax.
     """
@@ -38,7 +39,7 @@ def decode(path: Path, numbers: Sequence[int]) -> Iterator[tuple[Stored, Rescale
         yield _without_unused_bits(native, layout.unused_bits), layout.rescale
         return
     try:
-        ds = pydicom.dcmread(path)
+        ds = headers.image(path) if headers else pydicom.dcmread(path)
         uid = str(ds.get("SOPInstanceUID", path.name))
         syntax = str(ds.file_meta.TransferSyntaxUID)
         _check_bits(ds, uid)

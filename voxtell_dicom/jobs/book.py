@@ -272,6 +272,18 @@ class JobBook:
         with self._engine.connect() as connection:
             return {row.sop_instance_uid: row.state for row in connection.execute(query)}
 
+    def last_outcome(self, job_id: str, sop_instance_uid: str, peer: str) -> Outcome:
+        """Return what the newest attempt to send an object to a peer came to."""
+        table = delivery_table
+        query = (
+            sa.select(table.c.state, table.c.status, table.c.message, table.c.warning)
+            .where(table.c.job_id == job_id, table.c.sop_instance_uid == sop_instance_uid, table.c.peer == peer)
+            .order_by(table.c.attempt.desc())
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).first()
+        return Outcome(row.state, row.status, row.message, row.warning) if row else ASKED_FOR
+
     def replaced(self, job_id: str, peer: str) -> set[str]:
         """SOP Instance UIDs of the objects in whose place that peer was sent others."""
         table = delivery_table

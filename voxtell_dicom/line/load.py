@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pydicom
+from pydicom.dataset import Dataset
 
 from voxtell_dicom.dicom.functional_groups import frame_header
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.suv import suv_factor
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Plan, SetAside, Volume, canonical_digest
@@ -19,10 +20,11 @@ from voxtell_dicom.series.volume import load_volume
 Lacking = dict[str, SetAside]  # by the name of a run, why it was refused
 
 
-def headers_of(volume: Volume) -> list[pydicom.Dataset]:
+def headers_of(volume: Volume, headers: HeaderSource | None = None) -> list[Dataset]:
     """The headers of a volume's instances, each once, in frame order."""
     paths = dict.fromkeys(frame.path for frame in volume.frames)
-    return [pydicom.dcmread(path, stop_before_pixels=True) for path in paths]
+    source = headers or HeaderSource()
+    return [source(path) for path in paths]
 
 
 def values_of(plan: Plan) -> str:
@@ -31,7 +33,7 @@ def values_of(plan: Plan) -> str:
 
 
 def load_runs(
-    runs: Sequence[Volume], work_dir: Path, values: str = "stored"
+    runs: Sequence[Volume], work_dir: Path, values: str = "stored", headers: HeaderSource | None = None
 ) -> tuple[tuple[Volume, tuple[Path, ...]] | None, Lacking]:
     """Decode the runs of a stack, or the one volume that it is.
 
@@ -42,13 +44,13 @@ def load_runs(
     refused: Lacking = {}
     for run in runs:
         try:
-            loaded.append(load_array(run, work_dir, values, runs))
+            loaded.append(load_array(run, work_dir, values, runs, headers))
         except Refusal as refusal:
             refused[run.name] = SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)
     if refused and loaded:  # the arrays are named by the runs that are joined
         for _, array in loaded:
             array.unlink(missing_ok=True)
-        again, more = load_runs([run for run in runs if run.name not in refused], work_dir, values)
+        again, more = load_runs([run for run in runs if run.name not in refused], work_dir, values, headers)
         return again, {**refused, **more}
     if not loaded:
         return None, refused
@@ -68,15 +70,19 @@ def _array_path(work_dir: Path, run: Volume, values: str, runs: Sequence[Volume]
 
 
 def load_array(
-    volume: Volume, work_dir: Path, values: str = "stored", runs: Sequence[Volume] = ()
+    volume: Volume,
+    work_dir: Path,
+    values: str = "stored",
+    runs: Sequence[Volume] = (),
+    headers: HeaderSource | None = None,
 ) -> tuple[Volume, Path]:
     """Decode a regular volume: returns it with its key, and the file that holds its RAS array for the worker.
 
     values: as in `values_of`. runs: those it is joined with, itself among them. Raises Refusal, also (``suv``) where
     the headers do not allow SUV.
     """
-    factor = _suv_factor(volume) if values == "suv" else None
-    array, volume = load_volume(volume)
+    factor = _suv_factor(volume, headers) if values == "suv" else None
+    array, volume = load_volume(volume, headers)
     path = _array_path(work_dir, volume, values, runs)
     if not path.exists():
         if factor is not None:
@@ -88,11 +94,11 @@ def load_array(
     return volume, path
 
 
-def _suv_factor(volume: Volume) -> float:
+def _suv_factor(volume: Volume, headers: HeaderSource | None) -> float:
     """The one factor to SUV of all slices."""
-    headers = {str(header.SOPInstanceUID): header for header in headers_of(volume)}
+    by_uid = {str(header.SOPInstanceUID): header for header in headers_of(volume, headers)}
     places = [(frame.sop_instance_uid, frame.number) for frame in volume.frames]
-    factors = [(suv_factor(frame_header(headers[uid], number)), uid) for uid, number in places]
+    factors = [(suv_factor(frame_header(by_uid[uid], number)), uid) for uid, number in places]
     (least, one), (most, other) = min(factors), max(factors)
     if most > least * (1 + 1e-4):
         words = f"SUV factors {least:g} and {most:g}: Patient Weight (0010,1030), dose, units or times differ"

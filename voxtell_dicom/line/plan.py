@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import structlog
 
 from voxtell_dicom.config import Config, Rule
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.line.load import Lacking, headers_of, load_runs
 from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canonical_digest, load
@@ -55,37 +55,50 @@ def facts_of(series: Series) -> dict[str, Any]:
     return {"instances": len(series.instances), "calling_ae": series.calling_ae, "called_ae": series.called_ae}
 
 
-def match_series(series: Series, rules: Sequence[Rule]) -> tuple[Assembly, list[list[Match]]]:
+def match_series(series: Series, rules: Sequence[Rule], headers: HeaderSource) -> tuple[Assembly, list[list[Match]]]:
     """Headers → volumes, each held against all rules. Raises Refusal where the series as a whole cannot be trusted."""
     accept = any(rule.frames_of_reference == "accept" for rule in rules)
     max_gap = max((rule.max_gap for rule in rules), default=GAP)
-    assembly = assemble(series, max_gap, "accept" if accept else "refuse")
+    assembly = assemble(series, max_gap, "accept" if accept else "refuse", headers)
     facts = facts_of(series)
-    return assembly, [match_volume(rules, volume, headers_of(volume), facts) for volume in assembly.volumes]
+    return assembly, [match_volume(rules, volume, headers_of(volume, headers), facts) for volume in assembly.volumes]
+
+
+@dataclass(frozen=True)
+class PlanContext:
+    """What plans are made with, the same for all rules. soft_peers: see `soft_peers`; work_dir: for arrays."""
+
+    engine_identity: str
+    encoder_revision: str
+    work_dir: Path
+    soft_peers: Collection[str] = ()
+    headers: HeaderSource = field(default_factory=HeaderSource)
+
+    def plan_for(self, found: Match, volume: Volume, options: dict[str, Any]) -> Plan:
+        """Return the plan of a rule that matched a volume; see `plan_for`."""
+        return plan_for(found, volume, self.engine_identity, self.encoder_revision, options, self.soft_peers)
 
 
 def plan_series(
     series: Series,
     rules: Sequence[Rule],
-    *,
-    engine_identity: str,
-    encoder_revision: str,
-    work_dir: Path,
+    context: PlanContext,
     options: dict[str, Any],
-    soft_peers: Collection[str] = (),
 ) -> Planning:
     """Headers → volumes → rules; decode the volumes that a rule wants, and write their arrays for the worker.
 
-    Rules of scope study are left to `study.py`. soft_peers: as `soft_peers` gives them.
+    Rules of scope study are left to `study.py`. options: of the plans, by the series alone (see `Plan.options`).
     Raises Refusal where the series as a whole cannot be trusted (patients or studies mixed).
     """
-    assembly, every = match_series(series, rules)
+    assembly, every = match_series(series, rules, context.headers)
     volumes = assembly.volumes
     matches = [[found for found in some if found.rule.scope == "series" and found.met] for some in every]
     planned: dict[tuple[str, str], Planned] = {}
     refused: list[SetAside] = []
     for (positions, values), wishes in _wishes(volumes, matches, rules, refused):
-        loaded, failed = load_runs([volumes[position] for position in positions], work_dir, values)
+        loaded, failed = load_runs(
+            [volumes[position] for position in positions], context.work_dir, values, context.headers
+        )
         refused += failed.values()
         if loaded is None:
             continue
@@ -93,8 +106,8 @@ def plan_series(
         plans = []
         for found, lacking in wishes:
             gone = lacking_of(assembly, volume, found.rule.max_gap) | codes_of(lacking) | codes_of(failed)
-            own = with_lacking(for_rule(options, series, found.rule), gone)
-            plans.append(plan_for(found, volume, engine_identity, encoder_revision, own, soft_peers))
+            own = with_lacking(for_rule(options, series, found.rule, context.headers), gone)
+            plans.append(context.plan_for(found, volume, own))
         before = planned.get((volume.key, values))
         planned[volume.key, values] = Planned(volume, (*(before.plans if before else ()), *plans), arrays)
     unmatched = [volume for some, volume in zip(matches, volumes, strict=True) if not some]
@@ -150,10 +163,14 @@ def with_lacking(options: dict[str, Any], lacking: Mapping[str, str]) -> dict[st
     )
 
 
-def for_rule(options: dict[str, Any], series: Series, rule: Rule) -> dict[str, Any]:
+def for_rule(
+    options: dict[str, Any], series: Series, rule: Rule, headers: HeaderSource | None = None
+) -> dict[str, Any]:
     """The options of a plan of a rule: what lacks only slices that the rule bridges is not incomplete to it."""
     said = options.get("incomplete")
-    if not said or rule.max_gap <= GAP or said != missing_slices(series) or missing_slices(series, rule.max_gap):
+    if not said or rule.max_gap <= GAP or said != missing_slices(series, GAP, headers):
+        return options
+    if missing_slices(series, rule.max_gap, headers):
         return options
     return {name: value for name, value in options.items() if name != "incomplete"}
 
@@ -232,19 +249,18 @@ def wants_probabilities(plan: Plan) -> bool:
     return "fractional" in plan.outputs or bool(plan.options.get("probabilities"))
 
 
-def missing_slices(series: Series, max_gap: float = GAP) -> str:
+def missing_slices(series: Series, max_gap: float = GAP, headers: HeaderSource | None = None) -> str:
     """Why slices are thought to be missing from a series, "" where none is: then it waits before it is complete."""
     try:
-        assembly = assemble(series, max_gap)
+        assembly = assemble(series, max_gap, headers=headers)
     except Refusal:
-        return ""  # wrong in another way: waiting would not mend it
+        return ""  # wrong in another way: waiting would not help
     return next((item.reason for item in assembly.set_aside if item.code == "missing-slice"), "")
 
 
-def accession_of(volume: Volume) -> str:
-    """The accession number in the newest headers of a volume, "" where there is none."""
-    header = pydicom.dcmread(volume.frames[0].path, stop_before_pixels=True, specific_tags=["AccessionNumber"])
-    return str(header.get("AccessionNumber", "") or "")
+def accession_of(volume: Volume, headers: HeaderSource) -> str:
+    """Return the Accession Number (0008,0050) in the header of a volume's first instance, "" where there is none."""
+    return str(headers(volume.frames[0].path).get("AccessionNumber", "") or "")
 
 
 def job_id(*parts: Any) -> str:

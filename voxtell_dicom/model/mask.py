@@ -75,7 +75,7 @@ class Mask(Boxed):
         shape = self.box_shape
         count = int(np.prod(shape))
         bits = np.unpackbits(np.frombuffer(self.packed_bits, np.uint8), count=count)
-        return bits.astype(bool).reshape(shape)
+        return bits.view(np.bool_).reshape(shape)  # 0 and 1 already: no second copy
 
     def plane(self, index: int) -> BoolArray:
         """The mask at one place along the first axis, (row, column) of its box. The rest stays packed."""

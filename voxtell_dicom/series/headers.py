@@ -10,11 +10,11 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.dicom.attributes import Lookup, get, lookup, number, text, whole
 from voxtell_dicom.dicom.functional_groups import macro_items, per_frame_groups, shared_groups
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.identity import missing_uids, require_one_value
 from voxtell_dicom.dicom.native import note
 from voxtell_dicom.dicom.sop_classes import MULTI_FRAME
@@ -29,17 +29,23 @@ from voxtell_dicom.series.split import volumes_of
 AHEAD = 32  # files that the system is asked to fetch while others are parsed
 
 
-def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "refuse") -> Assembly:
+def assemble(
+    series: Series,
+    max_gap: float = GAP,
+    frames_of_reference: str = "refuse",
+    headers: HeaderSource | None = None,
+) -> Assembly:
     """Return the volumes of a series, each regular, and what is not part of one, with the reason.
 
     Decodes pixels only where slices coincide (to tell a duplicate from a conflict).
 
     max_gap: the widest gap between slices that is bridged, in parts of the spacing (2 bridges one missing slice).
     frames_of_reference: ``accept`` takes several Frame of Reference UIDs on the slices of one stack as one.
+    headers: where the headers come from; by default each is read from its file.
     The volumes have no key yet (`load_volume` gives it). Raises Refusal (``mixed-patients``, ``mixed-studies``,
     ``mixed-series``) where the series as a whole cannot be trusted.
     """
-    frames, aside = read_frames([instance.path for instance in series.instances])
+    frames, aside = read_frames([instance.path for instance in series.instances], headers)
     _check_identity(frames)
     volumes: list[Volume] = []
     for outcome in volumes_of(frames, max_gap, frames_of_reference):
@@ -50,17 +56,18 @@ def assemble(series: Series, max_gap: float = GAP, frames_of_reference: str = "r
     return Assembly(tuple(volumes), tuple(_joined(aside)))
 
 
-def read_frames(paths: Sequence[Path]) -> tuple[list[FrameHeader], list[SetAside]]:
+def read_frames(paths: Sequence[Path], headers: HeaderSource | None = None) -> tuple[list[FrameHeader], list[SetAside]]:
     """Return the frames of all images among the files that may be part of a volume, and why the others are not."""
-    found = [each for path in _read_ahead(paths) for each in _read_one(path)]
+    source = headers or HeaderSource()
+    found = [each for path in _read_ahead(paths, source) for each in _read_one(path, source)]
     frames = [each for each in found if isinstance(each, FrameHeader)]
     return frames, [each for each in found if isinstance(each, SetAside)]
 
 
-def _read_ahead(paths: Sequence[Path]) -> Iterator[Path]:
+def _read_ahead(paths: Sequence[Path], headers: HeaderSource) -> Iterator[Path]:
     """Yield the paths, and have the system fetch the next ones: parsing is work for one thread, waiting is not."""
     for path, coming in zip_longest(paths, paths[AHEAD:]):
-        if coming is not None:
+        if coming is not None and coming not in headers:
             _want(coming)
         yield path
 
@@ -76,12 +83,11 @@ def _want(path: Path) -> None:
             os.close(file)
 
 
-def _read_one(path: Path) -> Sequence[FrameHeader | SetAside]:
+def _read_one(path: Path, headers: HeaderSource) -> Sequence[FrameHeader | SetAside]:
     try:
-        with path.open("rb") as file:
-            ds = pydicom.dcmread(file, stop_before_pixels=True)
-            frames = frames_of(ds, path)
-            note(path, file, ds)
+        header = headers.header(path)
+        frames = frames_of(header.dataset, path)
+        note(path, header)
         return frames
     except Refusal as refusal:
         return [SetAside(refusal.code, str(refusal), (refusal.uid,) if refusal.uid else (), refused=True)]

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.pixels import decode, digest_of
 from voxtell_dicom.dicom.rescale import Rescale
 from voxtell_dicom.errors import GridMismatch, Refusal
@@ -34,12 +35,12 @@ def to_ras(volume: Volume) -> FloatArray:
     Where a tilt was undone, what lies outside of the frames has the lowest value of the volume.
     Raises Refusal (``pixels``, ``rescale``, ``frame-size``) where a frame cannot be decoded.
     """
-    return _decoded(volume, with_digests=False)[0]
+    return _decoded(volume, None, with_digests=False)[0]
 
 
-def load_volume(volume: Volume) -> tuple[FloatArray, Volume]:
-    """Return `to_ras`, and the volume with its key (contracts § 1), made of the pixels in the same pass."""
-    array, digests = _decoded(volume, with_digests=True)
+def load_volume(volume: Volume, headers: HeaderSource | None = None) -> tuple[FloatArray, Volume]:
+    """`to_ras`, and the volume with its key (contracts § 1), made of the pixels in the same pass."""
+    array, digests = _decoded(volume, headers, with_digests=True)
     return array, replace(volume, key=_key(volume, digests))
 
 
@@ -175,7 +176,7 @@ def _key(volume: Volume, digests: dict[int, str]) -> str:
     return canonical_digest([list(part) for part in sorted(parts)])
 
 
-def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[int, str]]:
+def _decoded(volume: Volume, headers: HeaderSource | None, *, with_digests: bool) -> tuple[FloatArray, dict[int, str]]:
     target = np.empty(volume.shape_zyx, np.float32)
     source = _flip(target, volume.to_ras).transpose(np.argsort(volume.to_ras.axes))  # the same memory, in source order
     rows, columns = volume.grid.shape[1:]
@@ -188,7 +189,7 @@ def _decoded(volume: Volume, *, with_digests: bool) -> tuple[FloatArray, dict[in
         path, indices = item
         frames = [volume.frames[index] for index in indices]
         for index, frame, (stored, rescale) in zip(
-            indices, frames, decode(path, [f.number for f in frames]), strict=True
+            indices, frames, decode(path, [f.number for f in frames], headers), strict=True
         ):
             if stored.shape != (rows, columns):
                 uid = frame.sop_instance_uid

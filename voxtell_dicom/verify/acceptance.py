@@ -14,19 +14,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from voxtell_dicom.encode import ENCODER_REVISION, encode_seg
+from voxtell_dicom.config import Config
+from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.model import Engine, Found, Mask, Plan, Prompt, Request, Result, Series, Volume
+from voxtell_dicom.line.publish import judge, publish
+from voxtell_dicom.line.segment import found_for, segment_in_process
+from voxtell_dicom.model import Engine, Plan, Prompt, Result, Series, Volume
 from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.joined import joined, stacks_of
 from voxtell_dicom.series.report import Row, rows_of
-from voxtell_dicom.series.volume import FloatArray, all_to_frames, load_volume
+from voxtell_dicom.series.volume import FloatArray, load_volume
 from voxtell_dicom.verify.readback import seg_frames, source_position, source_values
 
 SHARE = 0.05, 0.5  # of the voxels above the threshold: less or more proves little
 SAME_PLACE_MM = 0.001
 QUANTILES = (0.75, 0.65, 0.85, 0.55, 0.9, 0.6, 0.8, 0.94)
 SAMPLE = 200_000  # voxels from which thresholds are proposed
+THRESHOLD = Config.model_validate({"version": 1, "model": {"engine": "threshold"}})  # of a node that would do the same
 Via = Callable[[Result, Path], Path]
 """Sends a SEG to a peer and fetches it back into a folder; returns the copy's path. Raises VoxtellDicomError."""
 
@@ -99,7 +103,7 @@ def _verify(stack: Sequence[tuple[Row, Volume]], engine: Engine, folder: Path, v
     except VoxtellDicomError as error:
         yield from (_refused(row, error) for row, *_ in loaded)
         return
-    except Exception as error:  # ours to mend: a series that was taken must come out as a SEG
+    except Exception as error:  # a fault of ours: a series that was taken must come out as a SEG
         words = f"the line fails: {type(error).__name__}: {error}"
         yield from (Verified(row, "wrong", threshold, reason=words) for row, _, _, threshold in loaded)
         return
@@ -135,20 +139,12 @@ def _segmented(
     """The SEG of the volume, the volume (of several runs the joined one), and the segment number of each threshold."""
     thresholds = list(dict.fromkeys(threshold for *_, threshold in loaded))
     prompts = tuple(Prompt(f"> {threshold!r}", "threshold") for threshold in thresholds)
-    requests = [Request(prompt.text) for prompt in prompts]
     volume = joined([run for _, run, _, _ in loaded])
-    masks: dict[str, dict[Request, Mask]] = {}
-    for _, run, array, _ in loaded:
-        answers = engine.segment(
-            array, run.spacing_zyx_mm, requests, progress=lambda _done, _all: None, cancelled=lambda: False
-        )
-        masks[run.key] = {answer.request: answer.mask for answer in answers}
+    arrays = {run.key: array for _, run, array, _ in loaded}
     plan = Plan(volume.key, "verify", 0, prompts, ("seg",), (), engine.identity, ENCODER_REVISION)
-    found = [
-        Found(prompt, all_to_frames([masks[run.key][request] for run in volume.runs], volume))
-        for prompt, request in zip(prompts, requests, strict=True)
-    ]
-    result = encode_seg(plan, volume, found, directory=folder, engine="threshold")
+    found = found_for(plan, volume, segment_in_process(plan, [(run, arrays[run.key]) for run in volume.runs], engine))
+    results = publish(judge(plan, volume, found), config=THRESHOLD, directory=folder).results
+    result = results[0] if results else None
     shown = [threshold for threshold, item in zip(thresholds, found, strict=True) if item.mask.voxels]
     return result, volume, {threshold: number for number, threshold in enumerate(shown, 1)}
 

@@ -15,10 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Engine, Mask, Request, Series, canonical_digest, dump, load
+from voxtell_dicom.line.segment import found_for, segment_in_process
+from voxtell_dicom.model import Engine, Mask, Plan, Prompt, Series, canonical_digest, dump, load
 from voxtell_dicom.series.report import rows_of
-from voxtell_dicom.series.volume import load_volume, to_frames
+from voxtell_dicom.series.volume import load_volume
 
 FILE = "baseline.json"
 
@@ -54,18 +56,16 @@ class Compared:
 
 def segment(series: Sequence[Series], engine: Engine, prompts: Sequence[str]) -> Iterator[Segmented]:
     """Every prompt on every volume of the reference series, in one pass for each volume."""
-    requests = [Request(prompt) for prompt in prompts]
+    wanted = tuple(Prompt(prompt, prompt) for prompt in prompts)
     for each in series:
         for _, volume in rows_of(each):
             if volume is None:
                 continue
             array, volume = load_volume(volume)
-            answers = engine.segment(
-                array, volume.spacing_zyx_mm, requests, progress=lambda _done, _all: None, cancelled=lambda: False
-            )
-            for answer in answers:
-                mask = to_frames(answer.mask, volume)
-                yield Segmented(volume.series_uid, volume.name, volume.key, answer.request.prompt, mask)
+            plan = Plan(volume.key, "baseline", 0, wanted, (), (), engine.identity, ENCODER_REVISION)
+            found = found_for(plan, volume, segment_in_process(plan, [(volume, array)], engine))
+            for item in found:
+                yield Segmented(volume.series_uid, volume.name, volume.key, item.prompt.text, item.mask)
 
 
 def write(folder: Path, found: Sequence[Segmented], identity: str, versions: dict[str, str]) -> Path:

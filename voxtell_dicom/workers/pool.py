@@ -18,6 +18,7 @@ import structlog
 
 from voxtell_dicom.config import Model
 from voxtell_dicom.errors import ModelError, VoxtellDicomError
+from voxtell_dicom.line.segment import WorkCancelled
 from voxtell_dicom.model import Progress
 
 UNKNOWN_S = 1800.0  # the text model may have to be loaded, from a slow disk into a CPU's memory
@@ -44,12 +45,6 @@ class NodeStopping(BaseException):
 
     No Exception, so that no step takes it for a failure: nothing is recorded, and the step runs again after the start.
     """
-
-
-class WorkCancelled(VoxtellDicomError):
-    """The work was cancelled before its end."""
-
-    code = "cancelled"
 
 
 def _engine_arguments(model: Model) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,8 +12,12 @@ import structlog
 from voxtell_dicom.config import Config
 from voxtell_dicom.deliver import deliver_all
 from voxtell_dicom.jobs.book import STOPPED, JobBook
+from voxtell_dicom.line.fallback import REPLACEABLE
 from voxtell_dicom.model import Outcome, Result, dump, load
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime
+
+RE_ENCODE = "re-encode"  # the peer refuses the object, and another encoding of it may be sent
+STATES = ("retry", RE_ENCODE, "replaced", "failed", "refused")  # of several objects, the first that one is in
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +46,6 @@ def uids_of(item: dict[str, Any]) -> list[str]:
     return [item["result"]["sop_instance_uid"], *item.get("more", ())]
 
 
-AfterRefusal = Callable[[Runtime, str, Result, str, Outcome, bool], Outcome]  # the last: it is a notice
-
-
 def notice_inputs(jobs: JobBook, job: str) -> list[dict[str, Any]]:
     """The same of the receipts of a job without a result, where they have not arrived."""
     inputs = []
@@ -54,47 +55,41 @@ def notice_inputs(jobs: JobBook, job: str) -> list[dict[str, Any]]:
     return inputs
 
 
-def send(
-    runtime: Runtime,
-    item: dict[str, Any],
-    after_refusal: AfterRefusal,
-) -> str:
+def send(runtime: Runtime, item: dict[str, Any]) -> str:
     """Try once. Returns the state of the outcome, or "cancelled" where the job is wanted no more.
 
-    Of several objects "retry" where one is to be sent again: then only those that are. after_refusal: makes what goes
-    in the place of what the peer refuses, and the outcome that says so. The receipt of a job without a result
-    (``notice``) leaves the job's state as it is.
+    Of several objects the first of STATES that one of them is in: "retry" where one is to be sent again (then only
+    those that are), `RE_ENCODE` where the peer refuses one that may be encoded otherwise: `fallback.encode_again`
+    decides on it. The receipt of a job without a result (``notice``) leaves the job's state as it is.
     """
-    job, peer_name, notice = item["job"], item["peer"], bool(item.get("notice"))
+    job, peer, notice = item["job"], item["peer"], bool(item.get("notice"))
     if runtime.jobs.state(job) in (("", "cancelled") if notice else ("", *STOPPED)):
         return "cancelled"
     began = time.time()
-    results = _to_send(runtime.jobs, item)
+    results = results_of(runtime.jobs, item, "retry") if item.get("more") else [load(Result, item["result"])]
     outcomes = [
-        after_refusal(runtime, job, result, peer_name, outcome, notice)
-        for result, outcome in zip(results, _tried(runtime, job, peer_name, results), strict=True)
+        replace(outcome, state=RE_ENCODE) if outcome.refused and result.kind in REPLACEABLE else outcome
+        for result, outcome in zip(results, _tried(runtime, job, peer, results), strict=True)
     ]
     for result, outcome in zip(results, outcomes, strict=True):
-        runtime.jobs.record_delivery(job, result.sop_instance_uid, peer_name, item["attempt"], outcome)
-    _report(item, results, outcomes)
+        runtime.jobs.record_delivery(job, result.sop_instance_uid, peer, item["attempt"], outcome)
+    log_outcomes(item, results, outcomes)
     statuses = ", ".join(dict.fromkeys(outcome.status for outcome in outcomes))
-    runtime.jobs.record_stage(job, f"deliver {peer_name} {item['attempt']}", began, time.time() - began, statuses)
+    runtime.jobs.record_stage(job, f"deliver {peer} {item['attempt']}", began, time.time() - began, statuses)
     if not notice:
         runtime.jobs.settle(job)
-    last = runtime.jobs.last_states(job, peer_name)  # not only of this call: a crash may have come after some of it
+    last = runtime.jobs.last_states(job, peer)  # not only of this call: a crash may have come after some of it
     states = {last.get(uid) for uid in uids_of(item)}
-    return next((state for state in ("retry", "replaced", "failed", "refused") if state in states), "delivered")
+    return next((state for state in STATES if state in states), "delivered")
 
 
-def _to_send(jobs: JobBook, item: dict[str, Any]) -> list[Result]:
-    """The objects of an input; of several those that have not arrived, nor failed for good."""
-    first = load(Result, item["result"])
-    if not item.get("more"):
-        return [first]
+def results_of(jobs: JobBook, item: dict[str, Any], state: str) -> list[Result]:
+    """Return the objects of an input whose newest attempt ended in `state`; "retry" includes those never tried."""
     row = jobs.get(item["job"])
     known = {each["sop_instance_uid"]: each for each in (row or {}).get("results") or []}
+    known[item["result"]["sop_instance_uid"]] = item["result"]
     last = jobs.last_states(item["job"], item["peer"])
-    return [load(Result, known[uid]) for uid in uids_of(item) if uid in known and last.get(uid, "retry") == "retry"]
+    return [load(Result, known[uid]) for uid in uids_of(item) if uid in known and last.get(uid, "retry") == state]
 
 
 def _tried(runtime: Runtime, job: str, peer_name: str, results: Sequence[Result]) -> list[Outcome]:
@@ -107,12 +102,17 @@ def _tried(runtime: Runtime, job: str, peer_name: str, results: Sequence[Result]
     return [_give_up(outcome, runtime.config, since) for outcome in sent]
 
 
-def _report(item: dict[str, Any], results: Sequence[Result], outcomes: Sequence[Outcome]) -> None:
-    """A line for each that differs: of a series of hundreds not one for each object."""
+def log_outcomes(item: dict[str, Any], results: Sequence[Result], outcomes: Sequence[Outcome]) -> None:
+    """Log one line for each different outcome: of a series of hundreds not one for each object.
+
+    What is to be encoded otherwise is logged when that is decided.
+    """
     alike: dict[tuple[str, str], list[tuple[Result, Outcome]]] = {}
     for result, outcome in zip(results, outcomes, strict=True):
         alike.setdefault((outcome.state, outcome.status), []).append((result, outcome))
     for (state, status), some in alike.items():
+        if state == RE_ENCODE:
+            continue
         (result, outcome), more = some[0], len(some) - 1
         report = log.info if state == "delivered" else log.warning
         report(

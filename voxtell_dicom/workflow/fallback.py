@@ -1,112 +1,101 @@
-"""Another object in the place of one that a peer refuses; the book and the log say so.
+"""The durable shell around `line.fallback`: which refused deliveries are replaced, and what book and log say of it.
 
-In the place of a segmentation, what the peer's `fallback` says; in that of a receipt, the same in its other form. It
-has UIDs of its own and is encoded once, as every result is; so the masks are kept until all has arrived.
+The masks of a job are kept until all of its objects have arrived, because a fallback is encoded from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import structlog
-
-from voxtell_dicom.check.findings import drop_masks
-from voxtell_dicom.encode import RECEIPTS, SEGMENTATIONS, encode_instead, in_other_form, profile_of
-from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.encode import RECEIPTS, OutputContext, output_context, profile_of
+from voxtell_dicom.line.fallback import receipt_fallback, segmentation_fallback
+from voxtell_dicom.line.masks import drop_masks
 from voxtell_dicom.model import Outcome, Result, load
-from voxtell_dicom.workflow.deliver import delivery_inputs, notice_inputs
-from voxtell_dicom.workflow.publish import material
+from voxtell_dicom.workflow.deliver import RE_ENCODE, delivery_inputs, log_outcomes, notice_inputs, results_of
+from voxtell_dicom.workflow.publish import judged_of
 from voxtell_dicom.workflow.runtime import Runtime
 
-log = structlog.get_logger(__name__)
 
+def encode_again(runtime: Runtime, item: dict[str, Any]) -> list[dict[str, Any]]:
+    """Encode another object in the place of each that the peer refuses; `item` is the input of that `deliver`.
 
-def after_refusal(
-    runtime: Runtime, job: str, result: Result, peer: str, outcome: Outcome, notice: bool = False
-) -> Outcome:
-    """The outcome of a refused delivery: ``replaced`` where something is sent instead, else failed, and what to do.
-
-    What is sent instead then stands among the results of the job, or its notices, for `instead`. A receipt that the
-    peer takes in no form is ``refused``, where it goes with a result: that is what counts.
+    Returns the inputs of `deliver` for what the peer has not been sent yet. A refused object for which there is nothing
+    else has failed, and its message says what to do.
     """
-    if not outcome.refused:
-        return outcome
+    job, peer, notice = item["job"], item["peer"], bool(item.get("notice"))
+    waiting = results_of(runtime.jobs, item, RE_ENCODE)
+    outcomes = [_replaced(runtime, item, result) for result in waiting]
+    for result, outcome in zip(waiting, outcomes, strict=True):
+        attempt = runtime.jobs.last_attempt(job, result.sop_instance_uid, peer)
+        runtime.jobs.record_delivery(job, result.sop_instance_uid, peer, attempt, outcome)
+    log_outcomes(item, waiting, outcomes)
+    if not notice:
+        runtime.jobs.settle(job)
+    return _unsent(runtime, job, peer, notice=notice)
+
+
+def _replaced(runtime: Runtime, item: dict[str, Any], result: Result) -> Outcome:
+    """The outcome of a refused delivery: ``replaced`` where another object is sent instead, else ``failed``.
+
+    A receipt that the peer takes in no form is ``refused`` where the peer gets objects of the job besides.
+    """
+    job, peer, notice = item["job"], item["peer"], bool(item.get("notice"))
+    refusal = runtime.jobs.last_outcome(job, result.sop_instance_uid, peer)
+    tried = runtime.jobs.replaced(job, peer)
     if result.kind in RECEIPTS:
-        return _receipt(runtime, job, result, peer, outcome, notice)
-    if result.kind in SEGMENTATIONS:
-        return _segmentation(runtime, job, result, peer, outcome)
-    return outcome
-
-
-def _segmentation(runtime: Runtime, job: str, result: Result, peer: str, outcome: Outcome) -> Outcome:
-    if not profile_of(runtime.config.peers.get(peer)).fallback:
-        return _failed(outcome, "or give the peer a 'fallback' (docs/viewers.md) and run 'jobs rerun'")
-    if not runtime.masks(job).exists():
-        return _failed(outcome, "or run 'jobs rerun': the masks, of which its fallback is made, are gone")
-    refused = runtime.jobs.replaced(job, peer) | {result.sop_instance_uid}
-    plan, volume, found, _, _ = material(runtime, job)
-    try:
-        made = encode_instead(
-            plan,
-            volume,
-            found,
-            result.kind,
-            peer,
-            refused,
-            config=runtime.config,
-            directory=runtime.results_dir,
-        )
-    except VoxtellDicomError as error:
-        return _failed(outcome, f"its fallback could not be made: {error.code}: {error}")
-    if not made:
-        return _failed(outcome, "and nothing is left of the peer's 'fallback'")
-    runtime.jobs.add_results(job, made)
-    return _replaced(runtime, result, peer, outcome, made)
-
-
-def _receipt(runtime: Runtime, job: str, result: Result, peer: str, outcome: Outcome, notice: bool) -> Outcome:
-    other = in_other_form(result)
-    if other is None or other.sop_instance_uid in runtime.jobs.replaced(job, peer):
-        why = f"peer '{peer}' takes receipts neither as Secondary Capture nor as Basic Text SR"
-        if notice or not _gets_more(runtime, job, peer):
-            return _failed(outcome, f"{why}: nothing tells there what became of the work; see 'receipt' of the rule")
-        return Outcome("refused", outcome.status, f"{why} ({outcome.status}): its results go without a receipt")
-    if notice:
-        runtime.jobs.add_notice(job, other, peer)
+        made = receipt_fallback(result, peer, tried)
+        if not made.results and not notice and _gets_more(runtime, job, peer):
+            reason = f"{made.reason} ({refusal.status}): its results go without a receipt"
+            return Outcome("refused", refusal.status, reason)
+        unsent = f"{made.reason}: nothing tells there what became of the work; see 'receipt' of the rule"
     else:
-        runtime.jobs.add_results(job, [replace(other, peers=(peer,))])
-    return _replaced(runtime, result, peer, outcome, [other])
+        context = _context(runtime, job) if runtime.masks(job).exists() else None
+        made = segmentation_fallback(result, peer, tried, context, runtime.config)
+        unsent = made.reason
+    if not made.results:
+        return replace(refusal, state="failed", message=f"{refusal.message}; {unsent}")
+    if notice:
+        for other in made.results:
+            runtime.jobs.add_notice(job, other, peer)
+    else:
+        runtime.jobs.add_results(job, made.results)
+    runtime.remember_own([uid for other in made.results for uid in (other.sop_instance_uid, other.series_uid)])
+    sent = ", ".join(_name(other) for other in made.results)
+    message = f"{_name(result)} is refused by peer '{peer}' ({refusal.status}); in its place goes {sent}"
+    return Outcome("replaced", refusal.status, message)
+
+
+def _context(runtime: Runtime, job: str) -> OutputContext:
+    judged = judged_of(runtime, job)
+    volume, headers = judged.volume, runtime.headers.of(judged.volume.series_uid)
+    return output_context(
+        judged.plan, volume, judged.found, config=runtime.config, directory=runtime.results_dir, headers=headers
+    )
 
 
 def _gets_more(runtime: Runtime, job: str, peer: str) -> bool:
     """Whether a job has objects for a peer besides receipts."""
-    row = runtime.jobs.get(job)
-    results = [load(Result, result) for result in row["results"]] if row else []
+    results = _results(runtime, job)
     return any(peer in (result.peers or (peer,)) for result in results if result.kind not in RECEIPTS)
 
 
-def _replaced(runtime: Runtime, result: Result, peer: str, outcome: Outcome, made: Sequence[Result]) -> Outcome:
-    runtime.remember_own([uid for each in made for uid in (each.sop_instance_uid, each.series_uid)])
-    sent = ", ".join(_name(each) for each in made)
-    message = f"{_name(result)} is refused by peer '{peer}' ({outcome.status}); in its place goes {sent}"
-    return Outcome("replaced", outcome.status, message)
+def _results(runtime: Runtime, job: str) -> list[Result]:
+    row = runtime.jobs.get(job)
+    return [load(Result, result) for result in row["results"]] if row else []
 
 
 def _name(result: Result) -> str:
     return f"{result.kind.upper()} {result.sop_instance_uid}"
 
 
-def instead(runtime: Runtime, job: str, peer: str, *, notice: bool = False) -> list[dict[str, Any]]:
+def _unsent(runtime: Runtime, job: str, peer: str, *, notice: bool) -> list[dict[str, Any]]:
     """The inputs of `deliver` for what has not been tried at this peer yet."""
     if notice:
         return [item for item in notice_inputs(runtime.jobs, job) if (item["peer"], item["attempt"]) == (peer, 1)]
-    row = runtime.jobs.get(job)
-    results = [load(Result, result) for result in row["results"]] if row else []
     fresh = [
         replace(result, peers=(peer,))
-        for result in results
+        for result in _results(runtime, job)
         if peer in result.peers and not runtime.jobs.last_attempt(job, result.sop_instance_uid, peer)
     ]
     return delivery_inputs(job, fresh, [peer])
@@ -119,7 +108,3 @@ def tidy(runtime: Runtime, job: str) -> None:
     if waiting and any(profile_of(runtime.config.peers.get(name)).fallback for name in plan.send_to):
         return
     drop_masks(runtime.work_dir, job)
-
-
-def _failed(outcome: Outcome, more: str) -> Outcome:
-    return replace(outcome, message=f"{outcome.message}; {more}")

@@ -23,9 +23,9 @@ from voxtell_dicom.archive.kept import Kept
 from voxtell_dicom.line.plan import job_id, planned_of
 from voxtell_dicom.model import Series, dump, load
 from voxtell_dicom.retry import RETRY_TRANSIENT, is_transient, retry_later
-from voxtell_dicom.workflow.deliver import retry_delay_s, send
+from voxtell_dicom.workflow.deliver import RE_ENCODE, retry_delay_s, send
 from voxtell_dicom.workflow.failures import MAX_FAILURES, WorkflowFailures
-from voxtell_dicom.workflow.fallback import after_refusal, instead, tidy
+from voxtell_dicom.workflow.fallback import encode_again, tidy
 from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan
@@ -280,23 +280,23 @@ def deliver(data: dict[str, Any]) -> dict[str, Any]:
     state = _deliver(data)
     if state == "retry":
         _enqueue_delivery({**data, "attempt": data["attempt"] + 1}, retry_delay_s(_get().config, data["attempt"]))
-    if state == "replaced":
-        for item in _instead(data):
+    if state in (RE_ENCODE, "replaced"):
+        for item in _encode_again(data):
             _enqueue_delivery(item)
     return {"v": FORMAT, "state": state}
 
 
 @_step("deliver")
 def _deliver(data: dict[str, Any]) -> str:
-    state = send(_get(), data, after_refusal)
+    state = send(_get(), data)
     if state == "delivered" and not data.get("notice"):
         tidy(_get(), data["job"])
     return state
 
 
-@_step("instead")
-def _instead(data: dict[str, Any]) -> list[dict[str, Any]]:
-    return instead(_get(), data["job"], data["peer"], notice=bool(data.get("notice")))
+@_step("instead")  # the name of version 0.1: workflows under way go on
+def _encode_again(data: dict[str, Any]) -> list[dict[str, Any]]:
+    return encode_again(_get(), data)
 
 
 def _enqueue_delivery(item: dict[str, Any], delay_s: float | None = None) -> None:

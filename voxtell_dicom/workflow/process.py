@@ -12,7 +12,7 @@ import structlog
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
 from voxtell_dicom.jobs.book import FINAL
-from voxtell_dicom.line.plan import Planned, accession_of, job_id, plan_series, soft_peers
+from voxtell_dicom.line.plan import PlanContext, Planned, accession_of, job_id, plan_series, soft_peers
 from voxtell_dicom.model import Plan, Series, SetAside, dump
 from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
@@ -35,11 +35,14 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
         planning = plan_series(
             series,
             runtime.config.rules,
-            engine_identity=runtime.pool.identity(),
-            encoder_revision=ENCODER_REVISION,
-            work_dir=runtime.work_dir,
-            options=options,
-            soft_peers=soft_peers(runtime.config),
+            PlanContext(
+                engine_identity=runtime.pool.identity(),
+                encoder_revision=ENCODER_REVISION,
+                work_dir=runtime.work_dir,
+                soft_peers=soft_peers(runtime.config),
+                headers=runtime.headers.of(series.series_uid),
+            ),
+            options,
         )
     except Refusal as refusal:
         note_refusals(runtime, series, [SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)])
@@ -126,7 +129,7 @@ def _open_jobs(runtime: Runtime, series: Series, planned: Planned, began: float)
             study_uid=series.study_uid,
             series_uid=series.series_uid,
             series_version=series.version,
-            accession=accession_of(planned.volume),
+            accession=accession_of(planned.volume, runtime.headers.of(series.series_uid)),
             series=series,
             plan=plan,
             volume=planned.volume,

@@ -1,29 +1,24 @@
-"""What `publish` does: encode the results of one plan, once, and decide whether they may leave."""
+"""The durable shell around `line.publish`: what the job book says of a plan's results, and whether they may leave."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from voxtell_dicom.check import findings, gates
-from voxtell_dicom.check.selfcheck import Finding
-from voxtell_dicom.config import OnWarning
-from voxtell_dicom.encode import encode
+from voxtell_dicom.check import gates
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.line.masks import load_found
-from voxtell_dicom.model import Found, Plan, Result, Volume
+from voxtell_dicom.line.masks import load_findings, load_found
+from voxtell_dicom.line.publish import RELEASED, Judged, Published, judge, publish
 from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.workflow.deliver import delivery_inputs
 from voxtell_dicom.workflow.runtime import Runtime
 
-INCOMPLETE = "the series is incomplete"
+UNPUBLISHED = ("waiting", "queued", "segmenting", "encoding")  # states of jobs whose series' headers are read again
 DROPPED = "the rule drops a result with this finding"
-RELEASED = "held for a person to look at before it was sent"  # in what is sent only then
 
+__all__ = ["DROPPED", "RELEASED", "judged_of", "publish_plan"]
 log = structlog.get_logger(__name__)
 
 
@@ -32,10 +27,10 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
     began = time.time()
     if not runtime.jobs.advance(job, "encoding"):
         return []
-    plan, volume, found, action, why = material(runtime, job)
-    minor = _minor(volume, findings.load(runtime.masks(job)))
+    judged = judged_of(runtime, job)
     try:
-        results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir, minor=minor)
+        headers = runtime.headers.of(judged.volume.series_uid)
+        published = publish(judged, config=runtime.config, directory=runtime.results_dir, headers=headers)
     except VoxtellDicomError as error:
         runtime.fail([job], f"{error.code}: {error}")
         return []
@@ -45,66 +40,37 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         runtime.fail([job], f"unexpected {type(error).__name__}: {error}")
         return []
     # Before it leaves: a PACS that forwards what it stores must not make us work on our own results.
-    runtime.remember_own([uid for result in results for uid in (result.sop_instance_uid, result.series_uid)])
-    empty = gates.empty(found)
-    results = [replace(result, empty=tuple(empty)) for result in results]
-    warnings = dict.fromkeys(volume.warnings)
-    for result in results:
-        warnings |= dict.fromkeys(result.warnings)
-    if not results:
-        warnings.pop(RELEASED, None)
-    runtime.jobs.record_results(job, results, empty, list(warnings))
-    runtime.jobs.record_stage(job, "encode", began, time.time() - began, gates.confidence(found))
-    if empty:
-        log.info("nothing found for some prompts", job=job, empty=empty)
-    if left_out := gates.notes(found):
+    runtime.remember_own([uid for each in published.results for uid in (each.sop_instance_uid, each.series_uid)])
+    runtime.jobs.record_results(job, published.results, published.empty, published.warnings)
+    runtime.jobs.record_stage(job, "encode", began, time.time() - began, gates.confidence(judged.found))
+    if published.empty:
+        log.info("nothing found for some prompts", job=job, empty=list(published.empty))
+    if left_out := gates.notes(judged.found):
         log.warning("segments left out", job=job, left_out=left_out)
-    return _send_or_hold(runtime, job, plan, results, action, why, gates.nothing(len(found), empty))
+    items = _send_or_hold(runtime, job, judged, published)
+    if not runtime.jobs.find(series_uid=judged.volume.series_uid, states=UNPUBLISHED, limit=1):
+        runtime.headers.drop(judged.volume.series_uid)
+    return items
 
 
-def material(runtime: Runtime, job: str) -> tuple[Plan, Volume, tuple[Found, ...], str, str]:
-    """What a job is encoded from: plan, volume with its warnings, what was found; and what the rule does with it."""
+def judged_of(runtime: Runtime, job: str) -> Judged:
+    """Return what the results of a job are encoded from, by its plan, its masks and the findings about them."""
+    masks = runtime.masks(job)
     plan, volume = runtime.jobs.plan(job)
-    found = gates.leave_out(plan, load_found(runtime.masks(job)))
-    against = findings.without(findings.load(runtime.masks(job)), found)
-    action, why = _verdict(runtime, plan, against)
-    if action == "hold" and why.startswith(INCOMPLETE) and not any(item.mask.voxels for item in found):
-        action, why = "deliver", ""  # there is no segment that a slice too few has spoilt
-    notes = gates.notes(found) + ([RELEASED] if action == "hold" else [])
-    return plan, findings.noted(volume, against, notes), found, action, why
+    return judge(plan, volume, load_found(masks), load_findings(masks), runtime.config.rules)
 
 
-def _minor(volume: Volume, against: Sequence[Finding]) -> list[str]:
-    """Warnings that alone are no problem: most scans cut an aorta, and some archives compress all that they keep."""
-    cut = [str(finding) for finding in against if finding.kind == "edge"]
-    return [*cut, *(said for said in volume.warnings if said.startswith("lossy:"))]
-
-
-def _verdict(runtime: Runtime, plan: Plan, against: Sequence[Finding]) -> tuple[str, str]:
-    """What the rule does with the result ("deliver", "hold" or "drop"), and why, "" where it is delivered."""
-    rule = next((rule for rule in runtime.config.rules if rule.name == plan.rule), None)
-    on_warning = (rule.on_warning if rule else OnWarning()).model_dump()
-    if rule and rule.empty == "hold" and on_warning["empty"] == "deliver":
-        on_warning["empty"] = "hold"
-    action, why = findings.verdict(against, on_warning)
-    of_incomplete = on_warning["incomplete"] if "incomplete" in plan.options else "deliver"
-    if findings.SEVERITY.index(of_incomplete) > findings.SEVERITY.index(action):
-        return of_incomplete, f"{INCOMPLETE} ({plan.options['incomplete']})"
-    return action, why
-
-
-def _send_or_hold(
-    runtime: Runtime, job: str, plan: Plan, results: Sequence[Result], action: str, why: str, nothing: str
-) -> list[dict[str, Any]]:
-    """why: the reason to hold or drop. nothing: that of a result without an object."""
-    if action == "drop":
-        runtime.jobs.advance(job, "dropped", f"{DROPPED}: {why}")
-    elif action == "hold":
-        runtime.jobs.advance(job, "held", f"{why}: look at it, then `jobs release` or `jobs drop`")
-    elif not results:
-        runtime.jobs.advance(job, "empty", f"{nothing}: there is no object to send")
+def _send_or_hold(runtime: Runtime, job: str, judged: Judged, published: Published) -> list[dict[str, Any]]:
+    plan, jobs = judged.plan, runtime.jobs
+    if judged.action == "drop":
+        jobs.advance(job, "dropped", f"{DROPPED}: {judged.reason}")
+    elif judged.action == "hold":
+        jobs.advance(job, "held", f"{judged.reason}: look at it, then `jobs release` or `jobs drop`")
+    elif not published.results:
+        nothing = gates.nothing(len(judged.found), published.empty)
+        jobs.advance(job, "empty", f"{nothing}: there is no object to send")
     elif not plan.send_to:
-        runtime.jobs.advance(job, "kept", "the rule names no peer in send_to; the result lies in the storage folder")
-    elif runtime.jobs.advance(job, "delivering"):
-        return delivery_inputs(job, results, plan.send_to)
+        jobs.advance(job, "kept", "the rule names no peer in send_to; the result lies in the storage folder")
+    elif jobs.advance(job, "delivering"):
+        return delivery_inputs(job, published.results, plan.send_to)
     return []

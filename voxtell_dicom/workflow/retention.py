@@ -14,10 +14,10 @@ from dbos import DBOS
 
 from voxtell_dicom.archive.kept import Kept
 from voxtell_dicom.archive.spool import Spool
-from voxtell_dicom.check.findings import drop_masks
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.line.masks import drop_masks
 from voxtell_dicom.workflow.periodic import PeriodicTask
 
 PERIOD_S = 600.0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 
 from voxtell_dicom.archive.kept import Kept
 from voxtell_dicom.config import Config, Rule
+from voxtell_dicom.dicom.headers import HeaderCache
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.masks import masks_path
 from voxtell_dicom.model import Series
@@ -44,6 +45,7 @@ class Runtime:
 
     remember_own: told the UIDs of every object before it leaves, so that the receiver knows it when it comes back.
     current_version: the newest version of a series in the spool, "" where it is gone.
+    headers: of the series that are being processed, each parsed once.
     """
 
     config: Config
@@ -52,6 +54,7 @@ class Runtime:
     remember_own: Callable[[Sequence[str]], None]
     current_version: Callable[[str], str]
     spooled: Spooled
+    headers: HeaderCache = field(default_factory=HeaderCache)
 
     @property
     def work_dir(self) -> Path:

@@ -1,43 +1,30 @@
-"""What `segment` does: one pass of the engine for all plans of a volume, in the worker process."""
+"""The durable shell around `line.segment`: workers, attempts and what the job book says of a pass."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
 from voxtell_dicom.check import findings
 from voxtell_dicom.errors import OutOfMemory, VoxtellDicomError
-from voxtell_dicom.line.limit import Limit, limit_of
-from voxtell_dicom.line.load import load_array, values_of
-from voxtell_dicom.line.masks import Answer, load_answers, save_found
-from voxtell_dicom.line.plan import Planned, job_id, wants_probabilities
-from voxtell_dicom.model import Found, Plan, Prompt, Request, RunReport, Volume, dump, load
+from voxtell_dicom.line.limit import limit_of
+from voxtell_dicom.line.masks import save_findings, save_found
+from voxtell_dicom.line.plan import Planned, job_id
+from voxtell_dicom.line.segment import Segmented, WorkCancelled, found_for, segment_volume
 from voxtell_dicom.retry import reraise_if_transient
-from voxtell_dicom.series.volume import all_probabilities_to_frames, all_to_frames
-from voxtell_dicom.workers.pool import WorkCancelled, Worker, WorkerDied, WorkerRefused
+from voxtell_dicom.workers.pool import WorkerDied, WorkerRefused
 from voxtell_dicom.workflow.failures import MAX_FAILURES
 from voxtell_dicom.workflow.runtime import Runtime
 
-Answers = Sequence[Sequence[Answer]]  # those of each run of a volume
 ATTEMPTS = 3  # where memory is short
 MEMORY_PAUSE_S = 60.0  # before memory is asked for again: others may share the GPU
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Segmented:
-    """What the engine answered for each run of a volume, and what it took for all of them."""
-
-    answers: Answers
-    report: RunReport | None
 
 
 def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str], *, count_failure: Callable[[], int]) -> str:
@@ -54,7 +41,7 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str], *, count_
         segmented = _run_engine(runtime, planned, jobs, answers, count_failure)
         for plan, job in zip(planned.plans, jobs, strict=True):
             found = found_for(plan, planned.volume, segmented.answers)
-            findings.save(runtime.masks(job), findings.check(found, planned.volume, planned.arrays))
+            save_findings(runtime.masks(job), findings.check(found, planned.volume, planned.arrays))
             save_found(runtime.masks(job), found)
     except WorkCancelled:
         log.info("segmentation stopped: nobody wants it any more", jobs=jobs)
@@ -134,117 +121,3 @@ def _pause(seconds: float, cancelled: Callable[[], bool]) -> None:
         if cancelled():
             raise WorkCancelled("cancelled while waiting for memory")
         time.sleep(min(left, 1))
-
-
-def segment_volume(
-    planned: Planned,
-    worker: Worker,
-    *,
-    out: Path,
-    limit: Limit,
-    progress: Callable[[int, int], None],
-    cancelled: Callable[[], bool],
-) -> Segmented:
-    """One pass of the engine for all plans of a volume, run after run, where spacing changes along its stack.
-
-    out: a file for the worker's answers on their way. Raises WorkerDied, WorkerRefused, WorkCancelled, or Refusal where
-    it took longer than `limit`.
-    """
-    runs = planned.volume.runs
-    deadline = time.monotonic() + limit.seconds
-    answers: list[Sequence[Answer]] = []
-    report: RunReport | None = None
-    before = done = total = 0
-
-    def count(of_run: int, in_run: int) -> None:
-        nonlocal done, total
-        done, total = before + of_run, before + in_run
-        progress(done, total)
-
-    for run, array in zip(runs, planned.arrays, strict=True):
-        if not array.exists():  # another machine's, or cleaned up: made again, the same
-            load_array(run, array.parent, values_of(planned.plans[0]), runs)
-        try:
-            took = _segment_run(planned, run, array, worker, out, deadline, count, cancelled)
-        except TimeoutError:
-            raise limit.reached(done, total, planned.volume.series_uid) from None
-        if took:
-            report = report.and_then(took) if report else took
-            before = report.windows
-        answers.append(load_answers(out))
-    return Segmented(tuple(answers), report)
-
-
-def _segment_run(
-    planned: Planned,
-    run: Volume,
-    array: Path,
-    worker: Worker,
-    out: Path,
-    deadline: float,
-    progress: Callable[[int, int], None],
-    cancelled: Callable[[], bool],
-) -> RunReport | None:
-    requests = dict.fromkeys(request_for(plan, prompt) for plan in planned.plans for prompt in plan.prompts)
-    task_id, future = worker.submit(
-        "segment",
-        progress=progress,
-        array=str(array),
-        spacing_zyx_mm=run.spacing_zyx_mm,
-        requests=[dump(request) for request in requests],
-        out=str(out),
-        within_s=max(deadline - time.monotonic(), 0.0),
-    )
-    while True:
-        try:
-            report = future.result(timeout=1)["run"]
-            return load(RunReport, report) if report else None
-        except FutureTimeout:
-            if future.done():
-                continue
-            if cancelled():
-                worker.cancel(task_id)
-                raise WorkCancelled("cancelled while segmenting") from None
-            if time.monotonic() > deadline:
-                worker.stop(timeout_s=1)
-                raise TimeoutError from None
-
-
-def request_for(plan: Plan, prompt: Prompt) -> Request:
-    """What the engine is asked for a prompt of a plan. Equal requests of several rules are computed once."""
-    group = f"{plan.rule}: {prompt.exclusive_group}" if prompt.exclusive_group else ""  # rules do not share groups
-    return Request(
-        prompt.text,
-        prompt.threshold,
-        probability=wants_probabilities(plan),
-        cleanup=prompt.cleanup,
-        exclusive_group=group,
-        resampling=prompt.resampling,
-    )
-
-
-def found_for(plan: Plan, volume: Volume, answers: Answers) -> tuple[Found, ...]:
-    """The masks of one plan, brought back on the source frames, in the order of its prompts.
-
-    answers: those for each run of the volume. What is said of a mask (probability, uncertainty) is the mean over the
-    runs that it has voxels in, by their voxels.
-    """
-    by_request = [{answer.request: answer for answer in of_run} for of_run in answers]
-    found: list[Found] = []
-    for prompt in plan.prompts:
-        of_runs = [each[request_for(plan, prompt)] for each in by_request]
-        mask = all_to_frames([answer.mask for answer in of_runs], volume)
-        voxels = [answer.mask.voxels for answer in of_runs]
-        probability = _mean([answer.mean_probability for answer in of_runs], voxels)
-        uncertain = _mean([answer.uncertain_share for answer in of_runs], voxels)
-        maps = [answer.probabilities for answer in of_runs if answer.probabilities]
-        soft = all_probabilities_to_frames(maps, volume) if maps else None
-        found.append(Found(prompt, mask, probability, uncertain, probabilities=soft))
-    return tuple(found)
-
-
-def _mean(values: Sequence[float | None], voxels: Sequence[int]) -> float | None:
-    if len(values) == 1:
-        return values[0]
-    known = [(value, count) for value, count in zip(values, voxels, strict=True) if value is not None and count]
-    return sum(value * count for value, count in known) / sum(count for _, count in known) if known else None

@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from voxtell_dicom.config import Rule
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.jobs.book import FINAL
@@ -78,13 +79,16 @@ class StudyChoice:
         found: list[Candidate] = []
         for series in self.series:
             try:
-                assembly, matches = match_series(series, self.runtime.config.rules)
+                assembly, matches = match_series(series, self.runtime.config.rules, self._headers(series.series_uid))
             except Refusal:
                 continue  # the job that `process` opened says why
             self.assemblies[series.series_uid] = assembly
             pairs = zip(assembly.volumes, matches, strict=True)
             found += [Candidate(volume, tuple(some)) for volume, some in pairs]
         return found
+
+    def _headers(self, series_uid: str) -> HeaderSource:
+        return self.runtime.headers.of(series_uid)
 
     def _rank(self, index: int, candidates: Sequence[Candidate]) -> tuple[list[Ranked], list[tuple[Candidate, str]]]:
         """Rank, and decode what is chosen; what cannot be decoded is no candidate, and is given back with the code."""
@@ -106,7 +110,9 @@ class StudyChoice:
         refused = {each.volume.name: item for each in chosen if (item := refused_by(rule, each.volume))}
         if not refused and wanted not in self.loaded:
             runs = [each.volume for each in chosen]
-            loaded, refused = load_runs(runs, self.runtime.work_dir / "study", rule.values)
+            loaded, refused = load_runs(
+                runs, self.runtime.work_dir / "study", rule.values, self._headers(chosen[0].volume.series_uid)
+            )
             if loaded and not refused:
                 self.loaded[wanted] = loaded
             elif loaded:  # without the refused ones, another may be chosen
@@ -169,7 +175,7 @@ class StudyChoice:
         series = next(each for each in self.series if each.series_uid == volume.series_uid)
         if series.incomplete:
             options["incomplete"] = series.incomplete
-        return with_lacking(for_rule(options, series, rule), gone)
+        return with_lacking(for_rule(options, series, rule, self._headers(series.series_uid)), gone)
 
     def _explain(self, rule: Rule, ranked: Sequence[Ranked]) -> None:
         """Log what was chosen, and why each other volume was not; keep the latter for the book."""

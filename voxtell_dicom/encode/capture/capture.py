@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance
 from voxtell_dicom.encode.common.sources import Sources
-from voxtell_dicom.model import Plan, Volume
+from voxtell_dicom.model import Volume
 from voxtell_dicom.terms.word_lists import words as word_list
 
 FOOTER = "AI result, not for diagnosis"
@@ -50,37 +50,10 @@ def mark_lossy(ds: Dataset, origin: Sources) -> None:
             ds.LossyImageCompressionMethod = list(origin.lossy_method)
 
 
-def capture(
-    plan: Plan,
-    maker: provenance.Maker,
-    source: common.Source,
-    header: Dataset,
-    kind: str,
-    description: str,
-    image: Rgb8,
-    instances: Instances,
-    *,
-    series_number_base: int,
-    ordinal: int = 1,
-    texts: Sequence[str] = (),
-    remarks: str = "",
-) -> Dataset:
-    """A page of `kind` about `instances` of `source`; `header`, one of its headers, is recoded as the words need it."""
+def capture(identity: common.Identity, image: Rgb8, instances: Instances) -> Dataset:
+    """Return a page about `instances` of `identity.source`, whose header is recoded as the words need it."""
     ds = Dataset()
-    base = series_number_base
-    common.identify(
-        ds,
-        plan,
-        maker,
-        source,
-        header,
-        kind,
-        description,
-        series_number_base=base,
-        ordinal=ordinal,
-        extra_texts=texts,
-        remarks=remarks,
-    )
+    common.identify(ds, identity)
     ds.SOPClassUID, ds.Modality = SecondaryCaptureImageStorage, "OT"
     ds.ConversionType = "WSD"
     ds.ImageType = ["DERIVED", "SECONDARY"]
@@ -102,7 +75,7 @@ def capture(
         sources.append(item)
     ds.SourceImageSequence = Items(sources)
     series = Dataset()
-    series.SeriesInstanceUID = source.series_uid
+    series.SeriesInstanceUID = identity.source.series_uid
     series.ReferencedInstanceSequence = Items([copy.copy(item) for item in sources])
     ds.ReferencedSeriesSequence = Items([series])
     data = image.tobytes()

@@ -7,7 +7,6 @@ reference: a Standard Extended SOP Class (PS3.4 B.4.1), by which viewers scroll 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,89 +14,68 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode.capture.burned import Scale, burner, letters_of, scale_of
 from voxtell_dicom.encode.capture.capture import capture, footer, mark_lossy
 from voxtell_dicom.encode.capture.scene import window_of
-from voxtell_dicom.encode.common import objects as common
-from voxtell_dicom.encode.common import provenance
-from voxtell_dicom.encode.common.sources import Sources, decimal, read_sources
+from voxtell_dicom.encode.common.context import OutputContext
+from voxtell_dicom.encode.common.frame_values import FrameValues
+from voxtell_dicom.encode.common.sources import Sources, decimal
 from voxtell_dicom.encode.common.template import thickness_mm
-from voxtell_dicom.encode.report.values import frame_values
-from voxtell_dicom.model import Found, Plan, Result, Vector, Volume
+from voxtell_dicom.model import Result, Vector, Volume
 from voxtell_dicom.terms.colors import colors_of
 
 KIND = "overlay"
 LOOKED_AT = 12  # frames by which the grey scale is chosen, where the source does not say
 
 
-def encode_overlay(
-    plan: Plan,
-    volume: Volume,
-    found: Sequence[Found],
-    *,
-    directory: Path,
-    series_number_base: int = 100,
-    engine: str | None = None,
-) -> list[Result]:
+def encode_overlay(context: OutputContext) -> list[Result]:
     """One image per source frame, in the source's order; none where nothing was found. One frame is held at a time."""
-    kept = [item for item in found if item.mask.voxels]
-    if not kept:
+    volume, shown = context.volume, [item for _, item in context.shown]
+    if not shown:
         return []
-    ordinals = _ordinals(volume)
-    paths = [common.path_of(plan, KIND, directory, ordinal) for ordinal in ordinals]
-    there = {index: common.already(KIND, path, found, volume) for index, path in enumerate(paths)}
-    results = {index: result for index, result in there.items() if result}
-    lacking = set(there) - set(results)
-    if lacking:
-        maker = provenance.maker_of(plan, engine)
-        origin = read_sources(volume)
-        description, remarks = common.describe(plan, maker, volume, found), common.remarks(plan, volume, found)
+    ordinals = _ordinals(volume, context.headers)
+    paths = [context.path(KIND, ordinal) for ordinal in ordinals]
+    existing = {index: context.existing(KIND, path) for index, path in enumerate(paths)}
+    results = {index: result for index, result in existing.items() if result}
+    missing = set(existing) - set(results)
+    if missing:
+        origin = context.sources()
         grid = volume.grid
         scale = scale_of(grid.shape[1:], grid.spacing_mm[1:])
+        labels = [item.prompt.label for item in shown]
         drawing = burner(
-            [item.mask for item in kept],
-            [item.prompt.label for item in kept],
-            colors_of([item.prompt for item in kept]),
+            [item.mask for item in shown],
+            labels,
+            colors_of([item.prompt for item in shown]),
             scale=scale,
             matrix=grid.shape[1:],
-            window=_window(volume, origin.newest),
-            title=description,
-            warning=footer(maker),
+            window=_window(context.frames, origin.newest),
+            title=context.description,
+            warning=footer(context.maker),
             sides=_sides(grid.row_cosine, grid.column_cosine),
         )
         when = next((_series_time(result.path) for result in results.values()), None)
-        for index, values in frame_values(volume, lacking):
+        for index, values in context.frames.of(missing):
             frame = volume.frames[index]
-            ds = capture(
-                plan,
-                maker,
-                volume,
-                origin.newest,
-                KIND,
-                description,
-                drawing.picture(values, index),
-                [(frame.sop_class_uid, frame.sop_instance_uid)],
-                series_number_base=series_number_base,
-                ordinal=ordinals[index],
-                texts=[item.prompt.label for item in kept],
-                remarks=remarks,
-            )
+            identity = context.identity(KIND, origin.newest, labels, ordinals[index])
+            source = (frame.sop_class_uid, frame.sop_instance_uid)
+            ds = capture(identity, drawing.picture(values, index), [source])
             when = when or (ds.SeriesDate, ds.SeriesTime)
             ds.SeriesDate, ds.SeriesTime = when  # one of a series (PS3.3 C.7.3.1)
             if len(volume.frames) > len({each.sop_instance_uid for each in volume.frames}):
                 ds.SourceImageSequence[0].ReferencedFrameNumber = frame.number
             _lay(ds, volume, origin, index, scale)
-            results[index] = common.publish(ds, KIND, paths[index], found, volume)
+            results[index] = context.write(ds, KIND, paths[index])
     return [results[index] for index in sorted(results, key=lambda index: ordinals[index])]
 
 
-def _ordinals(volume: Volume) -> list[int]:
+def _ordinals(volume: Volume, headers: HeaderSource) -> list[int]:
     """The place of each frame of the volume, from 1, as the source numbers its instances and frames."""
     numbers: dict[Path, int] = {}
     for path in dict.fromkeys(frame.path for frame in volume.frames):
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["InstanceNumber"])
         try:
-            numbers[path] = int(header.get("InstanceNumber") or 0)
+            numbers[path] = int(headers(path).get("InstanceNumber") or 0)
         except (TypeError, ValueError, OverflowError):  # a word, several numbers: then the place in the volume tells
             numbers[path] = 0
     keys = [(numbers[frame.path], frame.number, index) for index, frame in enumerate(volume.frames)]
@@ -110,15 +88,15 @@ def _series_time(path: Path) -> tuple[str, str]:
     return str(ds.SeriesDate), str(ds.SeriesTime)
 
 
-def _window(volume: Volume, header: Dataset) -> tuple[float, float]:
+def _window(frames: FrameValues, header: Dataset) -> tuple[float, float]:
     """Values shown black and white: of CT as the source says, so that lungs look as on it; else as pages have it."""
-    photometric = str(header.get("PhotometricInterpretation", ""))
+    volume, photometric = frames.volume, str(header.get("PhotometricInterpretation", ""))
     center, width = (_first(header.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
     if volume.modality == "CT" and center is not None and width is not None and width >= 1:
         low, high = center - width / 2, center + width / 2
         return (high, low) if photometric == "MONOCHROME1" else (low, high)
     some = np.linspace(0, len(volume.frames) - 1, min(LOOKED_AT, len(volume.frames))).astype(int)
-    values = [values for _, values in frame_values(volume, {int(index) for index in some})]
+    values = [values for _, values in frames.of({int(index) for index in some})]
     return window_of(np.stack(values), volume.modality, photometric)
 
 

@@ -13,8 +13,9 @@ import pydicom
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.dicom.functional_groups import frame_value
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.pixels import decode
-from voxtell_dicom.encode.report.values import frame_values
+from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Found, Mask, Volume
 from voxtell_dicom.terms.colors import Rgb, colors_of, rgb_of
@@ -41,11 +42,11 @@ class Scene:
     title: str
 
 
-def scene_of(volume: Volume, found: Sequence[Found], title: str) -> Scene:
+def scene_of(frames: FrameValues, found: Sequence[Found], title: str) -> Scene:
     """Of masks on the volume's source grid, those with voxels. Values are kept as half precision: 2 bytes a voxel."""
-    kept = [item for item in found if item.mask.voxels]
+    volume, kept = frames.volume, [item for item in found if item.mask.voxels]
     values: npt.NDArray[np.float16] = np.zeros(volume.grid.shape, np.float16)
-    for index, frame in frame_values(volume, set(range(len(volume.frames)))):
+    for index, frame in frames.of(set(range(len(volume.frames)))):
         values[index] = np.clip(frame, -60000, 60000)
     grid = volume.grid
     positions = np.array([frame.position_mm for frame in volume.frames])
@@ -57,7 +58,7 @@ def scene_of(volume: Volume, found: Sequence[Found], title: str) -> Scene:
         tuple(item.prompt.label for item in kept),
         tuple(colors_of([item.prompt for item in kept])),
         np.stack([_through(positions, np.array(grid.normal)), down, across]),
-        window_of(values[:: max(1, len(values) // 20)], volume.modality, _photometric(volume)),
+        window_of(values[:: max(1, len(values) // 20)], volume.modality, _photometric(volume, frames.headers)),
         title,
     )
     return _evenly(scene, positions @ np.array(grid.normal))
@@ -201,9 +202,8 @@ def _through(positions: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]
     return (positions[-1] - positions[0]) / (len(positions) - 1) if len(positions) > 1 else normal
 
 
-def _photometric(volume: Volume) -> str:
-    header = pydicom.dcmread(volume.frames[0].path, specific_tags=["PhotometricInterpretation"])
-    return str(header.get("PhotometricInterpretation", ""))
+def _photometric(volume: Volume, headers: HeaderSource) -> str:
+    return str(headers(volume.frames[0].path).get("PhotometricInterpretation", ""))
 
 
 def window_of(some: npt.NDArray[Any], modality: str, photometric: str) -> tuple[float, float]:

@@ -2,62 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-
 import pydicom
 
 from voxtell_dicom.encode.capture.capture import capture, footer, instances_of, mark_lossy, pixels_of
 from voxtell_dicom.encode.capture.drawing import figure_of
 from voxtell_dicom.encode.capture.scene import scene_of
-from voxtell_dicom.encode.common import objects as common
-from voxtell_dicom.encode.common import provenance
-from voxtell_dicom.encode.common.sources import read_sources
-from voxtell_dicom.model import Found, Plan, Result, Volume
+from voxtell_dicom.encode.common.context import OutputContext
+from voxtell_dicom.model import Result
 
 ROWS_PER_PAGE = 3
 
 
-def encode_secondary(
-    plan: Plan,
-    volume: Volume,
-    found: Sequence[Found],
-    *,
-    directory: Path,
-    series_number_base: int = 100,
-    engine: str | None = None,
-) -> list[Result]:
+def encode_secondary(context: OutputContext) -> list[Result]:
     """One page per three segments: axial, coronal and sagittal cuts through each. None where nothing was found."""
-    kept = [index for index, item in enumerate(found) if item.mask.voxels]
-    pages = [list(range(start, min(start + ROWS_PER_PAGE, len(kept)))) for start in range(0, len(kept), ROWS_PER_PAGE)]
-    paths = [common.path_of(plan, "secondary", directory, ordinal) for ordinal in range(1, len(pages) + 1)]
-    maker = provenance.maker_of(plan, engine)
-    description = common.describe(plan, maker, volume, found)
+    volume, count = context.volume, len(context.shown)
+    pages = [list(range(start, min(start + ROWS_PER_PAGE, count))) for start in range(0, count, ROWS_PER_PAGE)]
     scene = None
     results: list[Result] = []
-    for ordinal, (page, path) in enumerate(zip(pages, paths, strict=True), 1):
-        there = common.already("secondary", path, found, volume)
-        if there is None:
-            origin = read_sources(volume)
-            scene = scene or scene_of(volume, found, description)
-            ds = capture(
-                plan,
-                maker,
-                volume,
-                origin.newest,
-                "secondary",
-                description,
-                pixels_of(figure_of(scene, page, footer=footer(maker))),
-                instances_of(volume),
-                series_number_base=series_number_base,
-                ordinal=ordinal,
-                remarks=common.remarks(plan, volume, found),
-            )
+    for ordinal, page in enumerate(pages, 1):
+        path = context.path("secondary", ordinal)
+        result = context.existing("secondary", path)
+        if result is None:
+            origin = context.sources()
+            scene = scene or scene_of(context.frames, context.found, context.description)
+            picture = pixels_of(figure_of(scene, page, footer=footer(context.maker)))
+            identity = context.identity("secondary", origin.newest, ordinal=ordinal)
+            ds = capture(identity, picture, instances_of(volume))
             ds.DerivationDescription = "Contours of an AI segmentation drawn on reformatted source images"
             mark_lossy(ds, origin)
             if results:  # one date and time of a series (PS3.3 C.7.3.1), also where a crash came between its pages
                 first = pydicom.dcmread(results[0].path, stop_before_pixels=True)
                 ds.SeriesDate, ds.SeriesTime = first.SeriesDate, first.SeriesTime
-            there = common.publish(ds, "secondary", path, found, volume)
-        results.append(there)
+            result = context.write(ds, "secondary", path)
+        results.append(result)
     return results

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
-from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from voxtell_dicom.dicom.text import ST
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.clock import stamp, zone
-from voxtell_dicom.encode.common.part10 import write_once
 from voxtell_dicom.encode.common.template import CARRIED, TYPE_2
-from voxtell_dicom.files import sha256_of
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 PATIENT_AND_STUDY = (
@@ -52,26 +48,34 @@ class Source(Protocol):
     def series_uid(self) -> str: ...
 
 
-def identify(
-    ds: Dataset,
-    plan: Plan,
-    maker: provenance.Maker,
-    source: Source,
-    header: Dataset,
-    kind: str,
-    description: str,
-    *,
-    series_number_base: int,
-    extra_texts: Sequence[str] = (),
-    ordinal: int = 1,
-    profile: str = "generic",
-    remarks: str = "",
-) -> None:
-    """Patient, General Study, Series, Equipment and SOP Common of a result of `kind` (not its SOP class, modality).
+@dataclass(frozen=True)
+class Identity:
+    """What identifies an object of `kind`. header: of a source instance; texts: those of the object in any language.
 
-    `header` is recoded into the character set that the result needs. remarks: see `remarks`.
+    remarks: see `remarks`.
     """
-    charset = words.character_set(header.get("SpecificCharacterSet"), [description, plan.rule, remarks, *extra_texts])
+
+    plan: Plan
+    maker: provenance.Maker
+    source: Source
+    header: Dataset
+    kind: str
+    description: str
+    series_number_base: int
+    texts: tuple[str, ...] = ()
+    ordinal: int = 1
+    profile: str = "generic"
+    remarks: str = ""
+
+
+def identify(ds: Dataset, identity: Identity) -> None:
+    """Write Patient, General Study, Series, Equipment and SOP Common into a result (not its SOP class, modality).
+
+    `identity.header` is recoded into the character set that the result needs.
+    """
+    plan, header, remarks = identity.plan, identity.header, identity.remarks
+    texts = [identity.description, plan.rule, remarks, *identity.texts]
+    charset = words.character_set(header.get("SpecificCharacterSet"), texts)
     words.recode(header, charset)
     if charset:
         ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
@@ -83,19 +87,20 @@ def identify(
     for keyword in ("BodyPartExamined", "Laterality"):
         if header.get(keyword):
             ds[keyword] = header[keyword]
-    ds.StudyInstanceUID = source.study_uid
-    ds.SeriesInstanceUID = provenance.result_series_uid(plan, source.series_uid, kind, profile)
-    ds.SOPInstanceUID = provenance.result_uid(plan, kind, profile, ordinal)
-    ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, series_number_base)
-    ds.SeriesDescription = description
+    of_object = identity.kind, identity.profile
+    ds.StudyInstanceUID = identity.source.study_uid
+    ds.SeriesInstanceUID = provenance.result_series_uid(plan, identity.source.series_uid, *of_object)
+    ds.SOPInstanceUID = provenance.result_uid(plan, *of_object, identity.ordinal)
+    ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, identity.series_number_base)
+    ds.SeriesDescription = identity.description
     if remarks:
         ds.CommentsOnThePerformedProcedureStep = remarks
-    ds.InstanceNumber = ordinal
+    ds.InstanceNumber = identity.ordinal
     now = datetime.now(zone(header))
     stamp(ds, now)
-    provenance.write_equipment(ds, maker)
+    provenance.write_equipment(ds, identity.maker)
     when = now.strftime("%Y%m%d%H%M%S.%f%z")
-    ds.ContributingEquipmentSequence = Items(provenance.contributing_equipment(maker, header, when))
+    ds.ContributingEquipmentSequence = Items(provenance.contributing_equipment(identity.maker, header, when))
 
 
 def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequence[Found]) -> str:
@@ -122,40 +127,13 @@ def remarks(plan: Plan, volume: Volume, found: Sequence[Found]) -> str:
     return whole if len(whole) <= ST else whole[: ST - 3] + "..."
 
 
-def path_of(plan: Plan, kind: str, directory: Path, ordinal: int = 1, profile: str = "generic") -> Path:
-    """Where a result lies."""
-    return directory / f"{provenance.result_uid(plan, kind, profile, ordinal)}.dcm"
+def path_of(plan: Plan, kind: str, directory: Path) -> Path:
+    """Return where a result is written of which a plan has one."""
+    return directory / f"{provenance.result_uid(plan, kind)}.dcm"
 
 
-def publish(
-    ds: Dataset,
-    kind: str,
-    path: Path,
-    found: Sequence[Found],
-    volume: Volume,
-    *,
-    tail: Iterable[bytes] = (),
-    transfer_syntax: UID = ExplicitVRLittleEndian,
-) -> Result:
-    """Write the object once, `tail` (encoded elements whose tags come after all of `ds`) at its end; its Result."""
-    return result_of(ds, kind, path, write_once(path, ds, tail, transfer_syntax=transfer_syntax), found, volume)
-
-
-def already(kind: str, path: Path, found: Sequence[Found], volume: Volume) -> Result | None:
-    """The Result of an object that lies in the spool already, None where there is none."""
-    if not path.exists():
-        return None
-    ds = pydicom.dcmread(path, stop_before_pixels=True)
-    return result_of(ds, kind, path, sha256_of(path), found, volume)
-
-
-def result_of(ds: Dataset, kind: str, path: Path, digest: str, found: Sequence[Found], volume: Volume) -> Result:
-    """A Result from a dataset and what was found."""
-    return telling(written(ds, kind, path, digest), found, volume)
-
-
-def written(ds: Dataset, kind: str, path: Path, digest: str) -> Result:
-    """The Result of an object as it lies in the spool, by its dataset alone: it tells nothing of segments yet."""
+def result_of(ds: Dataset, kind: str, path: Path, digest: str) -> Result:
+    """Return the Result of an object by its data set alone: without labels of segments."""
     return Result(
         kind=kind,
         sop_instance_uid=str(ds.SOPInstanceUID),
@@ -165,14 +143,4 @@ def written(ds: Dataset, kind: str, path: Path, digest: str) -> Result:
         path=path,
         digest=digest,
         labels=(),
-    )
-
-
-def telling(result: Result, found: Sequence[Found], volume: Volume) -> Result:
-    """The Result with what was found, what was not, and the volume's warnings."""
-    return replace(
-        result,
-        labels=tuple(item.prompt.label for item in found if item.mask.voxels),
-        empty=tuple(item.prompt.label for item in found if not item.mask.voxels),
-        warnings=volume.warnings,
     )

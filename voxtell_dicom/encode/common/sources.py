@@ -5,25 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pydicom
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.dicom.attributes import text
 from voxtell_dicom.dicom.elements import drop_broken
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.identity import CODES, require_one_value
 from voxtell_dicom.errors import EncodingError, Refusal
 from voxtell_dicom.model import Volume
-
-READ = (
-    *CODES,
-    "SpecificCharacterSet",
-    "SOPInstanceUID",
-    "NumberOfFrames",
-    "ImagePositionPatient",
-    "LossyImageCompression",
-    "LossyImageCompressionRatio",
-    "LossyImageCompressionMethod",
-)
 
 
 @dataclass(frozen=True)
@@ -42,17 +31,17 @@ class Sources:
     lossy_method: tuple[str, ...] = ()
 
 
-def read_sources(volume: Volume) -> Sources:
-    """Read the headers of a volume's instances, without pixels.
+def read_sources(volume: Volume, source: HeaderSource) -> Sources:
+    """Check the headers of a volume's instances against one another, and return what encoding needs of them.
 
     Raises Refusal (``mixed-patients``, ``mixed-studies``, ``mixed-series``) where identity differs within the series,
     EncodingError where a file no longer holds the frame that the volume was made of.
     """
     paths = list(dict.fromkeys(frame.path for frame in volume.frames))
-    headers = {path: pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(READ)) for path in paths}
+    headers = {path: source(path) for path in paths}
     _check_same(list(headers.values()), volume.series_uid)
     newest_path = max(paths, key=lambda path: path.stat().st_mtime_ns)
-    newest = pydicom.dcmread(newest_path, stop_before_pixels=True)
+    newest = source.copy(newest_path)
     complete_header(newest)
     if str(newest.StudyInstanceUID) != volume.study_uid:
         raise Refusal(

@@ -14,7 +14,7 @@ from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.sources import complete_header
 from voxtell_dicom.encode.receipt.receipt import write_receipt
-from voxtell_dicom.encode.receipt.statement import Statement, Told, now, series_name
+from voxtell_dicom.encode.receipt.statement import ReceiptContent, Statement, now, series_name
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Plan, Result
 
@@ -56,15 +56,16 @@ def encode_notice(
     form: a rule's `receipt_as`. Raises Refusal where the files do not agree on whose they are: then nobody's is made.
     """
 
-    def told() -> Told:
+    def content() -> ReceiptContent:
         headers = _headers(notice.paths)
         header = _agreed(headers, notice)
         maker = provenance.maker_of(plan, engine)
         said = words.description(plan, maker, notice.outcome)
         instances = tuple((str(each.SOPClassUID), str(each.SOPInstanceUID)) for each in headers)
-        return Told(statement_of(plan, maker, notice, header, len(headers)), notice, header, said, instances)
+        statement = statement_of(plan, maker, notice, header, len(headers))
+        return ReceiptContent(statement, notice, header, said, instances, series_number_base)
 
-    return write_receipt(plan, told, form=form, directory=directory, series_number_base=series_number_base)
+    return write_receipt(plan, content, form=form, directory=directory)
 
 
 def statement_of(plan: Plan, maker: provenance.Maker, notice: Notice, header: Dataset, images: int) -> Statement:

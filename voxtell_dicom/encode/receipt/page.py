@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset
 
 from voxtell_dicom.encode.capture.capture import capture, footer, pixels_of
 from voxtell_dicom.encode.capture.fonts import BOX, fonts_for
-from voxtell_dicom.encode.receipt.statement import Told
+from voxtell_dicom.encode.receipt.statement import ReceiptContent
 from voxtell_dicom.model import Plan
 
 KIND = "receipt"
@@ -19,21 +19,11 @@ LT = 10000  # characters of Image Comments: VR LT allows 10240, line ends includ
 DERIVATION = "Words: what an AI segmentation searched, found and did not find"
 
 
-def receipt_page(plan: Plan, told: Told, series_number_base: int) -> Dataset:
+def receipt_page(plan: Plan, content: ReceiptContent) -> Dataset:
     """The words as a page, and in Image Comments, for what does not read pixels."""
-    lines, maker = told.statement.lines, told.statement.maker
-    ds = capture(
-        plan,
-        maker,
-        told.source,
-        told.header,
-        KIND,
-        told.description,
-        pixels_of(receipt_figure(lines, footer(maker))),
-        told.instances,
-        series_number_base=series_number_base,
-        texts=lines,
-    )
+    lines = content.statement.lines
+    picture = pixels_of(receipt_figure(lines, footer(content.statement.maker)))
+    ds = capture(content.identity(plan, KIND), picture, content.instances)
     ds.DerivationDescription = DERIVATION
     ds.ImageComments = "\n".join(lines)[:LT].replace("\n", "\r\n")
     return ds

@@ -16,55 +16,50 @@ from pydicom.dataset import Dataset
 from voxtell_dicom.encode.capture.capture import instances_of
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance
+from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.common.part10 import write_once
-from voxtell_dicom.encode.common.sources import read_sources
 from voxtell_dicom.encode.receipt import page as receipt_page
 from voxtell_dicom.encode.receipt import report as receipt_report
-from voxtell_dicom.encode.receipt.statement import FOUND, LEFT_OUT, NOT_FOUND, Statement, Told, now, series_name
+from voxtell_dicom.encode.receipt.statement import (
+    FOUND,
+    LEFT_OUT,
+    NOT_FOUND,
+    ReceiptContent,
+    Statement,
+    now,
+    series_name,
+)
 from voxtell_dicom.files import sha256_of
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
 KINDS: Final = {"secondary": receipt_page.KIND, "sr": receipt_report.KIND}  # of a rule's `receipt_as`
 RECEIPTS: Final = tuple(KINDS.values())
-_MADE: Final[Mapping[str, Callable[[Plan, Told, int], Dataset]]] = {
+_BUILDERS: Final[Mapping[str, Callable[[Plan, ReceiptContent], Dataset]]] = {
     receipt_page.KIND: receipt_page.receipt_page,
     receipt_report.KIND: receipt_report.receipt_report,
 }
 
 
-def encode_receipt(
-    plan: Plan,
-    volume: Volume,
-    found: Sequence[Found],
-    *,
-    directory: Path,
-    series_number_base: int = 100,
-    engine: str | None = None,
-    form: str = "secondary",
-) -> Result:
+def encode_receipt(context: OutputContext, form: str = "secondary") -> Result:
     """What was searched, what was found and what was not, with versions and time. form: a rule's `receipt_as`."""
 
-    def told() -> Told:
-        maker = provenance.maker_of(plan, engine)
-        header = read_sources(volume).newest
-        statement = statement_of(plan, maker, volume, found, header)
-        said = common.describe(plan, maker, volume, found)
-        return Told(statement, volume, header, said, tuple(instances_of(volume)))
+    def content() -> ReceiptContent:
+        header, volume = context.sources().newest, context.volume
+        statement = statement_of(context.plan, context.maker, volume, context.found, header)
+        return ReceiptContent(statement, volume, header, context.description, tuple(instances_of(volume)), *base)
 
-    result = write_receipt(plan, told, form=form, directory=directory, series_number_base=series_number_base)
-    return common.telling(result, found, volume)
+    base = (context.series_number_base,)
+    return context.with_labels(write_receipt(context.plan, content, form=form, directory=context.directory))
 
 
-def write_receipt(
-    plan: Plan, told: Callable[[], Told], *, form: str, directory: Path, series_number_base: int
-) -> Result:
-    """Write a receipt in every form, or take what is there already. The Result of `form` knows where the other lies."""
+def write_receipt(plan: Plan, content: Callable[[], ReceiptContent], *, form: str, directory: Path) -> Result:
+    """Write a receipt in every form that does not exist yet. The Result of `form` says where the other lies."""
     paths = {kind: common.path_of(plan, kind, directory) for kind in RECEIPTS}
-    lacking = [kind for kind, path in paths.items() if not path.exists()]
-    words = told() if lacking else None
-    for kind in lacking:
+    missing = [kind for kind, path in paths.items() if not path.exists()]
+    words = content() if missing else None
+    for kind in missing:
         if words is not None:
-            write_once(paths[kind], _MADE[kind](plan, words, series_number_base))
+            write_once(paths[kind], _BUILDERS[kind](plan, words))
     (other,) = (path for kind, path in paths.items() if kind != KINDS[form])
     return _read(paths[KINDS[form]], KINDS[form], other)
 
@@ -80,7 +75,7 @@ def in_other_form(receipt: Result) -> Result | None:
 
 def _read(path: Path, kind: str, other: Path) -> Result:
     ds = pydicom.dcmread(path, stop_before_pixels=True)
-    return replace(common.written(ds, kind, path, sha256_of(path)), other=other)
+    return replace(common.result_of(ds, kind, path, sha256_of(path)), other=other)
 
 
 def statement_of(

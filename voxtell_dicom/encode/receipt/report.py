@@ -28,7 +28,15 @@ from pydicom.uid import BasicTextSRStorage
 from voxtell_dicom.encode.capture.capture import footer
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common.clock import zone
-from voxtell_dicom.encode.receipt.statement import FOUND, LEFT_OUT, NO_RESULT, NOT_FOUND, NOT_SEARCHED, Statement, Told
+from voxtell_dicom.encode.receipt.statement import (
+    FOUND,
+    LEFT_OUT,
+    NO_RESULT,
+    NOT_FOUND,
+    NOT_SEARCHED,
+    ReceiptContent,
+    Statement,
+)
 from voxtell_dicom.encode.report.sr import observer_of
 from voxtell_dicom.model import Plan
 from voxtell_dicom.terms.terminology import PRIVATE_SCHEME, private_scheme_item
@@ -60,28 +68,18 @@ OF_PROMPT = {  # not codes of absence (SCT): a program did not find it, which is
 _Code = tuple[str, str, str]
 
 
-def receipt_report(plan: Plan, told: Told, series_number_base: int) -> Dataset:
+def receipt_report(plan: Plan, content: ReceiptContent) -> Dataset:
     """The statement as a report: UNVERIFIED, COMPLETE, PRELIMINARY, as the report of measurements is."""
-    statement = told.statement
+    statement = content.statement
     ds = Dataset()
-    common.identify(
-        ds,
-        plan,
-        statement.maker,
-        told.source,
-        told.header,
-        KIND,
-        told.description,
-        series_number_base=series_number_base,
-        extra_texts=statement.lines,
-    )
+    common.identify(ds, content.identity(plan, KIND))
     ds.SOPClassUID, ds.Modality = BasicTextSRStorage, "SR"
     ds.ReferencedPerformedProcedureStepSequence = Items()  # type 2
     ds.PerformedProcedureCodeSequence = Items()  # type 2
     ds.PreliminaryFlag, ds.CompletionFlag, ds.VerificationFlag = "PRELIMINARY", "COMPLETE", "UNVERIFIED"
-    ds.CurrentRequestedProcedureEvidenceSequence = Items([_evidence(told)])
+    ds.CurrentRequestedProcedureEvidenceSequence = Items([_evidence(content)])
     ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
-    for element in _container(TITLE, _content(statement, zone(told.header)), relationship=None):
+    for element in _container(TITLE, _content(statement, zone(content.header)), relationship=None):
         ds[element.tag] = element
     return ds
 
@@ -132,15 +130,15 @@ def _container(name: _Code, items: Iterable[ContentItem], relationship: str | No
     return container
 
 
-def _evidence(told: Told) -> Dataset:
+def _evidence(content: ReceiptContent) -> Dataset:
     """The source instances (Hierarchical SOP Instance Reference, PS3.3 C.17.2.1)."""
     instances = []
-    for sop_class, uid in told.instances:
+    for sop_class, uid in content.instances:
         item = Dataset()
         item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = sop_class, uid
         instances.append(item)
     series = Dataset()
-    series.SeriesInstanceUID, series.ReferencedSOPSequence = told.source.series_uid, Items(instances)
+    series.SeriesInstanceUID, series.ReferencedSOPSequence = content.source.series_uid, Items(instances)
     study = Dataset()
-    study.StudyInstanceUID, study.ReferencedSeriesSequence = told.source.study_uid, Items([series])
+    study.StudyInstanceUID, study.ReferencedSeriesSequence = content.source.study_uid, Items([series])
     return study

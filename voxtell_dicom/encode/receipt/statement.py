@@ -9,6 +9,7 @@ from pydicom.dataset import Dataset
 
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance
+from voxtell_dicom.model import Plan
 
 # What is said of a prompt begins with one of these.
 FOUND, NOT_FOUND, LEFT_OUT, NOT_SEARCHED, NO_RESULT = "found", "NOT FOUND", "LEFT OUT", "not searched", "no result"
@@ -54,7 +55,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Told:
+class ReceiptContent:
     """A statement with what an object needs besides. `header`: of a source instance; `instances`: what it is about."""
 
     statement: Statement
@@ -62,6 +63,20 @@ class Told:
     header: Dataset
     description: str
     instances: tuple[tuple[str, str], ...]  # SOP class, SOP instance
+    series_number_base: int = 100
+
+    def identity(self, plan: Plan, kind: str) -> common.Identity:
+        """Return what `objects.identify` writes into a receipt of `kind`."""
+        return common.Identity(
+            plan=plan,
+            maker=self.statement.maker,
+            source=self.source,
+            header=self.header,
+            kind=kind,
+            description=self.description,
+            series_number_base=self.series_number_base,
+            texts=tuple(self.statement.lines),
+        )
 
 
 def series_name(header: Dataset) -> str:

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import ConvexHull, QhullError
 
+from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.report.peak import peak_value
-from voxtell_dicom.encode.report.values import Floats, Quantity, frame_values
+from voxtell_dicom.encode.report.values import Floats, Quantity
 from voxtell_dicom.model import BoolArray, Mask, Volume
 
 Points = npt.NDArray[np.float64]
@@ -49,9 +51,12 @@ class Measured:
     intensity: Intensity | None
 
 
-def measure(masks: Sequence[Mask], volume: Volume, quantity: Quantity | None) -> list[Measured]:
+def measure(
+    masks: Sequence[Mask], volume: Volume, quantity: Quantity | None, frames: FrameValues | None = None
+) -> list[Measured]:
     """Measure masks on the source grid (none empty). Every source frame is decoded once, for all of them."""
-    values = list(_values_inside(masks, volume, quantity)) if quantity else [None] * len(masks)
+    frames = frames or FrameValues(volume, HeaderSource())
+    values = list(_values_inside(masks, frames, quantity)) if quantity else [None] * len(masks)
     return [_one(mask, volume, inside) for mask, inside in zip(masks, values, strict=True)]
 
 
@@ -142,7 +147,8 @@ def _hull(frame: BoolArray, rows: npt.NDArray[np.intp], rows_mm: float, columns_
     return corners
 
 
-def _values_inside(masks: Sequence[Mask], volume: Volume, quantity: Quantity) -> Iterator[Intensity]:
+def _values_inside(masks: Sequence[Mask], frames: FrameValues, quantity: Quantity) -> Iterator[Intensity]:
+    volume = frames.volume
     crops = [mask.crop() for mask in masks]
     parts: list[list[Floats]] = [[] for _ in masks]
     wanted = {frame for mask in masks for frame in range(*mask.box[0])}
@@ -150,7 +156,7 @@ def _values_inside(masks: Sequence[Mask], volume: Volume, quantity: Quantity) ->
     stack: dict[int, Floats] = {}
     if peaks:
         wanted = set(range(len(volume.frames)))  # the sphere may reach beyond the mask
-    for index, values in frame_values(volume, wanted):
+    for index, values in frames.of(wanted):
         scaled = values * np.float32(quantity.factor)
         if peaks:
             stack[index] = scaled

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from highdicom.sr import (
@@ -27,8 +26,8 @@ from pydicom.sequence import Sequence as Items
 from voxtell_dicom.dicom.own_objects import MANUFACTURER
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance
+from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.common.profiles import GENERIC, Form
-from voxtell_dicom.encode.common.sources import read_sources
 from voxtell_dicom.encode.report.measure import Measured, measure
 from voxtell_dicom.encode.report.values import quantity_of
 from voxtell_dicom.errors import EncodingError
@@ -59,63 +58,39 @@ PERCENTILES = {
 }
 
 
-def encode_sr(
-    plan: Plan,
-    volume: Volume,
-    found: Sequence[Found],
-    segs: Sequence[Result],
-    *,
-    directory: Path,
-    form: Form = GENERIC,
-    series_number_base: int = 100,
-    engine: str | None = None,
-) -> Result:
-    """Write the report on the segments of `segs` (PS3.16 TID 1500, 1411, 1419), or give back the one already there.
+def encode_sr(context: OutputContext, segs: Sequence[Result], form: Form = GENERIC) -> Result:
+    """Write the report on the segments of `segs` (PS3.16 TID 1500, 1411, 1419), or return the existing one.
 
-    segs: the segmentations of the plan in `form`, which together hold what was found.
-
-    Values are computed on source voxels. UNVERIFIED; tracking identifiers are those of the SEG. Raises as encode_seg.
+    segs: the segmentations of the plan in `form`, which together hold what was found. Values are computed on source
+    voxels. UNVERIFIED; tracking identifiers are those of the SEG. Raises as encode_seg.
     """
+    plan, volume = context.plan, context.volume
     profile = "generic" if form == GENERIC else f"{form.kind}, {form.tag}"
-    path = common.path_of(plan, "sr", directory, profile=profile)
-    if (there := common.already("sr", path, found, volume)) is not None:
-        return there
-    maker = provenance.maker_of(plan, engine)
-    header = read_sources(volume).newest
-    kept = [(index, item) for index, item in enumerate(found) if item.mask.voxels]
+    path = context.path("sr", profile=profile)
+    if (existing := context.existing("sr", path)) is not None:
+        return existing
+    header = context.sources().newest
     places = {index: (seg, number) for seg in segs for number, index in enumerate(seg.segments, 1)}
-    if sorted(places) != [index for index, _ in kept]:
+    if sorted(places) != [index for index, _ in context.shown]:
         raise EncodingError(f"{segs[0].sop_instance_uid}: its segments are not those that were found")
-    measured = measure([item.mask for _, item in kept], volume, quantity_of(volume.modality, header))
+    quantity = quantity_of(volume.modality, header)
+    measured = measure([item.mask for _, item in context.shown], volume, quantity, context.frames)
     groups = [
-        _group(plan, maker, volume, *places[index], index, item, values)
-        for (index, item), values in zip(kept, measured, strict=True)
+        _group(context, *places[index], index, values)
+        for (index, _), values in zip(context.shown, measured, strict=True)
     ]
     report = MeasurementReport(
-        observation_context=ObservationContext(observer_device_context=observer_of(maker)),
+        observation_context=ObservationContext(observer_device_context=observer_of(context.maker)),
         procedure_reported=_procedure(volume.modality),
         imaging_measurements=groups,
         title=CodedConcept("126000", "DCM", "Imaging Measurement Report"),
     )
     ds = _document(plan, volume, segs, report, profile)
-    texts = [text for _, item in kept for text in (item.prompt.text, item.prompt.label)]
-    base, said = series_number_base, common.describe(plan, maker, volume, found)
-    common.identify(
-        ds,
-        plan,
-        maker,
-        volume,
-        header,
-        "sr",
-        said,
-        series_number_base=base,
-        extra_texts=texts,
-        profile=profile,
-        remarks=common.remarks(plan, volume, found),
-    )
+    texts = [text for _, item in context.shown for text in (item.prompt.text, item.prompt.label)]
+    common.identify(ds, context.identity("sr", header, texts, profile=profile))
     _name_observations(ds.ContentSequence, str(ds.SOPInstanceUID))
     ds.CodingSchemeIdentificationSequence = Items([private_scheme_item()])
-    return common.publish(ds, "sr", path, found, volume)
+    return context.write(ds, "sr", path)
 
 
 def _name_observations(items: Sequence[Dataset], within: str) -> None:
@@ -161,15 +136,10 @@ def _evidence(study_uid: str, series_uid: str, sop_class_uid: str, sop_instance_
 
 
 def _group(
-    plan: Plan,
-    maker: provenance.Maker,
-    volume: Volume,
-    seg: Result,
-    number: int,
-    index: int,
-    item: Found,
-    values: Measured,
+    context: OutputContext, seg: Result, number: int, index: int, values: Measured
 ) -> VolumetricROIMeasurementsAndQualitativeEvaluations:
+    """The measurements of the prompt `index`, which is segment `number` of `seg`."""
+    plan, maker, item = context.plan, context.maker, context.found[index]
     term = term_for(item.prompt)
     sites = []
     if term.region or term.laterality:
@@ -181,7 +151,7 @@ def _group(
             uid=provenance.tracking_uid(plan, index), identifier=provenance.tracking_id(plan, index)
         ),
         referenced_segment=ReferencedSegment(
-            seg.sop_class_uid, seg.sop_instance_uid, number, source_images=_source_images(item.mask, volume)
+            seg.sop_class_uid, seg.sop_instance_uid, number, source_images=_source_images(item.mask, context.volume)
         ),
         finding_type=_concept(term.type),
         finding_category=_concept(term.category),

@@ -1,10 +1,8 @@
-"""Rescaled values of source frames, decoded one at a time, and what they measure (HU, SUV, signal)."""
+"""What the values of source frames measure (HU, SUV, signal), and their rescaling."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +10,7 @@ from pydicom.dataset import Dataset
 
 from voxtell_dicom.dicom import suv
 from voxtell_dicom.dicom.functional_groups import frame_header
-from voxtell_dicom.dicom.pixels import decode
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.model import Volume
 from voxtell_dicom.terms.terminology import Code
 
 Floats = npt.NDArray[np.float32]
@@ -49,17 +45,3 @@ def suv_factor(header: Dataset) -> float | None:
         return suv.suv_factor(frame_header(header, 1))  # of multi-frame objects, as the first frame says
     except Refusal:
         return None
-
-
-def frame_values(volume: Volume, wanted: set[int]) -> Iterator[tuple[int, Floats]]:
-    """Yield (index in `volume.frames`, real values (row, column)) of the wanted frames; each file is decoded once.
-
-    They are the values that the model saw. Raises Refusal (``pixels``, ``rescale``).
-    """
-    by_path: dict[Path, list[int]] = {}
-    for index in sorted(wanted):
-        by_path.setdefault(volume.frames[index].path, []).append(index)
-    for path, indices in by_path.items():
-        decoded = decode(path, [volume.frames[index].number for index in indices])
-        for index, (stored, rescale) in zip(indices, decoded, strict=True):
-            yield index, rescale.real(stored)

@@ -6,9 +6,8 @@ Contours are written as bytes: a dataset for each of the ten thousands that a no
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -17,13 +16,13 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
-from voxtell_dicom.dicom.text import LO, ST, clipped
+from voxtell_dicom.dicom.text import ST, clipped
 from voxtell_dicom.encode.common import implicit_vr as vr
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance, words
-from voxtell_dicom.encode.common.sources import read_sources
+from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.rtstruct.contours import Rings, keyholed, rings
-from voxtell_dicom.model import Found, Frame, Mask, Plan, Result, Volume
+from voxtell_dicom.model import Found, Frame, Mask, Result, Volume
 from voxtell_dicom.terms.colors import Rgb, colors_of
 
 SH = 16
@@ -35,49 +34,27 @@ HOLES = {  # how holes are written: what the object says of it
 DETACHED_STUDY = "1.2.840.10008.3.1.2.3.1"  # retired, and still what the module asks for (PS3.3 C.8.8.5)
 
 
-def encode_rtstruct(
-    plan: Plan,
-    volume: Volume,
-    found: Sequence[Found],
-    *,
-    directory: Path,
-    series_number_base: int = 100,
-    engine: str | None = None,
-    holes: str = "",
-) -> Result | None:
-    """Write the structure set, or give back the one already there; None where nothing was found.
+def encode_rtstruct(context: OutputContext, holes: str = "") -> Result | None:
+    """Write the structure set, or return the existing one; None where nothing was found.
 
     Each ROI is a prompt with voxels; holes by a method of HOLES, the plan's where `holes` names none (which makes
     another object); coordinates in patient space to 0.0001 mm, so that no decimal string exceeds 16 characters.
     Implicit VR, because long contours do not fit a DS of explicit VR. Raises Refusal.
     """
-    kept = [item for item in found if item.mask.voxels]
-    if not kept:
+    plan, volume, maker = context.plan, context.volume, context.maker
+    shown = [item for _, item in context.shown]
+    if not shown:
         return None
     of_plan = str(plan.options.get("holes", "keyhole"))
     profile = holes if holes and holes != of_plan else "generic"
     method = holes or of_plan
-    path = common.path_of(plan, "rtstruct", directory, profile=profile)
-    if (there := common.already("rtstruct", path, found, volume)) is not None:
-        return there
-    maker = provenance.maker_of(plan, engine)
-    header = read_sources(volume).newest
+    path = context.path("rtstruct", profile=profile)
+    if (existing := context.existing("rtstruct", path)) is not None:
+        return existing
+    header = context.sources().newest
     ds = Dataset()
-    texts = [item.prompt.label + item.prompt.text for item in kept]
-    base, said = series_number_base, common.describe(plan, maker, volume, found)
-    common.identify(
-        ds,
-        plan,
-        maker,
-        volume,
-        header,
-        "rtstruct",
-        said,
-        series_number_base=base,
-        extra_texts=texts,
-        profile=profile,
-        remarks=common.remarks(plan, volume, found),
-    )
+    texts = [item.prompt.label + item.prompt.text for item in shown]
+    common.identify(ds, context.identity("rtstruct", header, texts, profile=profile))
     ds.SOPClassUID, ds.Modality = RTStructureSetStorage, "RTSTRUCT"
     ds.OperatorsName = ""
     ds.FrameOfReferenceUID = volume.frame_of_reference_uid
@@ -88,11 +65,11 @@ def encode_rtstruct(
     ds.StructureSetDate, ds.StructureSetTime = ds.ContentDate, ds.ContentTime
     del ds.ContentDate, ds.ContentTime  # not of this IOD
     ds.ReferencedFrameOfReferenceSequence = Items([_frame_of_reference(volume)])
-    colors = colors_of([item.prompt for item in kept])
-    labels = [item.prompt.label for item in kept]
+    colors = colors_of([item.prompt for item in shown])
+    labels = [item.prompt.label for item in shown]
     names, short = words.distinct(labels, LO, words.marked(maker)), words.distinct(labels, SH)
     rois, contours = [], []
-    for number, (item, color) in enumerate(zip(kept, colors, strict=True), 1):
+    for number, (item, color) in enumerate(zip(shown, colors, strict=True), 1):
         shape = _of_frames(item.mask, volume, method)
         rois.append(_roi(number, names[number - 1], item, volume, maker, method if shape.holes else ""))
         contours.append(_roi_contour(number, color, shape))
@@ -101,7 +78,7 @@ def encode_rtstruct(
     rest.RTROIObservationsSequence = Items([_observation(number, label) for number, label in enumerate(short, 1)])
     rest.ApprovalStatus = "UNAPPROVED"
     tail = (vr.sequence(0x3006, 0x0039, contours), _encoded(rest, ds.get("SpecificCharacterSet", "iso8859")))
-    return common.publish(ds, "rtstruct", path, found, volume, tail=tail, transfer_syntax=ImplicitVRLittleEndian)
+    return context.write(ds, "rtstruct", path, tail, ImplicitVRLittleEndian)
 
 
 def _encoded(ds: Dataset, charset: object) -> bytes:

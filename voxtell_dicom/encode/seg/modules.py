@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pydicom.dataset import Dataset
@@ -11,43 +12,41 @@ from pydicom.sequence import Sequence as Items
 from voxtell_dicom.dicom.text import clipped
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.clock import stamp, zone
+from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.common.profiles import Form
 from voxtell_dicom.encode.common.sources import Sources
 from voxtell_dicom.encode.common.template import Naming, build
-from voxtell_dicom.model import PROBABILITY_FLOOR, Found, Plan, Volume
+from voxtell_dicom.model import PROBABILITY_FLOOR, Found, Volume
 from voxtell_dicom.terms.colors import Rgb, dicom_cielab
 from voxtell_dicom.terms.terminology import Term, private_scheme_item, term_for, write_term
 
-Kept = tuple[int, Found]  # index of the prompt in the plan, and what it gave: a mask with voxels
+Shown = tuple[int, Found]  # index of the prompt in the plan, and what it gave: a mask with voxels
 _CONTENT = {"fractional": f"Probability (0 below {PROBABILITY_FLOOR:g})"}
 
 
-def segmentation(
-    plan: Plan,
-    maker: provenance.Maker,
-    volume: Volume,
-    kept: Sequence[Kept],
-    sources: Sources,
-    *,
-    form: Form,
-    ordinal: int,
-    parts: int,
-    found: int,
-    colors: Sequence[Rgb],
-    frames: int,
-    overlap: bool,
-    series_number_base: int,
-    remarks: str = "",
-) -> Dataset:
+@dataclass(frozen=True)
+class Part:
+    """One of the `of` objects that a form makes of a plan. ordinal: from 1; colors: of `shown`."""
+
+    context: OutputContext
+    form: Form
+    shown: Sequence[Shown]
+    colors: Sequence[Rgb]
+    ordinal: int
+    of: int
+
+
+def segmentation(part: Part, sources: Sources, *, frames: int, overlap: bool) -> Dataset:
     """Everything of a segmentation object that comes before the per-frame groups.
 
-    It is one (`ordinal`, from 1) of `parts` objects of the plan, which hold `found` segments. colors: of `kept`.
-    remarks: see `common.remarks`.
+    frames: Number of Frames; overlap: whether segments of the object overlap.
     """
-    prompts = [item.prompt for _, item in kept]
+    context, form, shown, ordinal = part.context, part.form, part.shown, part.ordinal
+    plan, maker, volume, remarks = context.plan, context.maker, context.volume, context.remarks
+    prompts = [item.prompt for _, item in shown]
     warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
-    part = "" if parts == 1 else prompts[0].label if len(kept) == 1 else f"{ordinal} of {parts}"
-    description = words.series_description(plan, maker, found, len(plan.prompts), warned, part)
+    which = "" if part.of == 1 else prompts[0].label if len(shown) == 1 else f"{ordinal} of {part.of}"
+    description = words.series_description(plan, maker, len(context.shown), len(plan.prompts), warned, which)
     texts = [description, plan.rule, remarks, *(prompt.label + prompt.text for prompt in prompts)]
     charset = words.character_set(sources.newest.get("SpecificCharacterSet"), texts)
     words.recode(sources.newest, charset)
@@ -56,12 +55,12 @@ def segmentation(
     naming = Naming(
         provenance.result_uid(plan, form.kind, form.tag, ordinal),
         provenance.result_series_uid(plan, volume.series_uid, form.kind, form.tag, ordinal),
-        words.series_number(header.get("SeriesNumber"), plan, series_number_base),
+        words.series_number(header.get("SeriesNumber"), plan, context.series_number_base),
         description,
         "SEGMENTATION",
         clipped(f"{_CONTENT.get(form.encoding, 'Segmentation')} by text prompt, rule {plan.rule}"),
     )
-    segments = _segments(plan, maker, kept, terms, colors)
+    segments = _segments(part, terms)
     ds = build(volume, header, sources.positions[0], segments, naming, charset, encoding=form.encoding)
     now = datetime.now(zone(header))
     stamp(ds, now)
@@ -89,12 +88,11 @@ def segmentation(
     return ds
 
 
-def _segments(
-    plan: Plan, maker: provenance.Maker, kept: Sequence[Kept], terms: Sequence[Term], colors: Sequence[Rgb]
-) -> list[Dataset]:
+def _segments(part: Part, terms: Sequence[Term]) -> list[Dataset]:
     """Items of Segment Sequence, numbered from 1 (PS3.3 C.8.20.2)."""
+    plan, maker = part.context.plan, part.context.maker
     segments = []
-    for number, ((index, item), term, color) in enumerate(zip(kept, terms, colors, strict=True), 1):
+    for number, ((index, item), term, color) in enumerate(zip(part.shown, terms, part.colors, strict=True), 1):
         prompt = item.prompt
         segment = Dataset()
         segment.SegmentNumber = number

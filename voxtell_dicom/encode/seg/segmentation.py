@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -13,18 +13,19 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEnd
 
 from voxtell_dicom.encode.common import explicit_vr, provenance
 from voxtell_dicom.encode.common import objects as common
+from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.common.part10 import write_once
 from voxtell_dicom.encode.common.profiles import GENERIC, Form
-from voxtell_dicom.encode.common.sources import Sources, read_sources
+from voxtell_dicom.encode.common.sources import Sources
 from voxtell_dicom.encode.seg.frames import pack, per_frame_groups
-from voxtell_dicom.encode.seg.modules import Kept, segmentation
+from voxtell_dicom.encode.seg.modules import Part, Shown, segmentation
 from voxtell_dicom.encode.seg.overlap import overlapping
 from voxtell_dicom.encode.seg.planes import POLICY, Layer, check_fits, label_planes, occupied, segment_planes
 from voxtell_dicom.encode.seg.rle import encapsulated, rle_frame
 from voxtell_dicom.errors import EncodingError, GridMismatch
 from voxtell_dicom.files import sha256_of
-from voxtell_dicom.model import Found, Plan, Result, Volume
-from voxtell_dicom.terms.colors import Rgb, colors_of
+from voxtell_dicom.model import Result
+from voxtell_dicom.terms.colors import colors_of
 
 LARGEST_VALUE = 2**32 - 2  # bytes of one element with a defined length (PS3.5 7.1.1)
 LABELS_IN_A_BYTE = 255
@@ -32,108 +33,64 @@ SYNTAXES = {"native": ExplicitVRLittleEndian, "rle": RLELossless, "deflated": De
 Index = list[tuple[int, int]]  # (segment, source frame) of each frame, both from 0
 
 
-def encode_seg(
-    plan: Plan,
-    volume: Volume,
-    found: Sequence[Found],
-    *,
-    directory: Path,
-    series_number_base: int = 100,
-    engine: str | None = None,
-) -> Result | None:
+def encode_seg(context: OutputContext) -> Result | None:
     """The one BINARY object that a generic peer gets; None where nothing was found. See `encode_segmentation`."""
-    base = series_number_base
-    made = encode_segmentation(
-        plan, volume, found, GENERIC, directory=directory, series_number_base=base, engine=engine
-    )
+    made = encode_segmentation(context, GENERIC)
     return made[0] if made else None
 
 
-def encode_segmentation(
-    plan: Plan,
-    volume: Volume,
-    found: Sequence[Found],
-    form: Form,
-    *,
-    directory: Path,
-    series_number_base: int = 100,
-    engine: str | None = None,
-) -> list[Result]:
-    """Write the plan's segmentations into `directory`, or give back those that are already there.
+def encode_segmentation(context: OutputContext, form: Form) -> list[Result]:
+    """Write the objects that a form makes of a plan's masks, or return those that exist.
 
-    found: one per prompt of the plan, in that order, masks on the source grid (frame, row, column). engine: what
-    node.yaml's `model.engine` says, for the test mark. Prompts that found nothing are left out and named in
-    `Result.empty`; nothing at all makes no object. Bounded memory: masks stay boxes and bits.
-    Raises Refusal (identity differs within the series), GridMismatch, EncodingError.
+    Prompts that found nothing are left out and named in `Result.empty`; nothing at all makes no object. Bounded memory:
+    masks stay boxes and bits. Raises Refusal (identity differs within the series), GridMismatch, EncodingError.
     """
-    check(plan, volume, found)
-    kept = _kept(found)
-    parts = _parts(kept, form, volume.grid.shape)
+    check(context)
+    parts = _parts(context.shown, form, context.volume.grid.shape)
     form = _settled(form, parts)
-    colors = dict(zip((index for index, _ in kept), colors_of([item.prompt for _, item in kept]), strict=True))
+    prompts = [item.prompt for _, item in context.shown]
+    colors = dict(zip((index for index, _ in context.shown), colors_of(prompts), strict=True))
     sources: Sources | None = None
     results = []
-    for ordinal, part in enumerate(parts, 1):
-        path = directory / f"{provenance.result_uid(plan, form.kind, form.tag, ordinal)}.dcm"
+    for ordinal, shown in enumerate(parts, 1):
+        path = context.path(form.kind, ordinal, form.tag)
         if path.exists():
-            results.append(_already_written(plan, volume, form, path))
+            results.append(_existing(context, form, path))
             continue
-        sources = sources or read_sources(volume)
-        job = _Part(plan, volume, form, part, colors, ordinal, len(parts), common.remarks(plan, volume, found))
-        results.append(_write(job, sources, path, series_number_base, engine))
-    shown = {index for result in results for index in result.segments}
-    empty = tuple(prompt.label for index, prompt in enumerate(plan.prompts) if index not in shown)
+        sources = sources or context.sources()
+        part = Part(context, form, shown, tuple(colors[index] for index, _ in shown), ordinal, len(parts))
+        results.append(_write(part, sources, path))
+    in_objects = {index for result in results for index in result.segments}
+    empty = tuple(prompt.label for index, prompt in enumerate(context.plan.prompts) if index not in in_objects)
     return [replace(result, empty=empty) for result in results]
 
 
-def settled(form: Form, found: Sequence[Found], volume: Volume) -> Form:
+def settled(form: Form, context: OutputContext) -> Form:
     """The form without what changes nothing: one object is the same, however many there might have been."""
-    return _settled(form, _parts(_kept(found), form, volume.grid.shape))
+    return _settled(form, _parts(context.shown, form, context.volume.grid.shape))
 
 
-def _settled(form: Form, parts: Sequence[Sequence[Kept]]) -> Form:
+def _settled(form: Form, parts: Sequence[Sequence[Shown]]) -> Form:
     return form if len(parts) > 1 else replace(form, together="all", frames=None)
 
 
-def _layers(kept: Sequence[Kept], form: Form) -> list[Layer]:
+def _layers(shown: Sequence[Shown], form: Form) -> list[Layer]:
     if form.encoding != "fractional":
-        return [item.mask for _, item in kept]
-    lacking = [item.prompt.label for _, item in kept if item.probabilities is None]
-    if lacking:
-        raise EncodingError(f"there are no probabilities of {', '.join(lacking)}: segment again (`jobs rerun`)")
-    return [item.probabilities for _, item in kept if item.probabilities]
+        return [item.mask for _, item in shown]
+    missing = [item.prompt.label for _, item in shown if item.probabilities is None]
+    if missing:
+        raise EncodingError(f"there are no probabilities of {', '.join(missing)}: segment again (`jobs rerun`)")
+    return [item.probabilities for _, item in shown if item.probabilities]
 
 
-def _kept(found: Sequence[Found]) -> list[Kept]:
-    return [(index, item) for index, item in enumerate(found) if item.mask.voxels]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One of the `of` objects of a plan in a form."""
-
-    plan: Plan
-    volume: Volume
-    form: Form
-    kept: Sequence[Kept]
-    colors: dict[int, Rgb]  # by prompt, of all objects: distinct among them
-    ordinal: int
-    of: int
-    remarks: str
-
-    @property
-    def layers(self) -> list[Layer]:
-        return _layers(self.kept, self.form)
-
-
-def _parts(kept: Sequence[Kept], form: Form, shape: tuple[int, int, int]) -> list[list[Kept]]:
+def _parts(shown: Sequence[Shown], form: Form, shape: tuple[int, int, int]) -> list[list[Shown]]:
     """The segments of each object. A segment is never divided: alone it may have more frames than the limit."""
     if form.together == "one":
-        return [[item] for item in kept]
-    groups = _disjoint(kept, form) if form.together == "disjoint" else [list(kept)] if kept else []
+        return [[item] for item in shown]
+    groups = _disjoint(shown, form) if form.together == "disjoint" else [list(shown)] if shown else []
     if form.frames is None:
         return groups
-    parts: list[list[Kept]] = []
+    parts: list[list[Shown]] = []
     for group in groups:
         parts.append([])
         for item in group:
@@ -143,10 +100,10 @@ def _parts(kept: Sequence[Kept], form: Form, shape: tuple[int, int, int]) -> lis
     return parts
 
 
-def _disjoint(kept: Sequence[Kept], form: Form) -> list[list[Kept]]:
+def _disjoint(shown: Sequence[Shown], form: Form) -> list[list[Shown]]:
     """Groups of segments of which no two share a voxel: each goes to the first group that it leaves so."""
-    groups: list[list[Kept]] = []
-    for item in kept:
+    groups: list[list[Shown]] = []
+    for item in shown:
         fits = (group for group in groups if not any(overlapping(_layers([item, other], form)) for other in group))
         group = next(fits, None)
         if group is None:
@@ -156,97 +113,82 @@ def _disjoint(kept: Sequence[Kept], form: Form) -> list[list[Kept]]:
     return groups
 
 
-def _frames(kept: Sequence[Kept], form: Form, shape: tuple[int, int, int]) -> int:
-    index = occupied(_layers(kept, form), shape, empty_frames=form.empty_frames)
+def _frames(shown: Sequence[Shown], form: Form, shape: tuple[int, int, int]) -> int:
+    index = occupied(_layers(shown, form), shape, empty_frames=form.empty_frames)
     return len({frame for _, frame in index} if form.encoding == "labelmap" else index)
 
 
-def _write(part: _Part, sources: Sources, path: Path, series_number_base: int, engine: str | None) -> Result:
-    layers, form, volume = part.layers, part.form, part.volume
+def _write(part: Part, sources: Sources, path: Path) -> Result:
+    form, volume = part.form, part.context.volume
+    layers = _layers(part.shown, form)
     check_fits(layers, volume.grid.shape)
     overlap = overlapping(layers)
     labelmap = form.encoding == "labelmap"
     if labelmap and len(layers) > LABELS_IN_A_BYTE:
-        raise EncodingError(
-            f"rule {part.plan.rule!r}: {len(layers)} segments do not fit the 8 bits of a label map: split its prompts"
-        )
+        words = f"{len(layers)} segments do not fit the 8 bits of a label map: split its prompts"
+        raise EncodingError(f"rule {part.context.plan.rule!r}: {words}")
     index = occupied(layers, volume.grid.shape, empty_frames=form.empty_frames)
     if labelmap:
         index = [(0, frame) for frame in sorted({frame for _, frame in index})]
-    pixels = _pixel_data(part, index)
-    ds = segmentation(
-        part.plan,
-        provenance.maker_of(part.plan, engine),
-        volume,
-        part.kept,
-        sources,
-        form=form,
-        ordinal=part.ordinal,
-        parts=part.of,
-        found=len(part.colors),
-        colors=[part.colors[index] for index, _ in part.kept],
-        frames=len(index),
-        overlap=overlap and not labelmap,
-        series_number_base=series_number_base,
-        remarks=part.remarks,
-    )
+    pixels = _pixel_data(part, layers, index)
+    ds = segmentation(part, sources, frames=len(index), overlap=overlap and not labelmap)
     if labelmap and overlap:
         ds.ContentDescription = POLICY
     groups = per_frame_groups(index, volume, sources.positions, labelmap=labelmap)
     syntax: UID = SYNTAXES[form.transfer_syntax]
     digest = write_once(path, ds, chain([groups], pixels), transfer_syntax=syntax)
-    return _result(part.plan, volume, form, ds, path, digest, [index for index, _ in part.kept])
+    return _result(part.context, form, ds, path, digest, [index for index, _ in part.shown])
 
 
-def _pixel_data(part: _Part, index: Index) -> Iterable[bytes | memoryview]:
+def _pixel_data(part: Part, layers: Sequence[Layer], index: Index) -> Iterable[bytes | memoryview]:
     """The element Pixel Data, piece by piece."""
-    shape, form = part.volume.grid.shape, part.form
+    shape, form = part.context.volume.grid.shape, part.form
+    masks = [item.mask for _, item in part.shown]
     if form.encoding == "binary":
-        packed = pack([item.mask for _, item in part.kept], shape, empty_frames=form.empty_frames)
+        packed = pack(masks, shape, empty_frames=form.empty_frames)
         return _native(part, len(index), packed.size, (chunk.data for chunk in packed.chunks))
     if form.encoding == "labelmap":
-        sizes = [item.mask.voxels for _, item in part.kept]
-        planes = label_planes(part.layers, sizes, [frame for _, frame in index], shape)
+        planes = label_planes(layers, [mask.voxels for mask in masks], [frame for _, frame in index], shape)
     else:
-        planes = segment_planes(part.layers, index, shape)
+        planes = segment_planes(layers, index, shape)
     if form.transfer_syntax == "rle":
         return encapsulated([rle_frame(plane) for plane in planes])
     return _native(part, len(index), len(index) * shape[1] * shape[2], (plane.data for plane in planes))
 
 
-def _native(part: _Part, frames: int, size: int, pieces: Iterable[memoryview]) -> Iterable[bytes | memoryview]:
+def _native(part: Part, frames: int, size: int, pieces: Iterable[memoryview]) -> Iterable[bytes | memoryview]:
     if size > LARGEST_VALUE:
         raise EncodingError(
-            f"series {part.volume.series_uid}: {frames} frames make {size / 2**30:.1f} GiB, more than one "
+            f"series {part.context.volume.series_uid}: {frames} frames make {size / 2**30:.1f} GiB, more than one "
             "element may hold: split the rule's prompts over several rules"
         )
     padding = b"\0" * (size % 2)
     return chain([explicit_vr.header(0x7FE0, 0x0010, "OB", size + len(padding))], pieces, [padding])
 
 
-def check(plan: Plan, volume: Volume, found: Sequence[Found]) -> None:
-    """Raises EncodingError or GridMismatch where masks, plan and volume do not belong together."""
-    if [item.prompt for item in found] != list(plan.prompts):
+def check(context: OutputContext) -> None:
+    """Raise EncodingError or GridMismatch where masks, plan and volume do not belong together."""
+    plan, volume = context.plan, context.volume
+    if [item.prompt for item in context.found] != list(plan.prompts):
         raise EncodingError(f"rule {plan.rule!r}: the masks are not those of the plan's prompts")
     if len(volume.frames) != volume.grid.shape[0]:
         raise GridMismatch(f"series {volume.series_uid}: {len(volume.frames)} frames on a grid of {volume.grid.shape}")
 
 
-def _already_written(plan: Plan, volume: Volume, form: Form, path: Path) -> Result:
-    """The Result of an object that lies in the spool: one UID never has two contents (contracts § 1)."""
+def _existing(context: OutputContext, form: Form, path: Path) -> Result:
+    """The Result of an object that was written before: one UID never has two contents (contracts § 1)."""
+    plan = context.plan
     ds = pydicom.dcmread(path, defer_size=1024, stop_before_pixels=True)
     own = {str(provenance.tracking_uid(plan, index)): index for index in range(len(plan.prompts))}
     indices = [own[str(item.TrackingUID)] for item in ds.SegmentSequence if "TrackingUID" in item]
-    return _result(plan, volume, form, ds, path, sha256_of(path), indices)
+    return _result(context, form, ds, path, sha256_of(path), indices)
 
 
-def _result(
-    plan: Plan, volume: Volume, form: Form, ds: Dataset, path: Path, digest: str, indices: Sequence[int]
-) -> Result:
-    labels = [prompt.label for prompt in plan.prompts]
+def _result(context: OutputContext, form: Form, ds: Dataset, path: Path, digest: str, indices: Sequence[int]) -> Result:
+    labels = [prompt.label for prompt in context.plan.prompts]
     return replace(
-        common.written(ds, form.kind, path, digest),
+        common.result_of(ds, form.kind, path, digest),
         labels=tuple(labels[index] for index in indices),
-        warnings=volume.warnings,
+        warnings=context.volume.warnings,
         segments=tuple(indices),
     )

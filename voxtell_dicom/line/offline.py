@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from voxtell_dicom.check import findings
 from voxtell_dicom.config import Config
-from voxtell_dicom.encode import ENCODER_REVISION, encode
+from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal, UnknownPrompt
 from voxtell_dicom.line.limit import Limit
 from voxtell_dicom.line.load import load_runs
 from voxtell_dicom.line.plan import Planned, codes_of, lacking_of, soft_peers, with_lacking
+from voxtell_dicom.line.publish import judge, publish
+from voxtell_dicom.line.segment import Session, found_for, segment_volume
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import stacks_of
-from voxtell_dicom.workers.pool import Worker
-from voxtell_dicom.workflow.segment import found_for, segment_volume
 
 MAX_MINUTES = 24 * 60.0  # against a hung device
 Report = Callable[[str, int, int], None]  # stage, steps done, steps in all
@@ -31,7 +32,7 @@ class Offline:
     """Segments series one after the other with one loaded engine. Seconds per stage add up in `seconds`."""
 
     config: Config
-    worker: Worker
+    worker: Session
     identity: str
     prompts: tuple[Prompt, ...]
     rule: str  # the name in the results' description
@@ -52,10 +53,11 @@ class Offline:
 
         Returns the entries of `results` and `not_processed` (docs/json.md).
         """
+        headers = HeaderSource()
         with self._timed("assemble"):
             try:
                 (rule,) = self.config.rules
-                assembly = assemble(series, rule.max_gap, rule.frames_of_reference)
+                assembly = assemble(series, rule.max_gap, rule.frames_of_reference, headers)
             except Refusal as refusal:
                 return [], [_not_processed(series, refusal.code, str(refusal))]
         aside = [
@@ -66,17 +68,20 @@ class Offline:
         for positions in stacks_of(assembly.volumes):
             self.report("decode", 0, 1)
             with self._timed("decode"):
-                loaded, lacking = load_runs([assembly.volumes[position] for position in positions], self.work)
+                runs = [assembly.volumes[position] for position in positions]
+                loaded, lacking = load_runs(runs, self.work, headers=headers)
             aside += [_not_processed(series, item.code, item.reason) for item in lacking.values()]
             try:
                 if loaded:
                     gone = lacking_of(assembly, loaded[0], rule.max_gap) | codes_of(lacking)
-                    results.append(self._volume(*loaded, with_lacking({}, gone)))
+                    results.append(self._volume(*loaded, with_lacking({}, gone), headers))
             except Refusal as refusal:
                 aside.append(_not_processed(series, refusal.code, str(refusal)))
         return results, aside
 
-    def _volume(self, volume: Volume, arrays: tuple[Path, ...], options: dict[str, Any]) -> dict[str, Any]:
+    def _volume(
+        self, volume: Volume, arrays: tuple[Path, ...], options: dict[str, Any], headers: HeaderSource
+    ) -> dict[str, Any]:
         (rule,) = self.config.rules
         if soft_peers(self.config):
             options = {**options, "probabilities": True}
@@ -95,14 +100,14 @@ class Offline:
                 cancelled=lambda: False,
             )
         found = found_for(plan, volume, segmented.answers)
-        volume = findings.noted(volume, findings.check(found, volume, arrays))
+        judged = judge(plan, volume, found, findings.check(found, volume, arrays))
         for array in arrays:
             array.unlink(missing_ok=True)
         answers.unlink(missing_ok=True)
         self.report("encode", 0, 1)
         with self._timed("encode"):
-            results = encode(plan, volume, found, config=self.config, directory=self.out)
-        return _entry(volume, found, results)
+            published = publish(judged, config=self.config, directory=self.out, headers=headers)
+        return _entry(judged.volume, judged.found, published.results)
 
     @contextlib.contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
@@ -113,7 +118,7 @@ class Offline:
             self.seconds[stage] = round(self.seconds.get(stage, 0.0) + time.perf_counter() - began, 3)
 
 
-def _entry(volume: Volume, found: tuple[Found, ...], results: list[Result]) -> dict[str, Any]:
+def _entry(volume: Volume, found: Sequence[Found], results: Sequence[Result]) -> dict[str, Any]:
     result = results[0] if results else None
     return {
         "study_uid": volume.study_uid,

@@ -1,0 +1,50 @@
+"""Rescaled values of source frames, decoded one file at a time; once for all outputs of a plan that need them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.dicom.pixels import Stored, decode
+from voxtell_dicom.dicom.rescale import Rescale
+from voxtell_dicom.model import Volume
+
+USERS = frozenset(("sr", "secondary", "overlay"))  # outputs that need the values of source frames
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass
+class FrameValues:
+    """The source frames of a volume. shared: several outputs need them, so stored values are held (2 bytes a voxel)."""
+
+    volume: Volume
+    headers: HeaderSource
+    shared: bool = False
+    _decoded: dict[tuple[Path, int], tuple[Stored, Rescale]] = field(default_factory=dict)
+
+    def of(self, wanted: set[int]) -> Iterator[tuple[int, Floats]]:
+        """Yield (index in `volume.frames`, rescaled values (row, column)) of the wanted frames, file by file.
+
+        They are the values that the model saw. Raises Refusal (``pixels``, ``rescale``).
+        """
+        by_path: dict[Path, list[int]] = {}
+        for index in sorted(wanted):
+            by_path.setdefault(self.volume.frames[index].path, []).append(index)
+        for path, indices in by_path.items():
+            numbers = [self.volume.frames[index].number for index in indices]
+            for index, (stored, rescale) in zip(indices, self._decode(path, numbers), strict=True):
+                yield index, rescale.real(stored)
+
+    def _decode(self, path: Path, numbers: list[int]) -> Iterator[tuple[Stored, Rescale]]:
+        if not self.shared:
+            yield from decode(path, numbers, self.headers)
+            return
+        missing = [number for number in numbers if (path, number) not in self._decoded]
+        for number, decoded in zip(missing, decode(path, missing, self.headers), strict=True):
+            self._decoded[path, number] = decoded
+        yield from (self._decoded[path, number] for number in numbers)

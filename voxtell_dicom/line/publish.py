@@ -1,0 +1,95 @@
+"""Publish: gate what was found, decide what the rule does with it, encode it once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from voxtell_dicom.check import findings, gates
+from voxtell_dicom.check.selfcheck import Finding
+from voxtell_dicom.config import Config, OnWarning, Rule
+from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.encode import encode, output_context
+from voxtell_dicom.model import Found, Plan, Result, Volume
+
+INCOMPLETE = "the series is incomplete"
+RELEASED = "held for a person to look at before it was sent"  # among the warnings of a result that was held
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the results of a plan are encoded from, and what its rule does with them.
+
+    volume: with findings and notes among its warnings. minor: the warnings that alone are no reason for a receipt.
+    action: ``deliver``, ``hold`` or ``drop``; reason: why it is not delivered, "" where it is.
+    """
+
+    plan: Plan
+    volume: Volume
+    found: tuple[Found, ...]
+    minor: tuple[str, ...]
+    action: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """The encoded objects of a plan. empty: labels of prompts that found nothing; warnings: of volume and objects."""
+
+    results: tuple[Result, ...]
+    empty: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def judge(
+    plan: Plan,
+    volume: Volume,
+    found: Sequence[Found],
+    against: Sequence[Finding] = (),
+    rules: Sequence[Rule] | None = None,
+) -> Judged:
+    """Leave out what the rule's confidence gate stops, and decide by the findings what becomes of the rest.
+
+    found: one per prompt of the plan, on the source grid. against: the findings of the self-check. rules: those of
+    node.yaml, where a missing one has the default `on_warning`; None: nobody waits for a decision, all is delivered.
+    """
+    shown = gates.leave_out(plan, found)
+    relevant = findings.without(against, shown)
+    action, reason = _verdict(plan, relevant, rules) if rules is not None else ("deliver", "")
+    if action == "hold" and reason.startswith(INCOMPLETE) and not any(item.mask.voxels for item in shown):
+        action, reason = "deliver", ""  # no segment depends on the missing slices
+    notes = gates.notes(shown) + ([RELEASED] if action == "hold" else [])
+    noted = findings.noted(volume, relevant, notes)
+    return Judged(plan, noted, shown, _minor(noted, against), action, reason)
+
+
+def publish(judged: Judged, *, config: Config, directory: Path, headers: HeaderSource | None = None) -> Published:
+    """Encode the objects of a plan into `directory`, once. Raises Refusal, GridMismatch or EncodingError."""
+    volume, found = judged.volume, judged.found
+    context = output_context(judged.plan, volume, found, config=config, directory=directory, headers=headers)
+    results = encode(context, config, judged.minor)
+    empty = tuple(gates.empty(found))
+    warnings = dict.fromkeys((*volume.warnings, *(text for result in results for text in result.warnings)))
+    if not results:
+        warnings.pop(RELEASED, None)
+    return Published(tuple(replace(result, empty=empty) for result in results), empty, tuple(warnings))
+
+
+def _minor(volume: Volume, against: Sequence[Finding]) -> tuple[str, ...]:
+    """Warnings that alone are no problem: most scans cut an aorta, and some archives compress all that they keep."""
+    cut = [str(finding) for finding in against if finding.kind == "edge"]
+    return (*cut, *(text for text in volume.warnings if text.startswith("lossy:")))
+
+
+def _verdict(plan: Plan, against: Sequence[Finding], rules: Sequence[Rule]) -> tuple[str, str]:
+    """What the rule does with the result, and why; see `Judged`."""
+    rule = next((rule for rule in rules if rule.name == plan.rule), None)
+    on_warning = (rule.on_warning if rule else OnWarning()).model_dump()
+    if rule and rule.empty == "hold" and on_warning["empty"] == "deliver":
+        on_warning["empty"] = "hold"
+    action, reason = findings.verdict(against, on_warning)
+    of_incomplete = on_warning["incomplete"] if "incomplete" in plan.options else "deliver"
+    if findings.SEVERITY.index(of_incomplete) > findings.SEVERITY.index(action):
+        return of_incomplete, f"{INCOMPLETE} ({plan.options['incomplete']})"
+    return action, reason
