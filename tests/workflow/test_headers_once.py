@@ -13,12 +13,12 @@ from typing import Any, cast
 import numpy as np
 import pydicom
 import pytest
-from voxtell_dicom.series.native import Layout
 
 from tests.series import slices
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
 from voxtell_dicom.dicom.headers import HeaderSource
+from voxtell_dicom.dicom.native import Layout
 from voxtell_dicom.engine.threshold import ThresholdEngine
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.masks import Answer, save_answers

@@ -16,7 +16,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
-from voxtell_dicom.dicom.text import ST, clipped
+from voxtell_dicom.dicom.text import LO, ST, clipped
 from voxtell_dicom.encode.common import implicit_vr as vr
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance, words
