@@ -88,7 +88,7 @@ def _gets_more(runtime: Runtime, job: str, peer: str) -> bool:
 
 
 def _replaced(runtime: Runtime, result: Result, peer: str, outcome: Outcome, made: Sequence[Result]) -> Outcome:
-    runtime.remember_own([uid for each in made for uid in (each.sop_instance_uid, each.series_uid)])
+    runtime.archive.remember_own([uid for each in made for uid in (each.sop_instance_uid, each.series_uid)])
     sent = ", ".join(_name(each) for each in made)
     message = f"{_name(result)} is refused by peer '{peer}' ({outcome.status}); in its place goes {sent}"
     return Outcome("replaced", outcome.status, message)

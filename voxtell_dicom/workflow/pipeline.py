@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, SetEnqueueOptions, SetWorkflowID
 
-from voxtell_dicom.archive.kept import Kept
+from voxtell_dicom.archive.summary import SeriesSummary
 from voxtell_dicom.line.plan import job_id, planned_of
 from voxtell_dicom.model import Series, dump, load
 from voxtell_dicom.retry import PATIENT
@@ -35,11 +35,12 @@ QUEUES = {"process": 2, "study": 1, "segment": 1, "publish": 2, "notify": 1, "de
 PRIORITY = 10  # always set: an unset priority would overtake every set one
 
 _runtime: Runtime | None = None
+_client: DBOSClient | None = None  # enqueues within transactions of others
 
 
 def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> None:
     """Start the durable engine in this process, with its queues; unfinished work of `executor_id` goes on."""
-    global _runtime
+    global _client, _runtime
     _runtime = runtime
     settings: DBOSConfig = {
         "name": APPLICATION,
@@ -52,6 +53,7 @@ def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> None:
     DBOS(config=settings)
     DBOS.listen_queues(list(QUEUES))
     DBOS.launch()
+    _client = DBOSClient(system_database_engine=engine, application_name=APPLICATION)
     for name, concurrency in QUEUES.items():
         wanted = runtime.pool.size if name == "segment" else concurrency
         DBOS.register_queue(name, worker_concurrency=wanted, polling_interval_sec=0.2, on_conflict="always_update")
@@ -62,12 +64,20 @@ def shut_down(timeout_s: int) -> None:
     DBOS.destroy(workflow_completion_timeout_sec=timeout_s)
 
 
-def submit(series: Series) -> None:
-    """Hand a complete series version over. Idempotent for ever: the same version starts nothing twice."""
-    _enqueue(process, process_id(series), {"v": FORMAT, "series": dump(series)})
+def submit(connection: sa.Connection, series: Series) -> None:
+    """Enqueue a complete series version within the caller's transaction. The same version starts nothing twice."""
+    assert _client is not None, "launch() first"
+    options: EnqueueOptions = {
+        "workflow_name": process.__name__,
+        "queue_name": "process",
+        "workflow_id": process_id(series),
+        "app_version": APPLICATION_VERSION,
+        "priority": PRIORITY,
+    }
+    _client.enqueue_in_transaction(connection, options, {"v": FORMAT, "series": dump(series)})
 
 
-def process_id(series: Series | Kept, attempt: int = 0) -> str:
+def process_id(series: Series | SeriesSummary, attempt: int = 0) -> str:
     """The workflow id of a series version."""
     base = f"process:{job_id(series.series_uid, series.version)}"
     return f"{base}:{attempt}" if attempt else base
@@ -142,7 +152,7 @@ def _study(data: dict[str, Any]) -> dict[str, Any]:
     return look_at_study(_get(), data, _in_process)
 
 
-def _in_process(series: Sequence[Kept]) -> bool:
+def _in_process(series: Sequence[SeriesSummary]) -> bool:
     """Whether any of these series is still to be assembled: it may yet be refused."""
     going = DBOS.list_workflows(
         workflow_ids=[process_id(each) for each in series],

@@ -45,7 +45,7 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         runtime.fail([job], f"unexpected {type(error).__name__}: {error}")
         return []
     # Before it leaves: a PACS that forwards what it stores must not make us work on our own results.
-    runtime.remember_own([uid for result in results for uid in (result.sop_instance_uid, result.series_uid)])
+    runtime.archive.remember_own([uid for result in results for uid in (result.sop_instance_uid, result.series_uid)])
     empty = gates.empty(found)
     results = [replace(result, empty=tuple(empty)) for result in results]
     warnings = dict.fromkeys(volume.warnings)
