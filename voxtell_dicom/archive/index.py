@@ -48,7 +48,8 @@ def insert_ignore(connection: sa.Connection, table: sa.Table, rows: Sequence[Map
     if not rows:
         return 0
     insert = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-    found = connection.execute(insert.on_conflict_do_nothing(), list(rows) if len(rows) > 1 else dict(rows[0]))
+    statement = insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    found = connection.execute(statement, list(rows) if len(rows) > 1 else dict(rows[0]))
     return found.rowcount
 
 

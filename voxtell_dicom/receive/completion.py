@@ -121,8 +121,10 @@ class Completion:
             return
         quiet = self._quiet.get(summary.calling_ae, self._settings.quiet_s)
         longer = max(quiet, self._settings.incomplete_s)
-        last = max(summary.last_arrived, self._started_at, 0.0 if links.open else links.ended)
-        complete_at = last + (longer if links.open or links.lost else quiet)
+        last_new = max(summary.last_arrived, self._started_at)
+        quiet_at = max(last_new, links.ended) + quiet
+        latest_at = last_new + longer if links.open else max(last_new + longer, quiet_at)
+        complete_at = latest_at if links.open or links.lost else quiet_at
         if self._archive.now() < complete_at:
             self._archive.put_off(series_uid, complete_at, before=due_at)
             return
@@ -130,8 +132,8 @@ class Completion:
         if series is None or series.version != summary.version:
             return
         reason = self._why_incomplete(summary, links, unstored, series)
-        if reason and self._archive.now() < last + longer:
-            self._archive.put_off(series_uid, last + longer, before=due_at)
+        if reason and self._archive.now() < latest_at:
+            self._archive.put_off(series_uid, latest_at, before=due_at)
             log.info("series waits for more", series_uid=series_uid, instances=summary.starts, reason=reason)
             return
         self._hand_over(replace(series, incomplete=reason))
