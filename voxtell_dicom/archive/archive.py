@@ -71,9 +71,9 @@ class Archive:
         self._receiver = uuid.uuid4().hex
         self._stripes = [threading.Lock() for _ in range(64)]
         self._holds: dict[tuple[str, str], None] = {}
-        self._low = False
+        self._low, self._news, self._advanced_at = False, False, 0.0
         try:
-            self.store_ = FolderStore(self.root)
+            self.objects = FolderStore(self.root)
             self._lock = os.open(self.root / "lock", os.O_RDONLY | os.O_CREAT, 0o640)
             self._take_lock()
         except OSError as error:
@@ -81,7 +81,7 @@ class Archive:
         self._engine = engine
         self._claims, self._durable = open_writer(engine, durable=False), open_writer(engine, durable=True)
         self.now = clock or database_clock(engine)
-        self._headers = Headers(self.store_)
+        self._headers = Headers(self.objects)
         try:
             tables.metadata.create_all(engine)
             self._begin()
@@ -95,16 +95,25 @@ class Archive:
     def _begin(self) -> None:
         """Bring index and store together, and take up what an earlier run left."""
         with self._engine.connect() as connection:
-            behind = marker.is_behind(marker.read_index(connection), marker.read_store(self.store_))
+            behind = marker.is_behind(marker.read_index(connection), marker.read_store(self.objects))
             dropped = list(connection.scalars(sa.select(tables.dropped_series.c.series_uid)))
-        if behind:
-            found = adoption.complete_index(self._durable, self.store_, self.now())
-            if found:
-                log.warning("the index was completed from the store", instances=found)
+        self.opened_with = self.complete() if behind else 0
         for series_uid in dropped:
             self._delete_objects(series_uid)
-        adoption.end_earlier_runs(self._durable, self.store_, self._receiver, self.now())
+        adoption.end_earlier_runs(self._durable, self.objects, self._receiver, self.now())
         self._advance()
+
+    def complete(self) -> int:
+        """Insert what the store holds and the index does not. Returns how many instances. Raises OSError."""
+        found = adoption.complete_index(self._durable, self.objects, self.now())
+        if found:
+            log.warning("the index was completed from the store", instances=found)
+        return found
+
+    def count(self) -> int:
+        """Return the number of instances."""
+        with self._engine.connect() as connection:
+            return int(connection.scalar(sa.select(sa.func.count()).select_from(tables.instance)) or 0)
 
     def close(self) -> None:
         """Let go of the folder, so that another process may open it."""
@@ -113,19 +122,16 @@ class Archive:
         try:
             if self._news:
                 self._advance()
-        except (OSError, sa.exc.SQLAlchemyError, AttributeError) as error:
+        except (OSError, sa.exc.SQLAlchemyError) as error:
             log.warning("generation not recorded", error=type(error).__name__)
         for engine in (self._claims, self._durable):
             engine.dispose()
         os.close(self._lock)
         self._lock = -1
 
-    _news = False
-    _advanced_at = 0.0
-
     def _advance(self) -> None:
         self._news, self._advanced_at = False, self.now()
-        marker.advance(self._durable, self.store_)
+        marker.advance(self._durable, self.objects)
 
     def record_generation(self) -> None:
         """Record a new generation where something new has come for a minute (see marker.py)."""
@@ -153,7 +159,7 @@ class Archive:
             self._hold(facts)
             # A correction lies under the key of the first copy: whoever has that key sees the newest headers.
             key = old.object if old else instance_key(facts.series_uid, facts.sop_instance_uid, facts.digest)
-            size = self.store_.put(key, lambda file: write_part10(file, facts, arrival.data))
+            size = self.objects.put(key, lambda file: write_part10(file, facts, arrival.data))
             self._news = True
             if not self._claim(facts, key, size, arrival.header, old):
                 raise SpoolUnavailable(f"SOP Instance UID {facts.sop_instance_uid} is being stored by another sender")
@@ -171,12 +177,12 @@ class Archive:
             )
         wanted = sa.select(tables.series).where(tables.series.c.series_uid == facts.series_uid)
         _check_series(connection.execute(wanted).first(), facts)
-        return old if old and self.store_.exists(old.object) else None
+        return old if old and self.objects.exists(old.object) else None
 
     def _compare(self, old: index.Stored, facts: Facts, data: bytes) -> str:
         if (old.digest, old.transfer_syntax) == (facts.digest, facts.transfer_syntax_uid):
             return SAME
-        with self.store_.path(old.object).open("rb") as ours, BytesIO() as theirs:
+        with self.objects.path(old.object).open("rb") as ours, BytesIO() as theirs:
             write_part10(theirs, facts, data)
             theirs.seek(0)
             return compare(ours, theirs, facts.sop_instance_uid)
@@ -206,7 +212,7 @@ class Archive:
             if not index.add_instance(connection, facts, key, size, header):
                 stale = index.find(connection, facts.sop_instance_uid)  # its object was missing from the store
                 new = index.instance_row(facts, key, size, header)
-                if not stale or (self.store_.exists(stale.object) and stale.object != key):
+                if not stale or (self.objects.exists(stale.object) and stale.object != key):
                     return False
                 index.replace_instance(connection, stale, new)
             if row is not None and not row.has_new_instances:
@@ -264,7 +270,7 @@ class Archive:
                 one.sop_class,
                 series_uid,
                 row.study_uid,
-                self.store_.path(one.object),
+                self.objects.path(one.object),
                 one.transfer_syntax,
                 one.digest,
             )
@@ -408,7 +414,7 @@ class Archive:
     def _delete_objects(self, series_uid: str) -> None:
         with self._durable.begin() as connection:
             if index.lock_series(connection, series_uid) is None:
-                self.store_.delete(series_prefix(series_uid))
+                self.objects.delete(series_prefix(series_uid))
             mine = tables.dropped_series.c.series_uid == series_uid
             connection.execute(sa.delete(tables.dropped_series).where(mine))
 
