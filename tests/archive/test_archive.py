@@ -218,8 +218,11 @@ def test_drop(archive):
 
 
 def test_one_process_at_a_time(archive):
+    unfinished = archive.root / "incoming" / "being written"
+    unfinished.touch()
     with pytest.raises(ConfigError, match="in use by another process"):
         open_archive(archive.root)
+    assert unfinished.exists()
     archive.remember_own(["1"])
 
 

@@ -1,7 +1,7 @@
 """The archive: what was answered with success is in the store, whole, and in the index.
 
     ROOT/series/<hash of Series UID>/<hash of SOP Instance UID>-<digest>.dcm   Part 10, see part10.py
-    ROOT/versions/<version>.headers                                            headers of a version, see headers.py
+    ROOT/series/<hash of Series UID>/<version>.headers                         headers of a version, see headers.py
     ROOT/incoming/, ROOT/index.json                                            unfinished files; see marker.py
 
 What is refused is not stored: the failure status leaves it with the sender. The order of an instance's way in: the hold
@@ -17,29 +17,26 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import sqlalchemy as sa
 import structlog
-from pydicom.dataset import Dataset
 
 from voxtell_dicom.archive import adoption, index, marker, tables
 from voxtell_dicom.archive.clock import Clock, database_clock
 from voxtell_dicom.archive.compare import SAME, compare
-from voxtell_dicom.archive.database import open_writer
-from voxtell_dicom.archive.headers import Headers
+from voxtell_dicom.archive.database import exclusive, open_writer
 from voxtell_dicom.archive.instance import Arrival, Sender
-from voxtell_dicom.archive.naming import instance_key, series_prefix, version_of
+from voxtell_dicom.archive.naming import instance_key, series_prefix
 from voxtell_dicom.archive.part10 import Facts, write_part10
+from voxtell_dicom.archive.reader import Reader
 from voxtell_dicom.archive.store.folder import FolderStore
-from voxtell_dicom.archive.summary import Links, Receiving, SeriesSummary
 from voxtell_dicom.config import Receive
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
-from voxtell_dicom.model import Instance, Series
-from voxtell_dicom.receive.never import never_starts
+from voxtell_dicom.model import Series
 
 NEW = "new"
 GENERATION_S = 60.0  # how long new instances may lie here before index and store record a new generation
@@ -50,7 +47,7 @@ log = structlog.get_logger(__name__)
 EnqueueSeries = Callable[[sa.Connection, Series], object]
 
 
-class Archive:
+class Archive(Reader):
     """All instances we hold, by series. Every method may be called from any thread; one process at a time.
 
     also: SOP Class UIDs that start work although they are of those that never do (contracts § 3), because a rule asks
@@ -67,21 +64,20 @@ class Archive:
         clock: Clock | None = None,
     ) -> None:
         self.root = root.absolute()
-        self._settings, self._also = settings, frozenset(also)
+        self._settings = settings
         self._receiver = uuid.uuid4().hex
         self._stripes = [threading.Lock() for _ in range(64)]
         self._holds: dict[tuple[str, str], None] = {}
         self._low, self._news, self._advanced_at = False, False, 0.0
         try:
-            self.objects = FolderStore(self.root)
+            self._folder = FolderStore(self.root)
             self._lock = os.open(self.root / "lock", os.O_RDONLY | os.O_CREAT, 0o640)
             self._take_lock()
+            self._folder.discard_unfinished()
         except OSError as error:
             raise SpoolUnavailable(f"the archive {self.root} cannot be opened: {error}") from error
-        self._engine = engine
+        super().__init__(engine, self._folder, clock or database_clock(engine), also)
         self._claims, self._durable = open_writer(engine, durable=False), open_writer(engine, durable=True)
-        self.now = clock or database_clock(engine)
-        self._headers = Headers(self.objects)
         try:
             tables.metadata.create_all(engine)
             self._begin()
@@ -100,20 +96,15 @@ class Archive:
         self.opened_with = self.complete() if behind else 0
         for series_uid in dropped:
             self._delete_objects(series_uid)
-        adoption.end_earlier_runs(self._durable, self.objects, self._receiver, self.now())
+        adoption.end_earlier_runs(self._durable, self._folder, self._receiver, self.now())
         self._advance()
 
     def complete(self) -> int:
         """Insert what the store holds and the index does not. Returns how many instances. Raises OSError."""
-        found = adoption.complete_index(self._durable, self.objects, self.now())
+        found = adoption.complete_index(self._durable, self._folder, self.now())
         if found:
             log.warning("the index was completed from the store", instances=found)
         return found
-
-    def count(self) -> int:
-        """Return the number of instances."""
-        with self._engine.connect() as connection:
-            return int(connection.scalar(sa.select(sa.func.count()).select_from(tables.instance)) or 0)
 
     def close(self) -> None:
         """Let go of the folder, so that another process may open it."""
@@ -252,97 +243,7 @@ class Archive:
             log.warning("end of association not written", association=association, error=type(error).__name__)
             return False
 
-    # What is here
-
-    def series(self, series_uid: str, incomplete: str = "") -> Series | None:
-        """Return the newest version of a series: the instances that start work. None where there is none."""
-        with self._engine.connect() as connection:
-            return self._series(connection, series_uid, incomplete)
-
-    def _series(self, connection: sa.Connection, series_uid: str, incomplete: str) -> Series | None:
-        row = connection.execute(sa.select(tables.series).where(tables.series.c.series_uid == series_uid)).first()
-        chosen, _ = index.instances(connection, series_uid, self._starts)
-        if row is None or not chosen:
-            return None
-        instances = tuple(
-            Instance(
-                one.sop_uid,
-                one.sop_class,
-                series_uid,
-                row.study_uid,
-                self.objects.path(one.object),
-                one.transfer_syntax,
-                one.digest,
-            )
-            for one in chosen
-        )
-        version = version_of(one.sop_uid for one in chosen)
-        return Series(row.study_uid, series_uid, version, instances, row.calling_ae, row.called_ae, incomplete)
-
-    def _starts(self, sop_class_uid: str) -> bool:
-        return sop_class_uid in self._also or not never_starts(sop_class_uid)
-
-    def current_version(self, series_uid: str) -> str:
-        """Return the version of a series as it is now; "" where nothing of it is here that starts work."""
-        with self._engine.connect() as connection:
-            return version_of(one.sop_uid for one in index.instances(connection, series_uid, self._starts)[0])
-
-    def summary(self, series_uid: str) -> SeriesSummary | None:
-        """Return the summary of a series; None where it is not here."""
-        with self._engine.connect() as connection:
-            return self._summary(connection, series_uid)
-
-    def _summary(self, connection: sa.Connection, series_uid: str) -> SeriesSummary | None:
-        row = connection.execute(sa.select(tables.series).where(tables.series.c.series_uid == series_uid)).first()
-        return index.summarize(connection, row, *index.instances(connection, series_uid, self._starts)) if row else None
-
-    def study(self, study_uid: str) -> list[SeriesSummary]:
-        """Return the series of a study, by UID."""
-        series = tables.series
-        with self._engine.connect() as connection:
-            wanted = sa.select(series.c.series_uid).where(series.c.study_uid == study_uid).order_by(series.c.series_uid)
-            uids = connection.scalars(wanted).all()
-            return [found for uid in uids if (found := self._summary(connection, uid))]
-
-    def summaries(self, limit_at: float = float("inf")) -> Iterator[SeriesSummary]:
-        """Return the series with nothing new since `limit_at`, those longest without news first, a few at a time."""
-        after, count = (-1.0, ""), 100
-        while True:
-            with self._engine.connect() as connection:
-                some = index.settled_before(connection, min(limit_at, 1e300), after, count)
-                found = [self._summary(connection, uid) for _, uid in some]
-            yield from (each for each in found if each and each.last_arrived <= limit_at)
-            if len(some) < count:
-                return
-            after = some[-1]
-
-    def receiving(self, limit: int = 1000) -> list[Receiving]:
-        """Return the series that are arriving and were not handed on since, the newest first."""
-        with self._engine.connect() as connection:
-            return index.receiving(connection, limit)
-
-    def headers(self, series: Series) -> Mapping[str, Dataset]:
-        """Return the newest headers of a series' instances by SOP Instance UID: the datasets without pixels."""
-        with self._engine.connect() as connection:
-            return self._headers.of_series(connection, series)
-
     # Completion
-
-    def due(self) -> list[tuple[str, float]]:
-        """Return the series to be looked at now, with the time since when."""
-        with self._engine.connect() as connection:
-            return index.due(connection, self.now())
-
-    def next_due(self) -> float | None:
-        """Return when a series is to be looked at next, None where none is."""
-        with self._engine.connect() as connection:
-            return index.next_due(connection)
-
-    def arrival_state(self, series_uid: str) -> tuple[SeriesSummary | None, Links, int]:
-        """Return the summary of a series, how its associations stand, and how many instances could not be stored."""
-        with self._engine.connect() as connection:
-            links, unstored = index.links(connection, series_uid), index.unstored_count(connection, series_uid)
-            return self._summary(connection, series_uid), links, unstored
 
     def put_off(self, series_uid: str, due_at: float, *, before: float) -> None:
         """Look at a series again at `due_at`, unless it was made due since `before`."""
@@ -380,11 +281,6 @@ class Archive:
             if found is None or not found.starts or found.handed_on:
                 index.settle(connection, series_uid, found.last_arrived if found else self.now())
 
-    def is_handed_on(self, series_uid: str, version: str) -> bool:
-        """Return whether this version was handed on, be the series still here or dropped since."""
-        with self._engine.connect() as connection:
-            return index.is_handed_on(connection, series_uid, version)
-
     # What leaves
 
     def remember_own(self, uids: Iterable[str]) -> None:
@@ -410,6 +306,10 @@ class Archive:
             for stripe in self._stripes:
                 stripe.release()
         return True
+
+    def exclusive(self, name: str) -> AbstractContextManager[bool]:
+        """Tell whether this process may do what only one at a time does, such as retention."""
+        return exclusive(self._engine, name)
 
     def _delete_objects(self, series_uid: str) -> None:
         with self._durable.begin() as connection:

@@ -1,8 +1,8 @@
 """Headers of instances: in the instance's row until its version is handed on, then in one pack per version.
 
-A pack, ``versions/<version>.headers``, is deflated JSON: for each SOP Instance UID its transfer syntax and the base64
-of the dataset's bytes before the pixels. It is written once and named by its version. Rows whose headers were corrected
-since have bytes of their own again, which count.
+A pack, ``<version>.headers`` beside the instances, is deflated JSON: for each SOP Instance UID its transfer syntax and
+the base64 of the dataset's bytes before the pixels. It is written once and named by its version. Rows whose headers
+were corrected since have bytes of their own again, which count.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Any
 
 import sqlalchemy as sa
 import structlog
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from voxtell_dicom.archive import tables
+from voxtell_dicom.archive.naming import series_prefix
 from voxtell_dicom.archive.part10 import read_header
 from voxtell_dicom.archive.store import Store
 from voxtell_dicom.model import Series
@@ -46,6 +47,10 @@ class Header:
         little = syntax.is_little_endian or syntax == DeflatedExplicitVRLittleEndian
         dataset = read_dataset(BytesIO(self.data), syntax.is_implicit_VR, little)
         dataset.set_original_encoding(syntax.is_implicit_VR, little, dataset.get("SpecificCharacterSet"))
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.get("SOPClassUID")
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.get("SOPInstanceUID")
         return dataset
 
 
@@ -83,7 +88,7 @@ class Headers:
             for uid, header in self._raw(chosen).items()
         }
         packed = zlib.compress(json.dumps({"v": 1, "headers": content}).encode(), 6)
-        self._store.put(_key(series.version), lambda file: file.write(packed))
+        self._store.put(_key(series.series_uid, series.version), lambda file: file.write(packed))
         return {uid: chosen[uid].digest for uid in content}
 
     @staticmethod
@@ -97,7 +102,7 @@ class Headers:
     @staticmethod
     def _rows(connection: sa.Connection, series_uid: str) -> dict[str, sa.Row[Any]]:
         table = tables.instance
-        names = ("sop_uid", "transfer_syntax", "digest", "object", "header", "header_version")
+        names = ("sop_uid", "series_uid", "transfer_syntax", "digest", "object", "header", "header_version")
         wanted = sa.select(*(table.c[name] for name in names)).where(table.c.series_uid == series_uid)
         return {row.sop_uid: row for row in connection.execute(wanted)}
 
@@ -111,20 +116,20 @@ class Headers:
                 found[uid] = Header(row.transfer_syntax, zlib.decompress(row.header))
                 continue
             if version not in packs:
-                packs[version] = self._unpack(version)
+                packs[version] = self._unpack(row.series_uid, version)
             found[uid] = packs[version].get(uid) or Header(
                 row.transfer_syntax, read_header(self._store.path(row.object))
             )
         return found
 
-    def _unpack(self, version: str) -> dict[str, Header]:
+    def _unpack(self, series_uid: str, version: str) -> dict[str, Header]:
         try:
-            content = json.loads(zlib.decompress(self._store.path(_key(version)).read_bytes()))
+            content = json.loads(zlib.decompress(self._store.path(_key(series_uid, version)).read_bytes()))
             return {uid: Header(syntax, base64.b64decode(data)) for uid, (syntax, data) in content["headers"].items()}
         except (OSError, ValueError, KeyError, zlib.error) as error:
             log.warning("headers of a version are read from its objects", version=version[:12], error=str(error))
             return {}
 
 
-def _key(version: str) -> str:
-    return f"versions/{version}.headers"
+def _key(series_uid: str, version: str) -> str:
+    return f"{series_prefix(series_uid)}{version}.headers"

@@ -38,7 +38,9 @@ class Retention(Repeating):
 
     def again(self) -> None:
         """Drop what is due, and the durable engine's records of what ended long ago."""
-        self.sweep(self._archive.now())
+        with self._archive.exclusive("retention") as mine:
+            if mine:
+                self.sweep(self._archive.now())
         self._forget_finished_workflows()
 
     def sweep(self, now: float) -> list[str]:

@@ -14,13 +14,17 @@ from voxtell_dicom.files import sync_folder
 
 
 class FolderStore:
-    """A `Store` below `root`. What `incoming/` holds is unfinished: it is emptied when the store is opened."""
+    """A `Store` below `root`. What `incoming/` holds is unfinished."""
 
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
         self._incoming = self.root / "incoming"
         self.root.mkdir(mode=0o750, parents=True, exist_ok=True)  # patient data: not for everybody on the machine
         (self.root / "series").mkdir(exist_ok=True)
+        self._incoming.mkdir(exist_ok=True)
+
+    def discard_unfinished(self) -> None:
+        """Delete what an earlier process was writing or deleting; only while no other has the store open."""
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir(exist_ok=True)
 
@@ -57,7 +61,7 @@ class FolderStore:
             yield from (str((Path(folder) / name).relative_to(self.root)) for name in names)
 
     def delete(self, prefix: str) -> None:
-        """Delete what lies below a prefix. What is left of it after a crash is removed when the store is opened."""
+        """Delete what lies below a prefix. What is left of it after a crash is unfinished."""
         grave = self._incoming / f"{uuid.uuid4().hex}.deleted"
         try:
             os.replace(self.root / prefix, grave)
