@@ -20,7 +20,7 @@ from voxtell_dicom.archive.clock import database_clock
 from voxtell_dicom.archive.instance import Sender
 from voxtell_dicom.archive.part10 import Facts
 from voxtell_dicom.config import Receive
-from voxtell_dicom.errors import Refusal
+from voxtell_dicom.errors import Refusal, SpoolUnavailable
 from voxtell_dicom.model import Series
 from voxtell_dicom.receive.arrival import read_arrival
 from voxtell_dicom.receive.completion import Completion
@@ -156,6 +156,26 @@ def test_another_patients_instance_is_missing_from_the_series(scene: Scene) -> N
     assert scene.until(INCOMPLETE_S - 1) == []
     ((_, series),) = scene.until(INCOMPLETE_S + 1)
     assert series.incomplete == "1 instances were sent that could not be stored"
+
+
+def test_a_series_of_which_nothing_could_be_stored_leaves_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sender = scene.sender("a")
+
+    def no_space(*_args: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(scene.archive.objects, "put", no_space)
+        with pytest.raises(SpoolUnavailable, match="No space left"):
+            scene.take(make_slice("1.2", 1), sender)
+    scene.completion.ended(sender, released=True)
+    assert scene.until(10) == []
+    other = scene.sender("b")
+    assert scene.take(make_slice("1.2", 1, PatientID="P2"), other) == "new"
+    scene.completion.ended(other, released=True)
+    assert [series.incomplete for _, series in scene.until(20)] == [""]
 
 
 def test_the_clock_does_not_follow_the_hosts(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:

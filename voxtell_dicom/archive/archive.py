@@ -152,7 +152,13 @@ class Archive(Reader):
             key = old.object if old else instance_key(facts.series_uid, facts.sop_instance_uid, facts.digest)
             size = self.objects.put(key, lambda file: write_part10(file, facts, arrival.data))
             self._news = True
-            if not self._claim(facts, key, size, arrival.header, old):
+            try:
+                claimed = self._claim(facts, key, size, arrival.header, old)
+            except Refusal:
+                self._discard(key, old)
+                raise
+            if not claimed:
+                self._discard(key, old)
                 raise SpoolUnavailable(f"SOP Instance UID {facts.sop_instance_uid} is being stored by another sender")
         return verdict
 
@@ -209,6 +215,11 @@ class Archive(Reader):
             if row is not None and not row.has_new_instances:
                 index.mark_new(connection, facts.series_uid, self.now())
         return True
+
+    def _discard(self, key: str, old: index.Stored | None) -> None:
+        """Delete an object that was written and could not be claimed; never the copy of one that was here before."""
+        if old is None:
+            self.objects.remove(key)
 
     def _check_space(self) -> None:
         """Raise SpoolUnavailable below receive.min_free_percent; logged once, and once when it is over."""
@@ -278,7 +289,9 @@ class Archive(Reader):
         with self._durable.begin() as connection:
             index.lock_series(connection, series_uid)
             found = self._summary(connection, series_uid)
-            if found is None or not found.starts or found.handed_on:
+            if found is None and not index.links(connection, series_uid).open:  # nothing of it could be stored
+                index.remove_series(connection, series_uid)
+            elif found is None or not found.starts or found.handed_on:
                 index.settle(connection, series_uid, found.last_arrived if found else self.now())
 
     # What leaves

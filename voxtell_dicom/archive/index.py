@@ -272,6 +272,11 @@ def settled_before(
 def forget(connection: sa.Connection, series_uid: str) -> None:
     """Delete the rows of a series, and note that its objects are to be deleted."""
     insert_ignore(connection, tables.dropped_series, [{"series_uid": series_uid}])
+    remove_series(connection, series_uid)
+
+
+def remove_series(connection: sa.Connection, series_uid: str) -> None:
+    """Delete the rows of a series."""
     for table in (tables.instance, tables.hold, tables.unstored, tables.series):
         connection.execute(sa.delete(table).where(table.c.series_uid == series_uid))
 

@@ -108,6 +108,8 @@ class Completion:
                     sleep_s = min(sleep_s, max(0.01, due_at - self._archive.now()))
             except (sa.exc.SQLAlchemyError, OSError) as error:
                 log.warning("completion waits for the database", error=type(error).__name__)
+            except Exception:
+                log.exception("completion failed, will be tried again")
             with self._changed:
                 self._sleeps_until = self._archive.now() + sleep_s
                 if not self._stopping:

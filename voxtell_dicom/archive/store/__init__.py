@@ -24,5 +24,8 @@ class Store(Protocol):
     def list(self, prefix: str) -> Iterator[str]:
         """Return the keys below a prefix that ends in a slash, in no order."""
 
+    def remove(self, key: str) -> None:
+        """Delete one object, if it is there."""
+
     def delete(self, prefix: str) -> None:
         """Delete the objects below a prefix that ends in a slash, all at once."""

@@ -60,6 +60,10 @@ class FolderStore:
         for folder, _, names in os.walk(self.root / prefix):
             yield from (str((Path(folder) / name).relative_to(self.root)) for name in names)
 
+    def remove(self, key: str) -> None:
+        """Delete one object, if it is there."""
+        self.path(key).unlink(missing_ok=True)
+
     def delete(self, prefix: str) -> None:
         """Delete what lies below a prefix. What is left of it after a crash is unfinished."""
         grave = self._incoming / f"{uuid.uuid4().hex}.deleted"
