@@ -19,7 +19,8 @@ from pydicom.uid import UID
 from pynetdicom import AE
 
 from tests.encode import made
-from voxtell_dicom.archive.spool import Spool
+from voxtell_dicom.archive.archive import Archive
+from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
 from voxtell_dicom.dicom.sop_classes import starts_work
@@ -182,9 +183,10 @@ def _retries() -> str:
 
 def _scp(folder: Path) -> AE:
     """The application entity as the node sets it up; its port stays closed."""
-    spool = Spool(folder / "spool", CONFIG.receive)
-    completion = Completion(spool, CONFIG.receive, {}, lambda _series: None)
-    entity: AE = dimse.StorageScp(CONFIG, spool, completion)._ae
+    node = CONFIG.node.model_copy(update={"storage": folder, "database": f"sqlite:///{folder}/node.sqlite"})
+    archive = Archive(folder / "spool", open_database(CONFIG.model_copy(update={"node": node})), CONFIG.receive)
+    completion = Completion(archive, CONFIG.receive, {}, lambda _connection, _series: None)
+    entity: AE = dimse.StorageScp(CONFIG, archive, completion)._ae
     return entity
 
 

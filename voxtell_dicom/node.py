@@ -6,8 +6,8 @@ from typing import IO
 
 import structlog
 
+from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.archive.database import open_database
-from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
 from voxtell_dicom.dicom.headers import HeaderCache
 from voxtell_dicom.errors import UnknownPrompt
@@ -22,7 +22,7 @@ from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow import pipeline
 from voxtell_dicom.workflow.recovery import Leases, executor_id, lock_storage
 from voxtell_dicom.workflow.retention import Retention
-from voxtell_dicom.workflow.runtime import Runtime, Spooled
+from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.watch import Watch, WatchedNode
 
 log = structlog.get_logger(__name__)
@@ -35,7 +35,7 @@ class Node:
         self._config = config
         self._lock: IO[str] | None = None
         self._pool = WorkerPool(config.model)
-        self._spool: Spool | None = None
+        self._archive: Archive | None = None
 
     def start(self) -> None:
         """Load the model, take up unfinished work, and open the port.
@@ -48,19 +48,16 @@ class Node:
             self._check_prompts()
             engine = open_database(config)
             self.jobs = JobBook(engine)
-            spool = self._spool = Spool(
-                config.node.storage / "spool", config.receive, also=requested_classes(config.rules)
+            archive = self._archive = Archive(
+                config.node.storage / "spool", engine, config.receive, also=requested_classes(config.rules)
             )
             headers = HeaderCache()
 
             def missing(series: Series) -> str:
                 return missing_slices(series, headers=headers.of(series.series_uid))
 
-            self._completion = Completion(spool, config.receive, config.peers, pipeline.submit, missing=missing)
-            spooled = Spooled(spool.overview, spool.series, self._completion.being_sent)
-            runtime = Runtime(
-                config, self.jobs, self._pool, spool.remember_own, spool.current_version, spooled, headers
-            )
+            self._completion = Completion(archive, config.receive, config.peers, pipeline.submit, missing=missing)
+            runtime = Runtime(config, self.jobs, self._pool, archive, headers)
             executor = executor_id(config.node.storage)
             failures = pipeline.launch(runtime, engine, executor)
             self._leases = Leases(engine, executor)
@@ -72,8 +69,8 @@ class Node:
                 longest_delay_s=max(config.delivery.longest_retry_s, config.receive.quiet_s),
             )
             self._watch = Watch(self.jobs, failures, watched, given_up=pipeline.notify_of)
-            self._retention = Retention(config, self.jobs, spool)
-            self._scp = StorageScp(config, spool, self._completion)
+            self._retention = Retention(config, self.jobs, archive)
+            self._scp = StorageScp(config, archive, self._completion)
             self._leases.start()
             self._watch.start()
             self._retention.start()
@@ -111,8 +108,8 @@ class Node:
         """Release what `start` took, however far it got. Returns whether all steps have ended."""
         self._pool.stop()
         ended = pipeline.shut_down(drain_s)
-        if self._spool:
-            self._spool.close()
+        if self._archive:
+            self._archive.close()
         if self._lock:
             self._lock.close()
         return ended

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from voxtell_dicom.archive.spool import Spool
-from voxtell_dicom.config import Config
+from voxtell_dicom.archive.archive import Archive
+from voxtell_dicom.archive.clock import Clock
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.config import Config, Receive
 from voxtell_dicom.model import Series
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.dimse import StorageScp
@@ -55,8 +60,17 @@ def write_files(folder: Path, datasets: list[Dataset]) -> list[Path]:
     return paths
 
 
+def open_archive(root: Path, also: Collection[str] = (), clock: Clock | None = None, **receive: Any) -> Archive:
+    """An archive with its index beside it: on another disk, where the folder is a disk of its own."""
+    folder = root.parent.parent if os.path.ismount(root.parent) else root.parent
+    node = {"storage": root.parent, "database": f"sqlite:///{folder}/{root.name}.sqlite"}
+    config = Config.model_validate({"version": 1, "node": node, "model": {"engine": "threshold"}})
+    settings = Receive.model_validate({"min_free_percent": 0, **receive})
+    return Archive(root, open_database(config), settings, also, clock)
+
+
 class Receiver:
-    """Spool, completion and SCP as the node wires them; `completed` collects what was handed on."""
+    """Archive, completion and SCP as the node wires them; `completed` collects what was handed on."""
 
     def __init__(self, root: Path, also: tuple[str, ...] = (), missing: Any = None, **receive: Any) -> None:
         peers = receive.pop("peers", {"ct": {"ae_title": "CT1"}})
@@ -72,15 +86,15 @@ class Receiver:
         )
         self.completed: list[Series] = []
         self.news = threading.Condition()
-        self.spool = Spool(root, self.config.receive, also)
+        self.archive = open_archive(root, also, **settings)
         hook = {"missing": missing} if missing else {}
-        self.completion = Completion(self.spool, self.config.receive, self.config.peers, self._complete, **hook)
-        self.scp = StorageScp(self.config, self.spool, self.completion)
+        self.completion = Completion(self.archive, self.config.receive, self.config.peers, self._complete, **hook)
+        self.scp = StorageScp(self.config, self.archive, self.completion)
         self.completion.start()
         self.scp.start()
         self._open = True
 
-    def _complete(self, series: Series) -> None:
+    def _complete(self, _connection: sa.Connection, series: Series) -> None:
         with self.news:
             self.completed.append(series)
             self.news.notify_all()
@@ -108,4 +122,4 @@ class Receiver:
         self._open = False
         self.scp.stop(0)
         self.completion.stop()
-        self.spool.close()
+        self.archive.close()

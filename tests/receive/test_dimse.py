@@ -164,7 +164,7 @@ def test_a_port_that_cannot_be_opened_is_a_clear_error(tmp_path, host):
             port = taken.getsockname()[1]
             dimse = node.config.node.dimse.model_copy(update={"host": host, "port": port})
             settings = node.config.model_copy(update={"node": node.config.node.model_copy(update={"dimse": dimse})})
-            scp = type(node.scp)(settings, node.spool, node.completion)
+            scp = type(node.scp)(settings, node.archive, node.completion)
             with pytest.raises(ConfigError, match=rf"cannot listen on {host}:{port} \(node.dimse\)"):
                 scp.start()
         finally:
@@ -201,7 +201,7 @@ def test_what_is_refused_is_named_and_the_next_instance_works(receiver):
         assert send(link, moved).Status == 0
     (done,) = node.wait(1)
     assert len(done.instances) == 3
-    assert not list((node.spool.root / "incoming").iterdir())
+    assert not list((node.archive.root / "incoming").iterdir())
 
 
 def test_several_senders_at_once(receiver):
@@ -222,5 +222,5 @@ def test_several_senders_at_once(receiver):
     assert answers == [0] * 120
     done = node.wait(4)
     assert sorted(len(series.instances) for series in done) == [15] * 4
-    assert len(list(Path(node.spool.root).rglob("*.dcm"))) == 60
+    assert len(list(Path(node.archive.root).rglob("*.dcm"))) == 60
     node.nothing_more(0.6)

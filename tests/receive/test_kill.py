@@ -56,16 +56,16 @@ def test_killed_while_receiving(receiver, tmp_path, after):
         link.kill()
         thread.join(120)
     assert after <= len(answered) < 60
-    node = receiver(quiet_s=0.3, incomplete_s=1.0)
-    kept = node.spool.series(series[0].SeriesInstanceUID)
+    node = receiver(quiet_s=0.3, incomplete_s=60)  # longer than sending what is here already takes
+    kept = node.archive.series(series[0].SeriesInstanceUID)
     found = {i.sop_instance_uid: i.path.read_bytes() for i in kept.instances} if kept else {}
     assert set(answered) <= set(found)
     assert len(found) <= len(answered) + 1  # one may have been on its way
     for ds in series:
         if ds.SOPInstanceUID in found:
             assert found[ds.SOPInstanceUID].endswith(encode(ds))
-    assert not list((node.spool.root / "incoming").iterdir())
-    assert len(list(node.spool.root.rglob("*.dcm"))) == len(found)
+    assert not list((node.archive.root / "incoming").iterdir())
+    assert len(list(node.archive.root.rglob("*.dcm"))) == len(found)
     # The sender, told nothing or a lost link, sends it all again.
     with association(node.port, series) as link:
         assert {send(link, ds).Status for ds in series} == {0}

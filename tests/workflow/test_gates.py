@@ -13,8 +13,8 @@ import pydicom
 import pytest
 
 from tests.encode import made
+from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.archive.database import open_database
-from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.check import gates
 from voxtell_dicom.check.selfcheck import Finding, self_check
 from voxtell_dicom.config import Config, Receive, Rule
@@ -30,7 +30,7 @@ from voxtell_dicom.workflow.deliver import send
 from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.retention import Retention
-from voxtell_dicom.workflow.runtime import Runtime, Spooled
+from voxtell_dicom.workflow.runtime import Runtime
 
 TEXTS = ("cyst", "nodule", "lesion")
 Given = Sequence[float | None]  # mean probability of each prompt's mask, None where it found nothing
@@ -85,6 +85,23 @@ def found_of(plan: Plan, volume: Volume, given: Given) -> list[Found]:
     ]
 
 
+class FakeArchive:
+    """Of the archive, what encoding needs."""
+
+    def __init__(self, own: list[str]) -> None:
+        self.remember_own = own.extend
+        self.now = time.time
+
+    def study(self, study_uid: str) -> list[Any]:
+        return []
+
+    def series(self, series_uid: str) -> None:
+        return None
+
+    def current_version(self, series_uid: str) -> str:
+        return "v"
+
+
 def site_of(folder: Path, incomplete: str = "", **rule: Any) -> Site:
     settings = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": list(TEXTS), "send_to": ["pacs"], **rule}
     config = Config.model_validate(
@@ -100,9 +117,8 @@ def site_of(folder: Path, incomplete: str = "", **rule: Any) -> Site:
     (match,) = match_volume(config.rules, volume, headers_of(volume), {"instances": 6})
     plan = plan_for(match, volume, "phantom 1", "1", {"incomplete": incomplete} if incomplete else {})
     own: list[str] = []
-    spooled = Spooled(list, lambda uid: None, list)
     jobs = JobBook(open_database(config))
-    return Site(Runtime(config, jobs, cast(WorkerPool, None), own.extend, lambda uid: "v", spooled), volume, plan, own)
+    return Site(Runtime(config, jobs, cast(WorkerPool, None), FakeArchive(own)), volume, plan, own)
 
 
 def description(job: dict[str, Any], kind: str = "seg") -> str:
@@ -340,16 +356,16 @@ def test_retention_waits_for_the_receipt(tmp_path: Path) -> None:
 
 def test_retention_keeps_what_is_held(tmp_path: Path) -> None:
     site = site_of(tmp_path, empty="hold", receipt="always")
-    spool = Spool(tmp_path / "spool", Receive())
+    archive = Archive(tmp_path / "spool", open_database(site.runtime.config), Receive())
     for frame in site.volume.frames:
         data = frame.path.read_bytes()
         meta = pydicom.filereader.read_file_meta_info(frame.path)
         dataset = data[132 + 12 + int(meta.FileMetaInformationGroupLength) :]
-        spool.store(read_arrival(dataset, str(meta.TransferSyntaxUID)), Sender("a", "CT1", "VOXTELL", time.time()))
-    job = site.publish([0.9, None, 0.9], version=spool.current_version(site.volume.series_uid))
+        archive.store(read_arrival(dataset, str(meta.TransferSyntaxUID)), Sender("a", "CT1", "VOXTELL", time.time()))
+    job = site.publish([0.9, None, 0.9], version=archive.current_version(site.volume.series_uid))
     results = [Path(result["path"]) for result in job["results"]]
     assert (job["state"], len(results)) == ("held", 2)
-    retention = Retention(site.runtime.config, site.runtime.jobs, spool)
+    retention = Retention(site.runtime.config, site.runtime.jobs, archive)
     assert retention.sweep(time.time() + 1e8) == []
     assert all(path.exists() for path in results)
     site.runtime.jobs.reopen("j", "dropped", "dropped by hand")

@@ -15,6 +15,7 @@ import pydicom
 import pytest
 
 from tests.series import slices
+from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
 from voxtell_dicom.dicom.headers import HeaderSource
@@ -27,7 +28,7 @@ from voxtell_dicom.model import Request, load
 from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan
-from voxtell_dicom.workflow.runtime import Runtime, Spooled
+from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.segment import segment_plans
 
 OUTPUTS = ["seg", "labelmap", "sr", "rtstruct", "secondary", "overlay"]
@@ -84,15 +85,10 @@ def test_each_header_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             ],
         }
     )
-    jobs = JobBook(open_database(config))
-    runtime = Runtime(
-        config,
-        jobs,
-        cast(WorkerPool, Pool()),
-        lambda uids: None,
-        lambda uid: series.version,
-        Spooled(list, lambda uid: None, list),
-    )
+    engine = open_database(config)
+    jobs = JobBook(engine)
+    archive = Archive(config.node.storage / "spool", engine, config.receive)
+    runtime = Runtime(config, jobs, cast(WorkerPool, Pool()), archive)
     parsed: Counter[str] = Counter()
     decoded: Counter[str] = Counter()
     files = {str(instance.path) for instance in series.instances}

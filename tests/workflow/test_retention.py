@@ -1,4 +1,4 @@
-"""What retention drops and when, over a real spool and a real job book, by a given clock."""
+"""What retention drops and when, over a real archive and a real job book, by a given clock."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.archive.database import open_database
-from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.model import Result
@@ -23,25 +23,26 @@ NEVER = ("waiting", "queued", "segmenting", "encoding", "delivering", "held", "f
 
 
 class Site:
-    """A series of two slices in the spool, a result on disk, and its job."""
+    """A series of two slices in the archive, a result on disk, and its job."""
 
     def __init__(self, folder: Path) -> None:
         settings = {"version": 1, "node": {"storage": folder}, "model": {"engine": "threshold"}}
         config = Config.model_validate(settings)
-        self.jobs, self.spool = JobBook(open_database(config)), Spool(folder / "spool", config.receive)
+        engine = open_database(config)
+        self.jobs, self.archive = JobBook(engine), Archive(folder / "spool", engine, config.receive)
         for path in write_series(torso(1), Acquisition(shape=(2, 16, 16)), folder / "series"):
             header = pydicom.dcmread(path, stop_before_pixels=True)
             start = 132 + 12 + int(header.file_meta.FileMetaInformationGroupLength)
             sender = Sender("association", "CT1", "VOXTELL", time.time())
-            self.spool.store(read_arrival(path.read_bytes()[start:], str(header.file_meta.TransferSyntaxUID)), sender)
+            self.archive.store(read_arrival(path.read_bytes()[start:], str(header.file_meta.TransferSyntaxUID)), sender)
         self.series_uid = str(header.SeriesInstanceUID)
         self.result, self.other = folder / "result.dcm", folder / "other.dcm"
         self.result.write_bytes(b"result")
         self.other.write_bytes(b"the same in another form")
-        self.retention = Retention(config, self.jobs, self.spool)
+        self.retention = Retention(config, self.jobs, self.archive)
 
     def job(self, state: str, job_id: str = "j", version: str | None = None) -> None:
-        version = version or self.spool.current_version(self.series_uid)
+        version = version or self.archive.current_version(self.series_uid)
         uids = {"study_uid": "1.2", "series_uid": self.series_uid, "series_version": version}
         self.jobs.open_job(job_id, state=state, **uids)
         result = Result("receipt", "2.25.1", "", "", "", self.result, "", (), other=self.other)
@@ -62,7 +63,7 @@ def test_a_finished_series_goes_after_its_time_and_not_before(site: Site, state:
     assert not site.dropped_after(hours - 0.1)
     assert site.result.exists()
     assert site.dropped_after(hours + 0.1)
-    assert site.spool.kept(site.series_uid) is None
+    assert site.archive.summary(site.series_uid) is None
     assert not site.result.exists()
     assert not site.other.exists()
 
@@ -72,7 +73,7 @@ def test_what_is_not_done_is_never_dropped(site: Site, state: str) -> None:
     site.job(state)
     assert not site.dropped_after(1e6)
     assert site.result.exists()
-    assert len(site.spool.series(site.series_uid).instances) == 2
+    assert len(site.archive.series(site.series_uid).instances) == 2
 
 
 def test_a_series_that_no_job_has_looked_at_stays(site: Site) -> None:

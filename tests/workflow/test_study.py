@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,8 +13,8 @@ import pydicom
 import pytest
 
 from tests.system.made_study import STUDY_RULE, series_uid, write_one
+from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.archive.database import open_database
-from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import ModelError
 from voxtell_dicom.jobs.book import JobBook
@@ -25,7 +25,7 @@ from voxtell_dicom.receive.arrival import Sender, read_arrival
 from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.retention import Retention
-from voxtell_dicom.workflow.runtime import Runtime, Spooled
+from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.study import look_at_study, look_input
 
 QUIET_S = 0.05
@@ -47,29 +47,25 @@ class Engine:
 
 @dataclass
 class Site:
-    """A spool, a job book and node.yaml, without the durable engine."""
+    """An archive, a job book and node.yaml, without the durable engine."""
 
     folder: Path
     config: Config
-    being_sent: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.engine = Engine()
-        self.jobs = JobBook(open_database(self.config))
-        self.spool = Spool(self.folder / "spool", self.config.receive)
-        spooled = Spooled(self.spool.overview, self.spool.series, lambda: self.being_sent)
-        pool = cast(WorkerPool, self.engine)
-        self.runtime = Runtime(
-            self.config, self.jobs, pool, self.spool.remember_own, self.spool.current_version, spooled
-        )
+        engine = open_database(self.config)
+        self.jobs = JobBook(engine)
+        self.archive = Archive(self.folder / "spool", engine, self.config.receive)
+        self.runtime = Runtime(self.config, self.jobs, cast(WorkerPool, self.engine), self.archive)
 
     def receive(self, files: Sequence[Path], *, incomplete: str = "") -> str:
         """A series arrives, is complete, and goes through `process`. Returns its UID."""
         name = self.store(files)
-        series = self.spool.series(name)
+        series = self.archive.series(name)
         assert series
         process_series(self.runtime, replace(series, incomplete=incomplete))
-        self.spool.take(name, series.version)
+        assert self.archive.hand_over(series, lambda _connection, _series: None)
         return name
 
     def store(self, files: Sequence[Path]) -> str:
@@ -79,7 +75,7 @@ class Site:
             meta = pydicom.filereader.read_file_meta_info(path)
             start = 132 + 12 + int(meta.FileMetaInformationGroupLength)
             sender = Sender("association", "CT1", "VOXTELL", opened=time.time())
-            self.spool.store(read_arrival(data[start:], str(meta.TransferSyntaxUID)), sender)
+            self.archive.store(read_arrival(data[start:], str(meta.TransferSyntaxUID)), sender)
         return series_uid(files)
 
     def look(self, data: dict[str, Any] | None = None, *, in_process: bool = False) -> dict[str, Any]:
@@ -157,15 +153,12 @@ def test_a_look_is_put_off_while_a_series_is_on_its_way(
     here = site()
     name = here.receive(thick)
     data = look_input(here.runtime, STUDY)
-    arrived = max(each.last_arrived for each in here.spool.overview())
+    arrived = max(each.last_arrived for each in here.archive.summaries())
     with monkeypatch.context() as clock:  # however long it took until here
-        clock.setattr(time, "time", lambda: arrived)
+        clock.setattr(here.archive, "now", lambda: arrived)
         at_once = look_at_study(here.runtime, data, lambda _: False)
     assert at_once["next"] == {**data, "attempt": 1}
     assert 0 < at_once["delay_s"] <= QUIET_S
-    here.being_sent = {name}
-    assert here.look()["next"] == {**data, "attempt": 1}
-    here.being_sent = {"another study's"}
     assert here.look(in_process=True)["next"] == {**data, "attempt": 1}
 
     here.store(thin)  # not complete yet
@@ -244,7 +237,7 @@ def test_a_better_choice_stands_although_its_series_was_dropped(
     early = here.receive(thin)
     (item,) = here.look()["segment"]
     deliver(here, item["jobs"][0])
-    assert here.spool.drop(early)
+    assert here.archive.drop(early)
     late = here.receive(thick)
     assert here.look()["segment"] == []
     (lost,) = here.jobs.find(series_uid=late)
@@ -297,7 +290,7 @@ def test_retention_keeps_a_series_that_waits_for_its_study(
 ) -> None:
     here = site()
     lost, won = here.receive(thick), here.receive(thin)
-    retention = Retention(here.config, here.jobs, here.spool)
+    retention = Retention(here.config, here.jobs, here.archive)
     much_later = time.time() + 1e7
     assert retention.sweep(much_later) == []
     (item,) = here.look()["segment"]

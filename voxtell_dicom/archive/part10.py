@@ -1,31 +1,37 @@
 """Instances as Part 10 files (PS3.10 § 7): the dataset byte for byte as it came, in front of it who sent it and when.
 
-Everything that the spool must know after a crash lies in the file itself, in Private Information (0002,0102), so that
+Everything that the archive must know after a crash lies in the file itself, in Private Information (0002,0102), so that
 one rename makes an instance and its history appear together.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from struct import pack, unpack_from
 from typing import BinaryIO
 
+from pydicom.filereader import data_element_generator
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+from voxtell_dicom.archive.instance import Arrival, Sender
 from voxtell_dicom.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
-from voxtell_dicom.receive.arrival import Arrival, Sender
 
 PRIVATE_CREATOR_UID = "2.25.96283516411072294816450372618105437288"  # says that (0002,0102) is `Facts` as JSON
 
 _PREFIX = b"\0" * 128 + b"DICM"
+PIXEL_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # Float, Double Float Pixel Data, Pixel Data
 _LONG_FORM = (b"OB", b"OW", b"SQ", b"UN", b"UT")
 _TEXT = (b"AE", b"SH")  # padded with a space, UIDs and bytes with zero (PS3.5 section 6.2)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What the spool knows of an instance without opening its dataset."""
+    """What the archive knows of an instance without opening its dataset."""
 
     sop_class_uid: str
     sop_instance_uid: str
@@ -99,15 +105,38 @@ def _title(ae_title: str) -> bytes:
 def read_facts(path: Path) -> Facts:
     """Read the facts back from a file of ours. Raises ValueError where it is none, OSError where it is unreadable."""
     with path.open("rb") as file:
-        head = file.read(4096)
-        if head[:132] != _PREFIX or len(head) < 144:
-            raise ValueError(f"{path.name} is no Part 10 file of this spool")
-        size = 144 + int(unpack_from("<L", head, 140)[0])
-        head += file.read(max(0, size - len(head)))
-    elements = dict(_file_meta(head[:size]))
+        elements = dict(_file_meta(_head(file)))
     if elements.get(0x0100, b"").rstrip(b"\0").decode("ascii", "replace") != PRIVATE_CREATOR_UID:
-        raise ValueError(f"{path.name} was not written by this spool")
+        raise ValueError(f"{path.name} was not written by this archive")
     return Facts(**json.loads(elements[0x0102]))
+
+
+def read_header(path: Path) -> bytes:
+    """Read the bytes of the dataset before its pixels, inflated. Raises ValueError, OSError."""
+    with path.open("rb") as file:
+        head = _head(file)
+        syntax = UID(dict(_file_meta(head)).get(0x0010, b"").rstrip(b"\0").decode("ascii", "replace"))
+        source: BinaryIO = file
+        start = len(head)
+        if syntax == DeflatedExplicitVRLittleEndian:
+            file.seek(start)
+            source, start = BytesIO(zlib.decompress(file.read(), -zlib.MAX_WBITS)), 0
+        source.seek(start)
+        little, implicit = syntax != ExplicitVRBigEndian, syntax == ImplicitVRLittleEndian
+        end = start
+        for _ in data_element_generator(source, implicit, little, lambda tag, _vr, _length: tag in PIXEL_TAGS):
+            end = source.tell()
+        source.seek(start)
+        return source.read(end - start)
+
+
+def _head(file: BinaryIO) -> bytes:
+    """Everything before the dataset."""
+    head = file.read(4096)
+    if head[:132] != _PREFIX or len(head) < 144:
+        raise ValueError("no Part 10 file of this archive")
+    size = 144 + int(unpack_from("<L", head, 140)[0])
+    return (head + file.read(max(0, size - len(head))))[:size]
 
 
 def _file_meta(head: bytes) -> Iterator[tuple[int, bytes]]:

@@ -22,6 +22,7 @@ COMMANDS = (
     "check",
     "serve",
     "jobs",
+    "archive",
     "rules",
     "segment",
     "predict",

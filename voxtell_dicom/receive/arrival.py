@@ -6,7 +6,6 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from io import BytesIO
 from struct import Struct
 from typing import Any
@@ -17,44 +16,18 @@ from pydicom.filereader import data_element_generator
 from pydicom.tag import BaseTag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
+from voxtell_dicom.archive.instance import Arrival, Sender
+from voxtell_dicom.archive.part10 import PIXEL_TAGS
 from voxtell_dicom.dicom.own_objects import is_own
 from voxtell_dicom.errors import Refusal
 
+__all__ = ["Arrival", "Sender", "read_arrival"]
+
 _CHARACTER_SET = 0x00080005
 _ROWS = 0x00280010
-_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _ITEM, _ITEMS_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _UNDEFINED = 0xFFFFFFFF
 _UID = re.compile(r"[0-9.]{1,64}")
-
-
-@dataclass(frozen=True)
-class Sender:
-    """The association (or HTTP request) that brings instances."""
-
-    association: str  # unique over restarts
-    calling_ae: str
-    called_ae: str
-    address: str = ""  # host:port of the peer
-    opened: float = 0.0  # seconds since the epoch
-    implementation: str = ""  # Implementation Class UID and Version Name that the peer gave
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """A whole, readable dataset and what of it the spool must know. `data` is the dataset as sent, no file meta."""
-
-    sop_class_uid: str
-    sop_instance_uid: str
-    series_uid: str
-    study_uid: str
-    patient_id: str
-    transfer_syntax_uid: str
-    digest: str  # SHA-256 of `data`
-    own: bool  # made by this program: Manufacturer or Contributing Equipment
-    images_in_acquisition: int  # (0020,1002), 0 where absent
-    frames: int  # (0028,0008), 1 where absent
-    data: bytes = field(repr=False)
 
 
 def read_arrival(data: bytes, transfer_syntax_uid: str, sop_class_uid: str = "", sop_instance_uid: str = "") -> Arrival:
@@ -64,7 +37,7 @@ def read_arrival(data: bytes, transfer_syntax_uid: str, sop_class_uid: str = "",
     Raises Refusal: ``unreadable`` (cannot be parsed, or truncated), ``no-identity`` (a UID is absent or no UID),
     ``sop-mismatch`` (the dataset is not what the request says it is; PS3.4 Table B.2-1, A900).
     """
-    elements = _elements(data, transfer_syntax_uid, sop_instance_uid)
+    elements, header = _elements(data, transfer_syntax_uid, sop_instance_uid)
     ours = {
         "SOP Class UID (0008,0016)": _text(elements, 0x00080016),
         "SOP Instance UID (0008,0018)": _text(elements, 0x00080018),
@@ -91,11 +64,15 @@ def read_arrival(data: bytes, transfer_syntax_uid: str, sop_class_uid: str = "",
         _number(elements, 0x00201002, 0),
         _number(elements, 0x00280008, 1),
         data,
+        header,
     )
 
 
-def _elements(data: bytes, transfer_syntax_uid: str, uid: str) -> dict[int, Any]:
-    """Top-level raw elements before Pixel Data; the rest is only walked. Raises Refusal ``unreadable``."""
+def _elements(data: bytes, transfer_syntax_uid: str, uid: str) -> tuple[dict[int, Any], bytes]:
+    """Return the top-level raw elements before Pixel Data, and their bytes; the rest is only walked.
+
+    Raises Refusal ``unreadable``.
+    """
     try:
         syntax = UID(transfer_syntax_uid)
         if syntax == DeflatedExplicitVRLittleEndian:
@@ -110,13 +87,14 @@ def _elements(data: bytes, transfer_syntax_uid: str, uid: str) -> dict[int, Any]
 
         def stop(tag: int, _vr: str | None, _length: int) -> bool:
             nonlocal at_pixels
-            at_pixels = tag in _PIXELS
+            at_pixels = tag in PIXEL_TAGS
             return at_pixels
 
         end = 0
         for element in _whole(data_element_generator(stream, implicit, little, stop)):
             found[int(element.tag)] = element
             end = stream.tell()
+        header = data[:end]
         if at_pixels:
             end = _after_pixels(data, stream.tell(), implicit, little)
             stream.seek(end)
@@ -130,7 +108,7 @@ def _elements(data: bytes, transfer_syntax_uid: str, uid: str) -> dict[int, Any]
         raise Refusal("unreadable", f"the dataset is corrupt or truncated: {error}", uid=uid) from error
     if not found:
         raise Refusal("unreadable", "the dataset is empty", uid=uid)
-    return found
+    return found, header
 
 
 def _whole(elements: Iterator[Any]) -> Iterator[Any]:

@@ -15,7 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from voxtell_dicom.archive.spool import Spool
+from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
 from voxtell_dicom.network.associations import SILENCE_S, new_entity, prepare_connection
@@ -41,10 +41,12 @@ log = structlog.get_logger(__name__)
 class StorageScp:
     """Verification and Storage SCP (PS3.4 Annex A, B) of the node."""
 
-    def __init__(self, config: Config, spool: Spool, completion: Completion, *, silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self, config: Config, archive: Archive, completion: Completion, *, silence_s: float = SILENCE_S
+    ) -> None:
         """silence_s: an association ends if nothing arrives for so long inside a PDU."""
         self._config = config
-        self._intake, self._completion = Intake(spool, completion), completion
+        self._intake, self._completion, self._now = Intake(archive, completion), completion, archive.now
         self._callers = {peer.ae_title.strip() for peer in config.peers.values() if peer.ae_title}
         self._title = config.node.ae_title.strip()
         self._senders: dict[Association, Sender] = {}
@@ -136,7 +138,7 @@ class StorageScp:
             request.calling_ae_title.strip(),
             request.called_ae_title.strip(),
             _address(event),
-            time.time(),
+            self._now(),
             f"{event.assoc.requestor.implementation_class_uid or ''} {version}".strip(),
         )
         with self._lock:

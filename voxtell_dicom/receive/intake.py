@@ -1,10 +1,11 @@
-"""One instance from the wire into the spool, whatever brought it: what C-STORE and STOW-RS share."""
+"""One instance from the wire into the archive, whatever brought it: what C-STORE and STOW-RS share."""
 
 from __future__ import annotations
 
-from voxtell_dicom.archive.spool import Spool
+from voxtell_dicom.archive.archive import NEW, Archive
+from voxtell_dicom.archive.instance import Sender
 from voxtell_dicom.errors import Refusal, SpoolUnavailable
-from voxtell_dicom.receive.arrival import Sender, read_arrival
+from voxtell_dicom.receive.arrival import read_arrival
 from voxtell_dicom.receive.completion import Completion
 
 # Failure Reason and C-STORE status of a refusal (PS3.4 Table B.2-1: A9xx mismatch, Cxxx cannot understand).
@@ -18,10 +19,10 @@ STATUS = {
 
 
 class Intake:
-    """Reads, stores, and tells the completion about it."""
+    """Reads and stores, and has the completion look in time."""
 
-    def __init__(self, spool: Spool, completion: Completion) -> None:
-        self._spool, self._completion = spool, completion
+    def __init__(self, archive: Archive, completion: Completion) -> None:
+        self._archive, self._completion = archive, completion
 
     def take(
         self,
@@ -32,22 +33,22 @@ class Intake:
         sop_class_uid: str = "",
         sop_instance_uid: str = "",
     ) -> str:
-        """Keep one dataset (without file meta). Returns what `Spool.store` returns; then it is on disk.
+        """Store one dataset (without file meta). Returns what `Archive.store` returns; then it is on disk.
 
         Raises Refusal with a code of `STATUS`, or SpoolUnavailable (A700: the sender keeps it and tries again).
         """
         arrival = read_arrival(data, transfer_syntax_uid, sop_class_uid, sop_instance_uid)
-        self._completion.arriving(sender, arrival.series_uid)
         try:
-            verdict = self._spool.store(arrival, sender)
+            verdict = self._archive.store(arrival, sender)
         except SpoolUnavailable:
-            self._completion.failed(arrival.series_uid, arrival.sop_instance_uid)
+            self._archive.note_unstored(arrival.series_uid, arrival.sop_instance_uid)
             raise
         except Refusal as refusal:
             if refusal.code == "series-conflict":  # of another patient or study: what is left is not the series
-                self._completion.failed(arrival.series_uid, arrival.sop_instance_uid)
+                self._archive.note_unstored(arrival.series_uid, arrival.sop_instance_uid)
             raise
-        self._completion.stored(arrival.series_uid, arrival.sop_instance_uid)
+        if verdict == NEW:
+            self._completion.stored()
         return verdict
 
 

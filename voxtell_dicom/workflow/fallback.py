@@ -60,7 +60,7 @@ def _replaced(runtime: Runtime, item: dict[str, Any], result: Result) -> Outcome
             runtime.jobs.add_notice(job, other, peer)
     else:
         runtime.jobs.add_results(job, made.results)
-    runtime.remember_own([uid for other in made.results for uid in (other.sop_instance_uid, other.series_uid)])
+    runtime.archive.remember_own([uid for other in made.results for uid in (other.sop_instance_uid, other.series_uid)])
     sent = ", ".join(_name(other) for other in made.results)
     message = f"{_name(result)} is refused by peer '{peer}' ({refusal.status}); in its place goes {sent}"
     return Outcome("replaced", refusal.status, message)

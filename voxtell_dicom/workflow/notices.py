@@ -56,7 +56,7 @@ def notices_due(runtime: Runtime, data: dict[str, Any]) -> list[dict[str, Any]]:
             reraise_if_transient(error)
             log.exception("no receipt", job=job, rule=plan.rule, outcome=notice.outcome)
             continue
-        runtime.remember_own([result.sop_instance_uid, result.series_uid])
+        runtime.archive.remember_own([result.sop_instance_uid, result.series_uid])
         runtime.jobs.record_notice(job, result, plan.send_to)
         log.info("receipt", job=job, rule=plan.rule, outcome=notice.outcome, sop_instance_uid=result.sop_instance_uid)
         told.append(job)
@@ -154,8 +154,8 @@ def _of_study(runtime: Runtime, study_uid: str) -> Iterator[tuple[str, Plan, Not
     rules = [(index, rule) for index, rule in study_rules(runtime.config) if rule.name not in served]
     if not rules:
         return
-    for kept in sorted(runtime.spooled.overview(), key=lambda each: each.series_uid):
-        series = runtime.spooled.series(kept.series_uid) if kept.study_uid == study_uid else None
+    for summary in runtime.archive.study(study_uid):
+        series = runtime.archive.series(summary.series_uid)
         if series is not None:
             yield from _of_series(runtime, series, rules)
 

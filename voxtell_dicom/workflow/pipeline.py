@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 import structlog
-from dbos import DBOS, DBOSConfig, SetEnqueueOptions, SetWorkflowID
+from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, SetEnqueueOptions, SetWorkflowID
 
-from voxtell_dicom.archive.kept import Kept
+from voxtell_dicom.archive.summary import SeriesSummary
 from voxtell_dicom.line.plan import job_id, planned_of
 from voxtell_dicom.model import Series, dump, load
 from voxtell_dicom.retry import RETRY_TRANSIENT, is_transient, retry_later
@@ -53,6 +53,7 @@ PRIORITY = 10  # always set: an unset priority would overtake every set one
 _runtime: Runtime | None = None
 _failures: WorkflowFailures | None = None
 _poller: QueuePoller | None = None
+_client: DBOSClient | None = None  # enqueues within transactions of others
 log = structlog.get_logger(__name__)
 
 
@@ -61,7 +62,7 @@ def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> WorkflowFai
 
     Returns the counts of what failed by its own fault.
     """
-    global _runtime, _failures, _poller
+    global _client, _runtime, _failures, _poller
     _runtime, _failures = runtime, WorkflowFailures(engine)
     settings: DBOSConfig = {
         "name": APPLICATION,
@@ -78,6 +79,7 @@ def launch(runtime: Runtime, engine: sa.Engine, executor_id: str) -> WorkflowFai
     DBOS(config=settings)
     DBOS.listen_queues([])  # but its internal one: the poller polls
     DBOS.launch()
+    _client = DBOSClient(system_database_engine=engine, application_name=APPLICATION)
     poller.start()
     _poller = poller
     return _failures
@@ -102,12 +104,20 @@ def shut_down(drain_s: float) -> bool:
     return not running
 
 
-def submit(series: Series) -> None:
-    """Hand a complete series version over. Idempotent for ever: the same version starts nothing twice."""
-    _enqueue(process, process_id(series), {"v": FORMAT, "series": dump(series)})
+def submit(connection: sa.Connection, series: Series) -> None:
+    """Enqueue a complete series version within the caller's transaction. The same version starts nothing twice."""
+    assert _client is not None, "launch() first"
+    options: EnqueueOptions = {
+        "workflow_name": process.__name__,
+        "queue_name": "process",
+        "workflow_id": process_id(series),
+        "app_version": APPLICATION_VERSION,
+        "priority": PRIORITY,
+    }
+    _client.enqueue_in_transaction(connection, options, {"v": FORMAT, "series": dump(series)})
 
 
-def process_id(series: Series | Kept, attempt: int = 0) -> str:
+def process_id(series: Series | SeriesSummary, attempt: int = 0) -> str:
     """The workflow id of a series version."""
     base = f"process:{job_id(series.series_uid, series.version)}"
     return f"{base}:{attempt}" if attempt else base
@@ -223,7 +233,7 @@ def _study(data: dict[str, Any]) -> dict[str, Any]:
     return look_at_study(_get(), data, _in_process)
 
 
-def _in_process(series: Sequence[Kept]) -> bool:
+def _in_process(series: Sequence[SeriesSummary]) -> bool:
     """Whether any of these series is still to be assembled: it may yet be refused."""
     going = DBOS.list_workflows(
         workflow_ids=[process_id(each) for each in series],

@@ -26,7 +26,7 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
     Whatever is wrong with the series ends in a job that says so (refused, set_aside, unmatched, failed).
     """
     began = time.time()
-    current = runtime.current_version(series.series_uid)
+    current = runtime.archive.current_version(series.series_uid)
     if current and current != series.version:
         _note_series(runtime, series, "cancelled", "a newer version of the series arrived")
         return []

@@ -40,7 +40,9 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         runtime.fail([job], f"unexpected {type(error).__name__}: {error}")
         return []
     # Before it leaves: a PACS that forwards what it stores must not make us work on our own results.
-    runtime.remember_own([uid for each in published.results for uid in (each.sop_instance_uid, each.series_uid)])
+    runtime.archive.remember_own(
+        [uid for each in published.results for uid in (each.sop_instance_uid, each.series_uid)]
+    )
     runtime.jobs.record_results(job, published.results, published.empty, published.warnings)
     runtime.jobs.record_stage(job, "encode", began, time.time() - began, gates.confidence(judged.found))
     if published.empty:

@@ -12,8 +12,8 @@ from pathlib import Path
 import structlog
 from dbos import DBOS
 
-from voxtell_dicom.archive.kept import Kept
-from voxtell_dicom.archive.spool import Spool
+from voxtell_dicom.archive.archive import Archive
+from voxtell_dicom.archive.summary import SeriesSummary
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.jobs.book import JobBook
@@ -29,28 +29,31 @@ log = structlog.get_logger(__name__)
 class Retention(PeriodicTask):
     """Drops what is old enough, every ten minutes, from a thread."""
 
-    def __init__(self, config: Config, jobs: JobBook, spool: Spool) -> None:
+    def __init__(self, config: Config, jobs: JobBook, archive: Archive) -> None:
         super().__init__("retention", PERIOD_S)
         self._config = config
         self._limits = config.receive.retention
         self._jobs = jobs
-        self._spool = spool
+        self._archive = archive
 
     def run_once(self) -> None:
         """Drop what is due, and the durable engine's records of what ended long ago."""
-        self.sweep(time.time())
+        with self._archive.exclusive("retention") as mine:
+            if mine:
+                self.sweep(self._archive.now())
         self._forget_finished_workflows()
 
     def sweep(self, now: float) -> list[str]:
-        """Drop the series that are due at `now` (seconds since 1970). Returns their UIDs."""
+        """Drop the series that are due at `now` (seconds since 1970, by the archive's clock). Returns their UIDs."""
         dropped: list[str] = []
-        for kept in self._spool.overview():
+        shortest_h = min(self._limits.delivered_h, self._limits.unmatched_h, self._limits.refused_h)
+        for kept in self._archive.summaries(now - shortest_h * 3600):
             age_s = now - kept.last_arrived
             limit_h = self._limit_h(kept)
             if limit_h is None or age_s < limit_h * 3600:
                 continue
             try:
-                if self._spool.drop(kept.series_uid, kept.version):
+                if self._archive.drop(kept.series_uid, kept.version):
                     self._drop_results(kept.series_uid)
                     dropped.append(kept.series_uid)
                     log.info("series dropped by retention", series_uid=kept.series_uid, age_h=round(age_s / 3600, 1))
@@ -58,7 +61,7 @@ class Retention(PeriodicTask):
                 log.warning("series could not be dropped", series_uid=kept.series_uid, reason=str(error))
         return dropped
 
-    def _limit_h(self, kept: Kept) -> float | None:
+    def _limit_h(self, kept: SeriesSummary) -> float | None:
         """How long to keep a series, None for as long as its work is not done."""
         jobs = self._jobs.find(series_uid=kept.series_uid, limit=1000)
         current = [job["state"] for job in jobs if job["series_version"] == kept.version]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from voxtell_dicom.archive.kept import Kept
+from voxtell_dicom.archive.summary import SeriesSummary
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.dicom.headers import HeaderCache
 from voxtell_dicom.jobs.book import JobBook
@@ -26,34 +27,33 @@ def study_rules(config: Config) -> list[tuple[int, Rule]]:
     return [(index, rule) for index, rule in enumerate(config.rules) if rule.scope == "study"]
 
 
-@dataclass(frozen=True)
-class Spooled:
-    """What the receiver knows of the series that it holds.
+class SeriesArchive(Protocol):
+    """What steps need of the archive."""
 
-    overview: a summary of each. series: the newest version of one, None where it is gone or never starts work.
-    being_sent: those to which an open association has sent.
-    """
+    def now(self) -> float:
+        """Return the time of the archive's clock, which a change of the host's clock does not move."""
 
-    overview: Callable[[], Sequence[Kept]]
-    series: Callable[[str], Series | None]
-    being_sent: Callable[[], Collection[str]]
+    def study(self, study_uid: str) -> Sequence[SeriesSummary]:
+        """Return the series of a study, by UID."""
+
+    def series(self, series_uid: str) -> Series | None:
+        """Return the newest version of a series, None where it is gone or never starts work."""
+
+    def current_version(self, series_uid: str) -> str:
+        """Return the newest version of a series, "" where it is gone."""
+
+    def remember_own(self, uids: Iterable[str]) -> None:
+        """Record the UIDs of objects before they leave, so that they are known when they come back."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The parts that steps share.
-
-    remember_own: told the UIDs of every object before it leaves, so that the receiver knows it when it comes back.
-    current_version: the newest version of a series in the spool, "" where it is gone.
-    headers: of the series that are being processed, each parsed once.
-    """
+    """The parts that steps share. headers: of the series that are being processed, each parsed once."""
 
     config: Config
     jobs: JobBook
     pool: WorkerPool
-    remember_own: Callable[[Sequence[str]], None]
-    current_version: Callable[[str], str]
-    spooled: Spooled
+    archive: SeriesArchive
     headers: HeaderCache = field(default_factory=HeaderCache)
 
     @property

@@ -6,14 +6,13 @@ is put off; where the state has changed meanwhile, the look at the new state tak
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from voxtell_dicom.archive.kept import Kept
+from voxtell_dicom.archive.summary import SeriesSummary
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.line.plan import job_id
 from voxtell_dicom.model import Series, canonical_digest
@@ -36,7 +35,7 @@ def look_input(runtime: Runtime, study_uid: str, again: str = "") -> dict[str, A
 
 
 def look_at_study(
-    runtime: Runtime, data: dict[str, Any], in_process: Callable[[Sequence[Kept]], bool]
+    runtime: Runtime, data: dict[str, Any], in_process: Callable[[Sequence[SeriesSummary]], bool]
 ) -> dict[str, Any]:
     """Look at a study. in_process: whether `process` has not ended for any of these series.
 
@@ -49,13 +48,9 @@ def look_at_study(
     now = look_input(runtime, study_uid, data["again"])
     if now["state"] != data["state"]:
         return _outcome(following=now, delay_s=quiet_s)
-    last, now_s = max(each.last_arrived for each in kept), time.time()
-    quiet_at = last + 2 * quiet_s  # complete, and as long again without another one
-    # Where the wall clock was set back since, the looks count, which are quiet_s apart.
-    quiet = data["attempt"] >= 2 if now_s < last else now_s >= quiet_at
-    sending = runtime.spooled.being_sent()
-    busy = any(not each.taken or each.series_uid in sending for each in kept)
-    if busy or in_process(kept) or not quiet:
+    quiet_at = max(each.last_arrived for each in kept) + 2 * quiet_s  # complete, and as long again without another one
+    busy, now_s = any(not each.handed_on for each in kept), runtime.archive.now()
+    if busy or in_process(kept) or now_s < quiet_at:
         delay_s = quiet_s if busy else min(quiet_s, max(0.1, quiet_at - now_s))
         return _outcome(following={**data, "attempt": data["attempt"] + 1}, delay_s=delay_s)
     series = [found for each in kept if (found := _series_of(runtime, each))]
@@ -80,19 +75,18 @@ def _outcome(
     return {"v": FORMAT, "segment": list(segment), "next": following, "delay_s": delay_s}
 
 
-def _kept(runtime: Runtime, study_uid: str) -> list[Kept]:
+def _kept(runtime: Runtime, study_uid: str) -> list[SeriesSummary]:
     """The series of a study that start work, by UID."""
-    kept = [each for each in runtime.spooled.overview() if each.study_uid == study_uid and each.starts]
-    return sorted(kept, key=lambda each: each.series_uid)
+    return [each for each in runtime.archive.study(study_uid) if each.starts]
 
 
-def _state_of(study_uid: str, kept: Sequence[Kept]) -> str:
+def _state_of(study_uid: str, kept: Sequence[SeriesSummary]) -> str:
     return canonical_digest([study_uid, [[each.series_uid, each.version] for each in kept]])[:32]
 
 
-def _series_of(runtime: Runtime, kept: Kept) -> Series | None:
+def _series_of(runtime: Runtime, kept: SeriesSummary) -> Series | None:
     """A series as it was handed on: only the job book remembers what was missing from it then."""
-    series = runtime.spooled.series(kept.series_uid)
+    series = runtime.archive.series(kept.series_uid)
     booked = runtime.jobs.find(series_uid=kept.series_uid, limit=1000)
     incomplete = [job["series"]["incomplete"] for job in booked if job["series_version"] == kept.version]
     return replace(series, incomplete=next(iter(incomplete), "")) if series else None

@@ -2,7 +2,7 @@
 
 Contracts § 1: pixels re-sent in another transfer syntax are the same instance; changed headers only update identity;
 other pixels, or the same pixels at another place in the patient, are refused. Pixels are decoded here, and only here,
-when a UID that is already in the spool arrives with other bytes.
+when a UID that is already in the archive arrives with other bytes.
 """
 
 from __future__ import annotations
