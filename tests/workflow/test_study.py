@@ -153,10 +153,34 @@ def test_a_look_is_put_off_while_a_series_is_on_its_way(
     here = site()
     name = here.receive(thick)
     data = look_input(here.runtime, STUDY)
-    put_off = here.look()["next"]
+    arrived = max(each.last_arrived for each in here.archive.summaries())
+    with monkeypatch.context() as clock:  # however long it took until here
+        clock.setattr(here.archive, "now", lambda: arrived)
+        at_once = look_at_study(here.runtime, data, lambda _: False)
+    assert at_once["next"] == {**data, "attempt": 1}
+    assert 0 < at_once["delay_s"] <= QUIET_S
+    assert here.look(in_process=True)["next"] == {**data, "attempt": 1}
+
+    here.store(thin)  # not complete yet
+    both = look_input(here.runtime, STUDY)
+    changed = here.look(data)
+    assert changed["next"] == both != data
+    put_off = here.look(both)
+    assert put_off["next"] == {**both, "attempt": 1}
+    assert not put_off["segment"]
+    assert here.states(name) == [["waiting"]]
+    here.receive(thin)
+    assert chosen(here.look(put_off["next"])) == [series_uid(thin)]
+
+
+def test_a_wall_clock_that_is_set_back_puts_no_look_off(
+    site: Callable[..., Site], thick: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = site()
+    here.receive(thick)
     arrived = max(each.last_arrived for each in here.archive.summaries())
     monkeypatch.setattr(time, "time", lambda: arrived - 3600)
-    look = here.look(put_off)
+    look = here.look()
     assert look["next"] is None
     assert chosen(look) == [series_uid(thick)]
 
