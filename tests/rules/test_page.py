@@ -30,7 +30,7 @@ def test_every_criterion_is_there() -> None:
 
 def test_every_condition_written_there_is_right() -> None:
     written = [line.split("|")[1] for line in PAGE.splitlines() if re.match(r"\| `[A-Z]", line)]
-    assert len(written) == 5
+    assert len(written) == 6
     for cell in written:
         condition = cell.split("`")[1]
         text = f"rules:\n  - when:\n      Modality: CT\n      {condition}\n".replace(
