@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from tests.encode import made
 from tests.series import slices
 from voxtell_dicom.cli.folder import series_in
+from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.identity import require_one_value, series_version
 from voxtell_dicom.encode.common.sources import read_sources
 from voxtell_dicom.errors import Refusal
@@ -41,7 +42,7 @@ def test_a_message_names_the_attribute_and_two_instances_not_the_patient(tmp_pat
         assemble(slices.save(stack, tmp_path / "series"))
     volume = made.volume(tmp_path / "source", PatientID=lambda index: "SECRET" if index == 3 else "OTHER")
     with pytest.raises(Refusal) as of_sources:
-        read_sources(volume)
+        read_sources(volume, HeaderSource())
     first, *_, last = (frame.sop_instance_uid for frame in volume.frames[:4])
     for raised, uids in (
         (of_series, (stack[2].SOPInstanceUID,)),

@@ -125,10 +125,10 @@ def _plan(plan: Plan) -> dict[str, Any]:
 
 
 def test_series_versions(ct: list[Path], golden: Golden, tmp_path: Path) -> None:
-    """Of the spool and of a folder: the two are not made in the same way."""
+    """Of the archive and of a folder: both are made in the same way since version 0.2 (see CHANGELOG)."""
     site = site_of(tmp_path)
     name = site.store(ct)
-    spooled = site.spool.series(name)
+    spooled = site.archive.series(name)
     (offline,) = series_of_folder(ct[0].parent)
     assert spooled is not None
     golden("series versions", {"uid": name, "spool": spooled.version, "folder": offline.version})
@@ -211,7 +211,7 @@ def test_ids_of_durable_work(ct: list[Path], golden: Golden, tmp_path: Path) -> 
     """Ids, names and queues that work under way is found by after an upgrade."""
     site = site_of(tmp_path)
     name = site.store(ct)
-    series = site.spool.series(name)
+    series = site.archive.series(name)
     assert isinstance(series, Series)
     items = process_series(site.runtime, series)
     registry = _get_or_create_dbos_registry()

@@ -22,7 +22,7 @@ from tests.golden.conftest import Golden
 from tests.golden.environment import NOW, drawing_libraries
 from tests.series.slices import series_in
 from voxtell_dicom.config import Config, Rule
-from voxtell_dicom.encode import Notice, encode, encode_notice, in_other_form
+from voxtell_dicom.encode import Notice, encode, encode_notice, in_other_form, output_context
 from voxtell_dicom.model import Found, Plan, Prompt, Result, Volume
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import torso
@@ -130,7 +130,9 @@ def test_results(name: str, golden: Golden, tmp_path: Path) -> None:
     plan = Plan(volume.key, "golden", 1, prompts, outputs, tuple(peers), made.MODEL, "1")
     rule = {"name": "golden", "when": {"Modality": modality}, "prompts": list(SEARCHED), "receipt": "always"}
     config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "peers": peers, "rules": [rule]})
-    results = encode(plan, volume, found_of(plan, volume), config=config, directory=tmp_path / "results")
+    results = encode(
+        output_context(plan, volume, found_of(plan, volume), config=config, directory=tmp_path / "results"), config
+    )
     results += [other for result in results if (other := in_other_form(result))]
     assert_stored(golden, name, results)
 

@@ -124,7 +124,7 @@ def test_silence_inside_a_pdu_frees_the_slot(receiver):
     """pynetdicom waits without end for the rest of a PDU: the one slot here would never be free again."""
     node = receiver(max_associations=1)
     node.scp.stop(0)
-    scp = type(node.scp)(node.config, node.spool, node.completion, silence_s=0.3)
+    scp = type(node.scp)(node.config, node.archive, node.completion, silence_s=0.3)
     scp.start()
     try:
         (ds,) = make_series(1)

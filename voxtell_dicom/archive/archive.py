@@ -35,7 +35,7 @@ from voxtell_dicom.archive.part10 import Facts, write_part10
 from voxtell_dicom.archive.reader import Reader
 from voxtell_dicom.archive.store.folder import FolderStore
 from voxtell_dicom.config import Receive
-from voxtell_dicom.dicom.identity import described, require_one_value
+from voxtell_dicom.dicom.identity import described
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
 from voxtell_dicom.model import Series
 
@@ -358,7 +358,10 @@ def _check_series(row: sa.Row[tuple[object, ...]] | None, facts: Facts) -> None:
         ("StudyInstanceUID", row.study_uid, facts.study_uid),
         ("PatientID", row.patient_id, index.plain(facts.patient_id)),
     ):
-        values = (("already here", known), (facts.sop_instance_uid, new))
-        what = described(keyword)
-        advice = f"it is already here with another {what}; one of them is wrong: send it under a UID of its own"
-        require_one_value(facts.series_uid, keyword, values, advice=advice, code="series-conflict")
+        if known != new:
+            raise Refusal(
+                "series-conflict",
+                f"Series Instance UID {facts.series_uid} is already here with another {described(keyword)}; one of "
+                "them is wrong: send the series under its own UID",
+                uid=facts.series_uid,
+            )

@@ -44,7 +44,7 @@ class FrameValues:
         if not self.shared:
             yield from decode(path, numbers, self.headers)
             return
-        missing = [number for number in numbers if (path, number) not in self._decoded]
-        for number, decoded in zip(missing, decode(path, missing, self.headers), strict=True):
-            self._decoded[path, number] = decoded
+        if missing := [number for number in numbers if (path, number) not in self._decoded]:
+            decoded = zip(missing, decode(path, missing, self.headers), strict=True)
+            self._decoded |= {(path, number): values for number, values in decoded}
         yield from (self._decoded[path, number] for number in numbers)
