@@ -195,7 +195,7 @@ def test_no_code_of_ours_is_another_thing_in_dicom() -> None:
     """A mapping on the web has the psoas under the code of a lymph node; PS3.16 says what the code is."""
     every, codes = _named_by_pydicom(), rows("codes.csv")
     page = Path(__file__).parents[2] / "docs/dicom-conformance.md"
-    assert f"; {len(codes)} SNOMED CT codes that these lack" in page.read_text(encoding="utf-8")
+    assert f"| {len(codes)} SNOMED CT codes that are missing from these" in page.read_text(encoding="utf-8")
     for row in codes:
         assert row["source"] in ("TotalSegmentator", "SlicerTotalSegmentator", "mCODE", "PS3.16"), row
         meanings = every.get(row["value"], set())
