@@ -14,11 +14,14 @@ from tests.test_repository import ROOT, tracked
 
 PACKAGE = ROOT / "voxtell_dicom"
 LONGEST_LINE = 300
+LONGEST_PARAGRAPH = 500
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 IN_BACKTICKS = re.compile(r"`([^`\n]+)`")
 PATH = re.compile(r"[\w.-]+(/[\w.-]+)+/?")
+ENDS_A_PARAGRAPH = re.compile(r"\n\s*\n|\n(?=\s*(?:[-*|#]|\d+\.) )")
 SYMBOL = re.compile(r"(voxtell_dicom(?:\.\w+)*):(\w+(?:\.\w+)*)")
 PAGES = sorted(path for path in tracked() if path.suffix == ".md" and PACKAGE not in path.parents)
+READ = [page for page in PAGES if page.name != "CHANGELOG.md"]
 NEWCOMER = ROOT / "docs" / "architecture.md"
 QUESTIONS = (
     "A STOW endpoint",
@@ -84,6 +87,13 @@ def test_no_line_of_prose_is_long(page: Path) -> None:
     lines = enumerate(prose(page).splitlines(), 1)
     long = [number for number, line in lines if len(line) > LONGEST_LINE and not line.lstrip().startswith("|")]
     assert long == []
+
+
+@pytest.mark.parametrize("page", READ, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_paragraph_is_long(page: Path) -> None:
+    """What is longer is a list or a table."""
+    paragraphs = (text.strip() for text in ENDS_A_PARAGRAPH.split(prose(page)))
+    assert [text[:60] for text in paragraphs if len(text) > LONGEST_PARAGRAPH and not text.startswith("|")] == []
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
