@@ -37,7 +37,8 @@ def serve(
     node.start()
     ended = False
     try:
-        stop_requested.wait()
+        while not stop_requested.wait(timeout=1):  # the signal may reach another thread, which does not end this wait
+            pass
     finally:
         ended = node.stop()
     if not ended:  # the interpreter would wait for threads that hang on a peer; all that counts is on disk
