@@ -45,7 +45,7 @@ class Node:
         try:
             self._check_prompts()
             engine = open_database(config)
-            self.jobs = JobBook(engine)
+            self.jobs = JobBook(engine, config.node.storage)
             spool = self._spool = Spool(config.node.storage / "spool", config.receive, also=asked_classes(config.rules))
             self._completion = Completion(spool, config.receive, config.peers, pipeline.submit, missing=missing_slices)
             spooled = Spooled(spool.overview, spool.series, self._completion.being_sent)

@@ -28,6 +28,9 @@ CT_RULE: dict[str, Any] = {
 }
 ENDED = ("delivered", "failed", "empty", "kept", "refused", "unmatched", "cancelled", "set_aside", "dropped", "held")
 
+from voxtell_dicom.jobs.sentences import sentence
+from voxtell_dicom.model import Reason
+
 
 class NodeProcess:
     """A context manager: writes node.yaml into `folder`, serves it, kills what is left at the end.
@@ -168,7 +171,8 @@ class NodeProcess:
 
     def jobs(self) -> list[dict[str, Any]]:
         """The job book, oldest first, read directly: quicker than the command line."""
-        return self.read("SELECT id, state, reason, rule, series_uid FROM voxtell_job ORDER BY created")
+        rows = self.read("SELECT id, state, reason, rule, series_uid FROM voxtell_job ORDER BY created")
+        return [{**row, "reason": sentence(Reason(**json.loads(row["reason"])))} for row in rows]
 
     def pending(self) -> set[str]:
         """Names of the durable workflows that run at this moment: process, segment, publish, deliver."""

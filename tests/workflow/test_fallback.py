@@ -9,7 +9,7 @@ from typing import Any
 import pydicom
 
 from tests.workflow.test_gates import Site, site_of
-from voxtell_dicom.model import Outcome, Result, load
+from voxtell_dicom.model import Outcome, Result
 from voxtell_dicom.workflow.fallback import after_refusal, instead, tidy
 
 REFUSED = Outcome("failed", "0122", "not delivered", refused=True)
@@ -25,7 +25,7 @@ def site_with(folder: Path, fallback: list[str], **rule: Any) -> Site:
 def results(site: Site) -> list[Result]:
     job = site.runtime.jobs.get("j")
     assert job is not None
-    return [load(Result, result) for result in job["results"]]
+    return list(job.results)
 
 
 def refuse(site: Site, result: Result, attempt: int = 1) -> Outcome:
@@ -43,7 +43,7 @@ def test_the_words_are_tried_in_order_and_masks_kept_until_one_arrives(tmp_path:
     (labelmap,) = results(site)
     assert refuse(site, labelmap).state == "replaced"
     (native,) = instead(site.runtime, "j", "pacs")
-    second = load(Result, native["result"])
+    second = next(each for each in results(site) if each.sop_instance_uid == native.uids[0])
     assert (second.kind, second.peers) == ("labelmap", ("pacs",))
     assert second.sop_instance_uid != labelmap.sop_instance_uid
     assert site.runtime.jobs.state("j") == "delivering", "not delivered before what replaces it is"
@@ -60,8 +60,8 @@ def test_the_words_are_tried_in_order_and_masks_kept_until_one_arrives(tmp_path:
     site.runtime.jobs.settle("j")
     job = site.runtime.jobs.get("j")
     assert job is not None
-    assert job["state"] == "delivered"
-    assert job["reason"].count("is refused by peer 'pacs'") == 2
+    assert job.state == "delivered"
+    assert job.sentence.count("is refused by peer 'pacs'") == 2
     assert not instead(site.runtime, "j", "pacs")
     tidy(site.runtime, "j")
     assert not site.runtime.masks("j").exists()

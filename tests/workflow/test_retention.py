@@ -11,7 +11,7 @@ import pytest
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.archive.spool import Spool
 from voxtell_dicom.config import Config
-from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.jobs.book import JobBook, NewJob
 from voxtell_dicom.model import Result
 from voxtell_dicom.phantom import Acquisition, torso, write_series
 from voxtell_dicom.receive.arrival import Sender, read_arrival
@@ -43,7 +43,7 @@ class Site:
     def job(self, state: str, job_id: str = "j", version: str | None = None) -> None:
         version = version or self.spool.current_version(self.series_uid)
         uids = {"study_uid": "1.2", "series_uid": self.series_uid, "series_version": version}
-        self.jobs.open_job(job_id, state=state, **uids)
+        self.jobs.open(NewJob(job_id, state, **uids))
         result = Result("receipt", "2.25.1", "", "", "", self.result, "", (), other=self.other)
         self.jobs.record_results(job_id, [result], [], [])
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from dbos import DBOS, SetWorkflowID
 from voxtell_dicom.config import Config
 from voxtell_dicom.archive.database import open_database
-from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.jobs.book import JobBook, NewJob
 from voxtell_dicom.workflow.watch import Watch
 
 folder = Path(sys.argv[1])
@@ -73,7 +73,7 @@ assert runs.count("slow") == 1, "what runs is left alone"
 release.set()
 
 for name in ("lost", "retried"):
-    jobs.open_job(name, state="encoding", study_uid="1", series_uid="2", series_version="3")
+    jobs.open(NewJob(name, "encoding", "1", "2", "3"))
     try:
         begin(wrong, name, job=name).get_result()
     except ValueError:

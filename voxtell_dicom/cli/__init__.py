@@ -22,6 +22,7 @@ COMMANDS = (
     "check",
     "serve",
     "jobs",
+    "database",
     "rules",
     "segment",
     "predict",

@@ -27,7 +27,7 @@ def headers_of(volume: Volume) -> list[pydicom.Dataset]:
 
 def values_of(plan: Plan) -> str:
     """What the model is given for a plan: ``stored`` (rescaled values) or ``suv`` (SUVbw, g/mL)."""
-    return str(plan.options.get("values", "stored"))
+    return plan.options.values
 
 
 def load_runs(

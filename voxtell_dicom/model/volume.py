@@ -179,6 +179,7 @@ class SetAside:
     refused: bool = False
     run: str = ""  # the name of the run that it is, whose stack goes on without it
     stack: str = ""  # the stack of that run, as in Volume
+    rule: str = ""  # the name of the rule that refuses it, where others may take it
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
 from voxtell_dicom.check.findings import drop_masks
 from voxtell_dicom.encode import RECEIPTS, SEGMENTATIONS, encode_instead, in_other_form, profile_of
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.model import Outcome, Result, load
-from voxtell_dicom.workflow.deliver import delivery_inputs, notice_inputs
+from voxtell_dicom.model import Outcome, Result
+from voxtell_dicom.workflow.messages import DeliverMessage, deliveries, notices
 from voxtell_dicom.workflow.publish import material
 from voxtell_dicom.workflow.runtime import Runtime
 
@@ -46,7 +45,7 @@ def _segmentation(runtime: Runtime, job: str, result: Result, peer: str, outcome
     if not runtime.masks(job).exists():
         return _failed(outcome, "or run 'jobs rerun': the masks, of which its fallback is made, are gone")
     refused = runtime.jobs.replaced(job, peer) | {result.sop_instance_uid}
-    plan, volume, found, _, _ = material(runtime, job)
+    plan, volume, found, _ = material(runtime, job)
     try:
         made = encode_instead(
             plan,
@@ -83,7 +82,7 @@ def _receipt(runtime: Runtime, job: str, result: Result, peer: str, outcome: Out
 def _gets_more(runtime: Runtime, job: str, peer: str) -> bool:
     """Whether a job has objects for a peer besides receipts."""
     row = runtime.jobs.get(job)
-    results = [load(Result, result) for result in row["results"]] if row else []
+    results = row.results if row else ()
     return any(peer in (result.peers or (peer,)) for result in results if result.kind not in RECEIPTS)
 
 
@@ -98,18 +97,18 @@ def _name(result: Result) -> str:
     return f"{result.kind.upper()} {result.sop_instance_uid}"
 
 
-def instead(runtime: Runtime, job: str, peer: str, *, notice: bool = False) -> list[dict[str, Any]]:
-    """The inputs of `deliver` for what has not been tried at this peer yet."""
+def instead(runtime: Runtime, job: str, peer: str, *, notice: bool = False) -> list[DeliverMessage]:
+    """The messages to `deliver` for what has not been tried at this peer yet."""
     if notice:
-        return [item for item in notice_inputs(runtime.jobs, job) if (item["peer"], item["attempt"]) == (peer, 1)]
+        return [item for item in notices(runtime.jobs, job) if (item.peer, item.attempt) == (peer, 1)]
     row = runtime.jobs.get(job)
-    results = [load(Result, result) for result in row["results"]] if row else []
+    results = row.results if row else ()
     fresh = [
         replace(result, peers=(peer,))
         for result in results
         if peer in result.peers and not runtime.jobs.last_attempt(job, result.sop_instance_uid, peer)
     ]
-    return delivery_inputs(job, fresh, [peer])
+    return deliveries(job, fresh, [peer])
 
 
 def tidy(runtime: Runtime, job: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -15,34 +14,32 @@ from voxtell_dicom.config import OnWarning
 from voxtell_dicom.encode import encode
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.line.masks import load_found
-from voxtell_dicom.model import Found, Plan, Result, Volume
+from voxtell_dicom.model import Found, JobState, Plan, Reason, Result, Volume
 from voxtell_dicom.retry import let_pass
-from voxtell_dicom.workflow.deliver import delivery_inputs
+from voxtell_dicom.workflow.messages import DeliverMessage, deliveries
 from voxtell_dicom.workflow.runtime import Runtime
 
-INCOMPLETE = "the series is incomplete"
-DROPPED = "the rule drops a result with this finding"
 RELEASED = "held for a person to look at before it was sent"  # in what is sent only then
 
 log = structlog.get_logger(__name__)
 
 
-def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
-    """Encode a job's masks. Returns the inputs of `deliver`: none where nothing was found, or the job is held."""
+def publish_plan(runtime: Runtime, job: str) -> list[DeliverMessage]:
+    """Encode a job's masks. Returns the messages to `deliver`: none where nothing was found, or the job is held."""
     began = time.time()
-    if not runtime.jobs.advance(job, "encoding"):
+    if not runtime.jobs.advance(job, JobState.ENCODING):
         return []
-    plan, volume, found, action, why = material(runtime, job)
+    plan, volume, found, verdict = material(runtime, job)
     minor = _minor(volume, findings.load(runtime.masks(job)))
     try:
         results = encode(plan, volume, found, config=runtime.config, directory=runtime.results_dir, minor=minor)
     except VoxtellDicomError as error:
-        runtime.fail([job], f"{error.code}: {error}")
+        runtime.fail([job], error)
         return []
     except Exception as error:
         let_pass(error)
         log.exception("encoding failed", job=job)
-        runtime.fail([job], f"unexpected {type(error).__name__}: {error}")
+        runtime.fail([job], error)
         return []
     # Before it leaves: a PACS that forwards what it stores must not make us work on our own results.
     runtime.remember_own([uid for result in results for uid in (result.sop_instance_uid, result.series_uid)])
@@ -59,19 +56,19 @@ def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
         log.info("nothing found for some prompts", job=job, empty=empty)
     if left_out := gates.notes(found):
         log.warning("segments left out", job=job, left_out=left_out)
-    return _send_or_hold(runtime, job, plan, results, action, why, gates.nothing(len(found), empty))
+    return _send_or_hold(runtime, job, plan, results, verdict, gates.nothing(len(found), empty))
 
 
-def material(runtime: Runtime, job: str) -> tuple[Plan, Volume, tuple[Found, ...], str, str]:
+def material(runtime: Runtime, job: str) -> tuple[Plan, Volume, tuple[Found, ...], Verdict]:
     """What a job is encoded from: plan, volume with its warnings, what was found; and what the rule does with it."""
     plan, volume = runtime.jobs.plan(job)
     found = gates.leave_out(plan, load_found(runtime.masks(job)))
     against = findings.without(findings.load(runtime.masks(job)), found)
-    action, why = _verdict(runtime, plan, against)
-    if action == "hold" and why.startswith(INCOMPLETE) and not any(item.mask.voxels for item in found):
-        action, why = "deliver", ""  # there is no segment that a slice too few has spoilt
-    notes = gates.notes(found) + ([RELEASED] if action == "hold" else [])
-    return plan, findings.noted(volume, against, notes), found, action, why
+    verdict = _verdict(runtime, plan, against)
+    if verdict.action == "hold" and verdict.incomplete and not any(item.mask.voxels for item in found):
+        verdict = Verdict()  # there is no segment that a slice too few has spoilt
+    notes = gates.notes(found) + ([RELEASED] if verdict.action == "hold" else [])
+    return plan, findings.noted(volume, against, notes), found, verdict
 
 
 def _minor(volume: Volume, against: Sequence[Finding]) -> list[str]:
@@ -80,31 +77,40 @@ def _minor(volume: Volume, against: Sequence[Finding]) -> list[str]:
     return [*cut, *(said for said in volume.warnings if said.startswith("lossy:"))]
 
 
-def _verdict(runtime: Runtime, plan: Plan, against: Sequence[Finding]) -> tuple[str, str]:
-    """What the rule does with the result ("deliver", "hold" or "drop"), and why, "" where it is delivered."""
+@dataclass(frozen=True)
+class Verdict:
+    """What the rule does with the result: "deliver", "hold" or "drop", and the sentences that say why."""
+
+    action: str = "deliver"
+    why: tuple[str, ...] = ()
+    incomplete: bool = False  # for this reason
+
+
+def _verdict(runtime: Runtime, plan: Plan, against: Sequence[Finding]) -> Verdict:
     rule = next((rule for rule in runtime.config.rules if rule.name == plan.rule), None)
     on_warning = (rule.on_warning if rule else OnWarning()).model_dump()
     if rule and rule.empty == "hold" and on_warning["empty"] == "deliver":
         on_warning["empty"] = "hold"
     action, why = findings.verdict(against, on_warning)
-    of_incomplete = on_warning["incomplete"] if "incomplete" in plan.options else "deliver"
+    of_incomplete = on_warning["incomplete"] if plan.options.incomplete else "deliver"
     if findings.SEVERITY.index(of_incomplete) > findings.SEVERITY.index(action):
-        return of_incomplete, f"{INCOMPLETE} ({plan.options['incomplete']})"
-    return action, why
+        return Verdict(of_incomplete, (f"the series is incomplete ({plan.options.incomplete})",), incomplete=True)
+    return Verdict(action, why)
 
 
 def _send_or_hold(
-    runtime: Runtime, job: str, plan: Plan, results: Sequence[Result], action: str, why: str, nothing: str
-) -> list[dict[str, Any]]:
-    """why: the reason to hold or drop. nothing: that of a result without an object."""
-    if action == "drop":
-        runtime.jobs.advance(job, "dropped", f"{DROPPED}: {why}")
-    elif action == "hold":
-        runtime.jobs.advance(job, "held", f"{why}: look at it, then `jobs release` or `jobs drop`")
+    runtime: Runtime, job: str, plan: Plan, results: Sequence[Result], verdict: Verdict, nothing: str
+) -> list[DeliverMessage]:
+    """nothing: the words for a result without an object."""
+    why = {"findings": list(verdict.why)}
+    if verdict.action == "drop":
+        runtime.jobs.advance(job, JobState.DROPPED, Reason("dropped-by-rule", why))
+    elif verdict.action == "hold":
+        runtime.jobs.advance(job, JobState.HELD, Reason("held", why))
     elif not results:
-        runtime.jobs.advance(job, "empty", f"{nothing}: there is no object to send")
+        runtime.jobs.advance(job, JobState.EMPTY, Reason("nothing-to-send", {"nothing": nothing}))
     elif not plan.send_to:
-        runtime.jobs.advance(job, "kept", "the rule names no peer in send_to; the result lies in the storage folder")
-    elif runtime.jobs.advance(job, "delivering"):
-        return delivery_inputs(job, results, plan.send_to)
+        runtime.jobs.advance(job, JobState.KEPT, Reason("no-peer"))
+    elif runtime.jobs.advance(job, JobState.DELIVERING):
+        return deliveries(job, results, plan.send_to)
     return []

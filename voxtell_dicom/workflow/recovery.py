@@ -20,7 +20,9 @@ import structlog
 from dbos import DBOS
 
 from voxtell_dicom.errors import ConfigError
-from voxtell_dicom.jobs.book import FINAL, JobBook
+from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.model import JobState, Reason
+from voxtell_dicom.model.states import FINAL
 from voxtell_dicom.workflow.periodic import Repeating
 
 log = structlog.get_logger(__name__)
@@ -126,10 +128,11 @@ def settle_given_up(jobs: JobBook) -> list[str]:
                 job = jobs.get(job_id)
                 if (
                     job
-                    and job["state"] not in (*FINAL, "held")
+                    and job.state not in (*FINAL, JobState.HELD)
                     # An older error is another attempt's: the job was moved since, by `jobs retry` for one.
-                    and (workflow.updated_at or 0) / 1000 >= job["updated"] - 1
+                    and (workflow.updated_at or 0) / 1000 >= job.updated - 1
                 ):
-                    jobs.advance(job_id, "failed", f"given up: {workflow.name} ended in {workflow.status}")
+                    reason = Reason("given-up", {"workflow": workflow.name, "status": workflow.status})
+                    jobs.advance(job_id, JobState.FAILED, reason)
                     failed.append(job_id)
     return failed

@@ -15,13 +15,14 @@ import structlog
 from voxtell_dicom.check import findings
 from voxtell_dicom.errors import OutOfMemory, VoxtellDicomError
 from voxtell_dicom.line.limit import Limit, limit_of
-from voxtell_dicom.line.load import load_array, values_of
+from voxtell_dicom.line.load import arrays_of, load_array, values_of
 from voxtell_dicom.line.masks import Answer, load_answers, save_found
 from voxtell_dicom.line.plan import Planned, job_id, wants_probabilities
 from voxtell_dicom.model import Found, Plan, Prompt, Request, RunReport, Volume, dump, load
 from voxtell_dicom.retry import let_pass
 from voxtell_dicom.series.volume import all_probabilities_to_frames, all_to_frames
 from voxtell_dicom.workers.pool import WorkCancelled, Worker, WorkerDied, WorkerRefused
+from voxtell_dicom.workflow.messages import SegmentMessage
 from voxtell_dicom.workflow.runtime import Runtime
 
 Answers = Sequence[Sequence[Answer]]  # those of each run of a volume
@@ -37,6 +38,14 @@ class Segmented:
 
     answers: Answers
     report: RunReport | None
+
+
+def segment_jobs(runtime: Runtime, message: SegmentMessage) -> str:
+    """Segment the volume of the jobs of a message: see `segment_plans`."""
+    pairs = [runtime.jobs.plan(job) for job in message.jobs]
+    plans, volume = tuple(plan for plan, _ in pairs), pairs[0][1]
+    arrays = arrays_of(runtime.work_dir / message.folder, volume, values_of(plans[0]))
+    return segment_plans(runtime, Planned(volume, plans, arrays), list(message.jobs))
 
 
 def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
@@ -59,11 +68,11 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
         return "cancelled"
     except VoxtellDicomError as error:
         let_pass(error)
-        return _fail(runtime, jobs, f"{error.code}: {error}")
+        return _fail(runtime, jobs, error)
     except Exception as error:
         let_pass(error)
         log.exception("segmentation failed", jobs=jobs)
-        return _fail(runtime, jobs, f"unexpected {type(error).__name__}: {error}")
+        return _fail(runtime, jobs, error)
     finally:
         answers.unlink(missing_ok=True)
     for array in planned.arrays:
@@ -74,8 +83,8 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str]) -> str:
     return "segmented"
 
 
-def _fail(runtime: Runtime, jobs: list[str], reason: str) -> str:
-    runtime.fail(jobs, reason)
+def _fail(runtime: Runtime, jobs: list[str], error: Exception) -> str:
+    runtime.fail(jobs, error)
     return "failed"
 
 

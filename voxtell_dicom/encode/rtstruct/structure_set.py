@@ -53,7 +53,7 @@ def encode_rtstruct(
     kept = [item for item in found if item.mask.voxels]
     if not kept:
         return None
-    of_plan = str(plan.options.get("holes", "keyhole"))
+    of_plan = plan.options.holes
     profile = holes if holes and holes != of_plan else "generic"
     method = holes or of_plan
     path = common.path_of(plan, "rtstruct", directory, profile=profile)

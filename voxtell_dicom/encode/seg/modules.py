@@ -44,7 +44,7 @@ def segmentation(
     remarks: see `common.remarks`.
     """
     prompts = [item.prompt for _, item in kept]
-    warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
+    warned = bool(volume.warnings) or bool(plan.options.incomplete or plan.options.warnings)
     part = "" if parts == 1 else prompts[0].label if len(kept) == 1 else f"{ordinal} of {parts}"
     description = words.series_description(plan, maker, found, len(plan.prompts), warned, part)
     texts = [description, plan.rule, remarks, *(prompt.label + prompt.text for prompt in prompts)]
