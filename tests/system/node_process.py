@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 
 from tests.system.peers.ports import free_port
+from voxtell_dicom.jobs.sentences import sentence
+from voxtell_dicom.model import Reason
 
 PROGRAM = Path(sys.executable).with_name("voxtell-dicom")
 SENDER = "STORESCU"  # the calling AE title of the test's own sender
@@ -27,9 +29,6 @@ CT_RULE: dict[str, Any] = {
     "send_to": ["pacs"],
 }
 ENDED = ("delivered", "failed", "empty", "kept", "refused", "unmatched", "cancelled", "set_aside", "dropped", "held")
-
-from voxtell_dicom.jobs.sentences import sentence
-from voxtell_dicom.model import Reason
 
 
 class NodeProcess:

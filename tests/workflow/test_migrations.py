@@ -61,11 +61,15 @@ OLD_REASONS = [  # id, state, as 0.1 wrote it, as it is now
     ("d", "refused", "suv: no weight", Reason("refusal", {"code": "suv", "message": "no weight", "rule": ""})),
     ("e", "failed", "unexpected KeyError: 'x'", Reason("unexpected", {"kind": "KeyError", "message": "'x'"})),
 ]
-START = "import sys; from voxtell_dicom.config import Config; from voxtell_dicom.archive.database import open_database\n" \
-    "from voxtell_dicom.jobs.migrations import upgrade\n" \
-    "c = Config.model_validate({'version': 1, 'node': {'storage': sys.argv[1], 'database': sys.argv[2]}," \
-    " 'model': {'engine': 'threshold'}})\n" \
-    "print(upgrade(open_database(c)), 'alembic' in sys.modules)"  # fmt: skip
+START = """
+import sys
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.config import Config
+from voxtell_dicom.jobs.migrations import upgrade
+node = {"storage": sys.argv[1], "database": sys.argv[2]}
+config = Config.model_validate({"version": 1, "node": node, "model": {"engine": "threshold"}})
+print(upgrade(open_database(config)), "alembic" in sys.modules)
+"""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -18,6 +18,7 @@ from voxtell_dicom.check.gates import nothing_shown
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.jobs import paths
 from voxtell_dicom.jobs.clock import database_now
+from voxtell_dicom.jobs.compact import pack, unpack
 from voxtell_dicom.jobs.migrations import upgrade
 from voxtell_dicom.jobs.records import Delivery, Job, Notice, Stage
 from voxtell_dicom.jobs.tables import delivery_table, job_table, notice_table, stage_table, version_table
@@ -77,10 +78,8 @@ class JobBook:
 
     def series(self, series_uid: str, version: str) -> Series | None:
         """Return a version of a series as it was handed on, None where it is not known."""
-        table = version_table.c
-        query = sa.select(table.series).where(table.series_uid == series_uid, table.version == version)
         with self._engine.connect() as connection:
-            found = connection.execute(query).scalar()
+            found = _stored_series(connection, series_uid, version)
         return load(Series, self._paths(found)) if found else None
 
     # -- jobs
@@ -97,7 +96,7 @@ class JobBook:
             "series_version": new.series_version,
             "accession": new.accession,
             "plan": dump(new.plan) if new.plan else None,
-            "volume": self._stored(new.volume) if new.volume else None,
+            "volume": None,
             "results": [],
             "empty": [],
             "warnings": list(new.warnings),
@@ -106,6 +105,12 @@ class JobBook:
             "updated": self._now,
         }
         with self._engine.begin() as connection:
+            if new.volume:
+                volume, series = (
+                    self._stored(new.volume),
+                    _stored_series(connection, new.series_uid, new.series_version),
+                )
+                values["volume"] = pack(volume, series) if series else volume
             done = connection.execute(self._insert(job_table).values(**values).on_conflict_do_nothing())
             return done.rowcount > 0
 
@@ -169,10 +174,12 @@ class JobBook:
 
     def plan(self, job_id: str) -> tuple[Plan, Volume]:
         """Return the plan and the volume of a job that has one."""
-        query = sa.select(job_table.c.plan, job_table.c.volume).where(job_table.c.id == job_id)
+        table = job_table.c
+        query = sa.select(table.plan, table.volume, table.series_uid, table.series_version).where(table.id == job_id)
         with self._engine.connect() as connection:
             row = connection.execute(query).one()
-        return load(Plan, row.plan), load(Volume, self._paths(row.volume))
+            series = _stored_series(connection, row.series_uid, row.series_version)
+        return load(Plan, row.plan), load(Volume, self._paths(unpack(row.volume, series)))
 
     def get(self, job_id: str) -> Job | None:
         """Return one job with its deliveries and timeline; a unique beginning of its id is enough."""
@@ -418,6 +425,12 @@ class JobBook:
 
 
 _LISTED = [column for column in job_table.c if column.name != "volume"]
+
+
+def _stored_series(connection: sa.Connection, series_uid: str, version: str) -> Any:
+    table = version_table.c
+    query = sa.select(table.series).where(table.series_uid == series_uid, table.version == version)
+    return connection.execute(query).scalar()
 
 
 def _reason(reason: Reason | str) -> dict[str, Any]:

@@ -190,8 +190,7 @@ def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
         words = f"a gap of {gap:.2f} times the spacing, where rule {rule.name!r} allows {rule.max_gap:g} (max_gap)"
         reason = f"Image Position (Patient) (0020,0032) of series {volume.series_uid}: {words}"
         return SetAside("missing-slice", reason, uids, refused=True, rule=rule.name)
-    several = next((said for said in volume.warnings if said.startswith(f"{SEVERAL_REFERENCES}:")), "")
-    if several and rule.frames_of_reference == "refuse":
+    if volume.warnings_of(SEVERAL_REFERENCES) and rule.frames_of_reference == "refuse":
         words = f"several values of Frame of Reference UID (0020,0052), which rule {rule.name!r} refuses"
         reason = f"series {volume.series_uid}: {words} (frames_of_reference)"
         return SetAside(SEVERAL_REFERENCES, reason, uids, refused=True, rule=rule.name)

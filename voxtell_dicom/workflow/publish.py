@@ -74,7 +74,7 @@ def material(runtime: Runtime, job: str) -> tuple[Plan, Volume, tuple[Found, ...
 def _minor(volume: Volume, against: Sequence[Finding]) -> list[str]:
     """Warnings that alone are no problem: most scans cut an aorta, and some archives compress all that they keep."""
     cut = [str(finding) for finding in against if finding.kind == "edge"]
-    return [*cut, *(said for said in volume.warnings if said.startswith("lossy:"))]
+    return [*cut, *volume.warnings_of("lossy")]
 
 
 @dataclass(frozen=True)
