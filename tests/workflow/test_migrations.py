@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,10 @@ from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.cli import app
 from voxtell_dicom.config import Config
 from voxtell_dicom.jobs import migrations
-from voxtell_dicom.jobs.book import JobBook
-from voxtell_dicom.jobs.tables import metadata
-from voxtell_dicom.model import Frame, Grid, Instance, Reason, Series, ToRas, Volume, dump
+from voxtell_dicom.jobs.book import JobBook, NewJob, TransitionRefused
+from voxtell_dicom.jobs.clock import database_now
+from voxtell_dicom.jobs.tables import metadata, version_table
+from voxtell_dicom.model import Frame, Grid, Instance, Outcome, Reason, Series, ToRas, Volume, dump
 
 # As version 0.1 made them (`metadata.create_all`), on both databases.
 TABLES_OF_0_1 = """
@@ -167,6 +170,45 @@ def test_a_new_database(opened: tuple[sa.Engine, Path, str]) -> None:
     engine, storage, _ = opened
     assert JobBook(engine, storage).find() == []
     assert differences(engine) == []
+
+
+def test_the_book_writes_alike_on_both(opened: tuple[sa.Engine, Path, str]) -> None:
+    engine, storage, _ = opened
+    book = JobBook(engine, storage)
+    series = replace(SERIES, instances=(replace(SERIES.instances[0], path=storage / "spool/a.dcm"),))
+    volume = replace(VOLUME, frames=(replace(VOLUME.frames[0], path=storage / "spool/a.dcm"),))
+    result = replace(RESULT, path=storage / "results/x.dcm")
+    for _ in range(2):
+        book.record_series(series)
+    new = NewJob("j", "queued", "1.2", "1.2.3", "v1", plan=PLAN, volume=volume)
+    assert [book.open(new), book.open(new)] == [True, False]
+    assert all(book.advance("j", state) for state in ("segmenting", "encoding", "delivering", "delivering"))
+    book.record_results("j", [result], ["Cyst"], ["said"])
+    book.add_results("j", [replace(result, peers=("pacs",))])
+    for outcome in (Outcome("delivered", "0000"), Outcome("retry", "no connection")):  # the step is run again
+        for peer in PLAN.send_to:
+            book.record_delivery("j", RESULT.sop_instance_uid, peer, 1, outcome)
+    for at in (1.0, 2.0):
+        book.record_stage("j", "encode", at, None)
+    book.add_notice("j", result, "pacs")
+    book.settle("j")
+    job = book.get("j")
+    assert job is not None
+    assert (job.state, job.results[0].path, job.timeline[0].started) == ("delivered", result.path, 2.0)
+    assert {(row.peer, row.state) for row in job.deliveries} == {(peer, "delivered") for peer in PLAN.send_to}
+    assert (book.series("1.2.3", "v1"), book.plan("j")) == (series, (PLAN, volume))
+    with engine.connect() as connection:
+        now = connection.execute(sa.select(database_now(engine.dialect.name))).scalar_one()
+        stored = connection.execute(sa.select(version_table.c.series)).scalar_one()
+    assert abs(now - time.time()) < 60
+    assert stored["instances"][0]["path"] == "spool/a.dcm", "relative to the storage folder"
+    moved = JobBook(engine, storage / "elsewhere").series("1.2.3", "v1")
+    assert moved is not None
+    assert moved.instances[0].path == storage / "elsewhere/spool/a.dcm"
+    with pytest.raises(TransitionRefused, match="job j is delivered: it cannot become held"):
+        book.reopen("j", "held")
+    assert book.remove_older(-1) == ["j"]
+    assert book.series("1.2.3", "v1") is None
 
 
 @pytest.mark.parametrize("old", [True, False])

@@ -85,3 +85,13 @@ def test_one_undelivered_job_keeps_what_another_has_delivered(site: Site) -> Non
     assert not site.dropped_after(1e6)
     site.jobs.advance("k", "delivered")
     assert site.dropped_after(25)
+
+
+def test_jobs_that_ended_long_ago_are_removed(site: Site) -> None:
+    site.job("delivered")
+    site.job("failed", "k")
+    site.jobs.record_stage("j", "encode", 0.0, 1.0)
+    assert site.jobs.remove_older(3600) == []
+    assert site.jobs.remove_older(-1, {site.series_uid}) == [], "its series is still here"
+    assert site.jobs.remove_older(-1) == ["j"]
+    assert [job.id for job in site.jobs.find()] == ["k"], "a person has not looked at it yet"

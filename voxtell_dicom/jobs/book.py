@@ -111,8 +111,8 @@ class JobBook:
                     _stored_series(connection, new.series_uid, new.series_version),
                 )
                 values["volume"] = pack(volume, series) if series else volume
-            done = connection.execute(self._insert(job_table).values(**values).on_conflict_do_nothing())
-            return done.rowcount > 0
+            insert = self._insert(job_table).values(**values).on_conflict_do_nothing().returning(job_table.c.id)
+            return connection.execute(insert).first() is not None
 
     def advance(self, job_id: str, state: JobState | str, reason: Reason | str = "") -> bool:
         """Move a job to a state, as a stage does.
