@@ -12,7 +12,8 @@ import pytest
 from tests.workflow.test_jobs import PLAN, RESULT
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
-from voxtell_dicom.jobs.book import REQUESTED, JobBook, NewJob
+from voxtell_dicom.jobs.book import JobBook, NewJob
+from voxtell_dicom.jobs.delivery_book import REQUESTED
 from voxtell_dicom.model import Outcome, Result
 from voxtell_dicom.workflow import deliver
 from voxtell_dicom.workflow.messages import deliveries

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.jobs.book import REQUESTED, JobBook, NewJob
+from voxtell_dicom.jobs.book import JobBook, NewJob
 from voxtell_dicom.jobs.deliveries import by_peer, receipts_due
+from voxtell_dicom.jobs.delivery_book import REQUESTED
 from voxtell_dicom.jobs.records import Job
 from voxtell_dicom.line.plan import with_run
 from voxtell_dicom.model import JobState, Plan, Reason

@@ -6,30 +6,25 @@ a step may be repeated after a crash, and is guarded by the database: several pr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from voxtell_dicom.check.gates import nothing_shown
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.jobs import paths
-from voxtell_dicom.jobs.clock import database_now
 from voxtell_dicom.jobs.compact import pack, unpack
-from voxtell_dicom.jobs.migrations import upgrade
+from voxtell_dicom.jobs.delivery_book import DeliveryBook
 from voxtell_dicom.jobs.records import Delivery, Job, Notice, Stage
+from voxtell_dicom.jobs.store import stored_series
 from voxtell_dicom.jobs.tables import delivery_table, job_table, notice_table, stage_table, version_table
-from voxtell_dicom.model import DeliveryState, JobState, Outcome, Plan, Reason, Result, Series, Volume, dump, load
+from voxtell_dicom.model import DeliveryState, JobState, Plan, Reason, Result, Volume, dump, load
 from voxtell_dicom.model.reason import text
-from voxtell_dicom.model.states import FINAL, STOPPED, delivery_predecessors, predecessors
+from voxtell_dicom.model.states import FINAL, STOPPED, predecessors
 
 # States of deliveries that do not fail a job.
 _DONE = {DeliveryState.DELIVERED, DeliveryState.REPLACED, DeliveryState.REFUSED}
-# Stands in the book until the attempt is made: else the job would end with the first of several that is made.
-REQUESTED = Outcome("retry", "asked for")
 
 
 class TransitionRefused(VoxtellDicomError):
@@ -55,34 +50,8 @@ class NewJob:
     supersedes: Sequence[str] = ()
 
 
-class JobBook:
-    """Reads and writes the job book of one database.
-
-    storage: the node's folder, to which stored paths are relative. None: they are stored as they are.
-    """
-
-    def __init__(self, engine: sa.Engine, storage: Path | None = None) -> None:
-        self._engine = engine
-        self._root = storage.absolute() if storage else None
-        self._now = database_now(engine.dialect.name)
-        upgrade(engine)
-
-    # -- series versions
-
-    def record_series(self, series: Series) -> None:
-        """Store a version of a series, once: what is queued and booked refers to it."""
-        with self._engine.begin() as connection:
-            values = {"series": self._stored(series), "created": self._now}
-            key = {"series_uid": series.series_uid, "version": series.version}
-            connection.execute(self._insert(version_table).values(**key, **values).on_conflict_do_nothing())
-
-    def series(self, series_uid: str, version: str) -> Series | None:
-        """Return a version of a series as it was handed on, None where it is not known."""
-        with self._engine.connect() as connection:
-            found = _stored_series(connection, series_uid, version)
-        return load(Series, self._paths(found)) if found else None
-
-    # -- jobs
+class JobBook(DeliveryBook):
+    """Reads and writes the job book of one database. storage: as in `Store`."""
 
     def open(self, new: NewJob) -> bool:
         """Write a new job; an existing one of that id is left alone. Returns whether it was new."""
@@ -108,7 +77,7 @@ class JobBook:
             if new.volume:
                 volume, series = (
                     self._stored(new.volume),
-                    _stored_series(connection, new.series_uid, new.series_version),
+                    stored_series(connection, new.series_uid, new.series_version),
                 )
                 values["volume"] = pack(volume, series) if series else volume
             insert = self._insert(job_table).values(**values).on_conflict_do_nothing().returning(job_table.c.id)
@@ -178,7 +147,7 @@ class JobBook:
         query = sa.select(table.plan, table.volume, table.series_uid, table.series_version).where(table.id == job_id)
         with self._engine.connect() as connection:
             row = connection.execute(query).one()
-            series = _stored_series(connection, row.series_uid, row.series_version)
+            series = stored_series(connection, row.series_uid, row.series_version)
         return load(Plan, row.plan), load(Volume, self._paths(unpack(row.volume, series)))
 
     def get(self, job_id: str) -> Job | None:
@@ -248,8 +217,6 @@ class JobBook:
             connection.execute(old)
         return gone
 
-    # -- results, stages
-
     def record_results(
         self, job_id: str, results: Sequence[Result], empty: Sequence[str], warnings: Sequence[str]
     ) -> None:
@@ -285,54 +252,6 @@ class JobBook:
         with self._engine.begin() as connection:
             self._upsert(connection, stage_table, key, {"started": started, "seconds": seconds, "detail": detail})
 
-    # -- receipts
-
-    def record_notice(self, job_id: str, result: Result, send_to: Sequence[str]) -> None:
-        """Record a receipt that a job without a result gets, and who is to have it."""
-        with self._engine.begin() as connection:
-            self._record_notice(connection, job_id, result, send_to)
-
-    def _record_notice(self, connection: sa.Connection, job_id: str, result: Result, send_to: Sequence[str]) -> None:
-        key = {"job_id": job_id, "sop_instance_uid": result.sop_instance_uid}
-        values = {"result": self._stored(result), "send_to": list(send_to), "at": self._now}
-        self._upsert(connection, notice_table, key, values)
-
-    def add_notice(self, job_id: str, result: Result, peer: str) -> None:
-        """Record a receipt that goes to this peer in another one's place; others may have got it already."""
-        table = notice_table.c
-        query = sa.select(table.send_to).where(
-            table.job_id == job_id, table.sop_instance_uid == result.sop_instance_uid
-        )
-        with self._engine.begin() as connection:
-            self._lock(connection, job_id)
-            before = connection.execute(query).scalar() or []
-            self._record_notice(connection, job_id, result, list(dict.fromkeys([*before, peer])))
-
-    def notices(self, job_id: str) -> list[Result]:
-        """Return the receipts of a job without a result."""
-        query = sa.select(notice_table.c.result).where(notice_table.c.job_id == job_id)
-        with self._engine.connect() as connection:
-            return [load(Result, self._paths(result)) for result in connection.scalars(query)]
-
-    def untold(self, job_id: str) -> list[tuple[Result, str]]:
-        """Return the receipts of a job that have not reached a peer of theirs, each with the peer."""
-        query = sa.select(notice_table).where(notice_table.c.job_id == job_id).order_by(notice_table.c.at)
-        with self._engine.connect() as connection:
-            notices = [Notice.from_row(row, self._paths) for row in connection.execute(query).mappings()]
-        pairs = [(notice.result, peer) for notice in notices for peer in notice.send_to]
-        return [(result, peer) for result, peer in pairs if not self.delivered(job_id, result.sop_instance_uid, peer)]
-
-    # -- deliveries
-
-    def record_delivery(self, job_id: str, sop_instance_uid: str, peer: str, attempt: int, outcome: Outcome) -> None:
-        """Record one attempt; the same attempt again overwrites itself, but never takes back that the peer has it."""
-        state = DeliveryState(outcome.state)
-        values = {"state": state, "status": outcome.status, "message": outcome.message, "warning": outcome.warning}
-        key = {"job_id": job_id, "sop_instance_uid": sop_instance_uid, "peer": peer, "attempt": attempt}
-        allowed = delivery_table.c.state.in_(delivery_predecessors(state))
-        with self._engine.begin() as connection:
-            self._upsert(connection, delivery_table, key, {**values, "at": self._now}, where=allowed)
-
     def settle(self, job_id: str) -> None:
         """Set the job's state from its deliveries: delivered when all are, failed when none is left to try."""
         with self._engine.begin() as connection:
@@ -349,88 +268,8 @@ class JobBook:
                 .values(state=state, reason=_reason(reason), updated=self._now)
             )
 
-    def delivered(self, job_id: str, sop_instance_uid: str, peer: str) -> bool:
-        """Return whether that object has reached that peer already, or another in its place is on its way."""
-        return sop_instance_uid in self.delivered_to(job_id, peer)
-
-    def delivered_to(self, job_id: str, peer: str) -> set[str]:
-        """Return the UIDs of the objects that have reached that peer, or in whose place others are on their way."""
-        return self._objects(job_id, peer, DeliveryState.DELIVERED, DeliveryState.REPLACED)
-
-    def replaced(self, job_id: str, peer: str) -> set[str]:
-        """Return the SOP Instance UIDs of the objects in whose place that peer was sent others."""
-        return self._objects(job_id, peer, DeliveryState.REPLACED)
-
-    def delivered_objects(self, job_id: str) -> list[str]:
-        """Return the SOP Instance UIDs of a job that have reached any peer."""
-        return sorted(self._objects(job_id, "", DeliveryState.DELIVERED))
-
-    def _objects(self, job_id: str, peer: str, *states: DeliveryState) -> set[str]:
-        table = delivery_table.c
-        query = sa.select(table.sop_instance_uid).where(table.job_id == job_id, table.state.in_(states))
-        with self._engine.connect() as connection:
-            return set(connection.scalars(query.where(table.peer == peer) if peer else query))
-
-    def last_states(self, job_id: str, peer: str) -> dict[str, DeliveryState]:
-        """Return the state of each object that was tried at that peer, or asked for, by the newest attempt."""
-        table = delivery_table
-        query = (
-            sa.select(table.c.sop_instance_uid, table.c.state)
-            .where(table.c.job_id == job_id, table.c.peer == peer)
-            .order_by(table.c.attempt)
-        )
-        with self._engine.connect() as connection:
-            return {row.sop_instance_uid: DeliveryState(row.state) for row in connection.execute(query)}
-
-    def last_attempt(self, job_id: str, sop_instance_uid: str, peer: str) -> int:
-        """Return the number of the newest attempt that was made, 0 where there was none."""
-        table = delivery_table
-        query = sa.select(sa.func.max(table.c.attempt)).where(
-            table.c.job_id == job_id,
-            table.c.sop_instance_uid == sop_instance_uid,
-            table.c.peer == peer,
-            table.c.status != REQUESTED.status,
-        )
-        with self._engine.connect() as connection:
-            return int(connection.execute(query).scalar() or 0)
-
-    # -- the database
-
-    def _lock(self, connection: sa.Connection, job_id: str) -> None:
-        """Let nobody else write this job before the transaction ends. On SQLite: nobody write anything."""
-        table = job_table.c
-        connection.execute(sa.update(job_table).where(table.id == job_id).values(updated=table.updated))
-
-    def _insert(self, table: sa.Table) -> Any:
-        dialect: Any = sqlite if self._engine.dialect.name == "sqlite" else postgresql
-        return dialect.insert(table)
-
-    def _upsert(
-        self,
-        connection: sa.Connection,
-        table: sa.Table,
-        key: Mapping[str, Any],
-        values: Mapping[str, Any],
-        where: sa.ColumnElement[bool] | None = None,
-    ) -> None:
-        insert = self._insert(table).values(**key, **values)
-        changed = {name: insert.excluded[name] for name in values}
-        connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changed, where=where))
-
-    def _stored(self, value: Any) -> Any:
-        return paths.relative(dump(value), self._root)
-
-    def _paths(self, data: Any) -> Any:
-        return paths.absolute(data, self._root)
-
 
 _LISTED = [column for column in job_table.c if column.name != "volume"]
-
-
-def _stored_series(connection: sa.Connection, series_uid: str, version: str) -> Any:
-    table = version_table.c
-    query = sa.select(table.series).where(table.series_uid == series_uid, table.version == version)
-    return connection.execute(query).scalar()
 
 
 def _reason(reason: Reason | str) -> dict[str, Any]:
