@@ -47,7 +47,7 @@ class Node:
         try:
             self._check_prompts()
             engine = open_database(config)
-            self.jobs = JobBook(engine)
+            self.jobs = JobBook(engine, config.node.storage)
             archive = self._archive = Archive(
                 config.node.storage / "spool", engine, config.receive, also=requested_classes(config.rules)
             )

@@ -26,7 +26,7 @@ from voxtell_dicom.encode.capture.secondary import encode_secondary
 from voxtell_dicom.encode.report.measure import Measured, measure
 from voxtell_dicom.encode.report.values import quantity_of
 from voxtell_dicom.encode.rtstruct.structure_set import HOLES, encode_rtstruct
-from voxtell_dicom.model import Found, Plan, Prompt, Result, Volume
+from voxtell_dicom.model import Found, Plan, PlanOptions, Prompt, Result, Volume
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import LABELS, torso
 from voxtell_dicom.phantom.truth import truth_mask
@@ -314,7 +314,7 @@ def test_every_structure_of_the_phantom_comes_back(plane: str, holes: str, tmp_p
     masks["rind"] = masks["body"] & ~masks["liver"] & ~masks["spleen"] & ~masks["lungs"] & ~masks["spine"]
     masks = {label: mask for label, mask in masks.items() if mask.any()}
     assert len(masks) > 10
-    plan = made.plan(list(masks), options={"holes": holes})
+    plan = made.plan(list(masks), options=PlanOptions(holes=holes))
     found = made.found(plan, list(masks.values()))
     result = encode_rtstruct(OutputContext(plan, volume, found, directory=tmp_path))
     assert result is not None

@@ -19,7 +19,7 @@ from voxtell_dicom.encode import OutputContext, encode, encode_instead, output_c
 from voxtell_dicom.encode.rtstruct.contours import Rings, keyholed, rings
 from voxtell_dicom.encode.rtstruct.structure_set import HOLES, encode_rtstruct
 from voxtell_dicom.line.plan import plan_for
-from voxtell_dicom.model import Prompt
+from voxtell_dicom.model import PlanOptions, Prompt
 from voxtell_dicom.rules import match_volume
 
 
@@ -102,7 +102,7 @@ def test_the_structure_set_gives_back_the_masks(tmp_path: Path, plane: str, hole
     row, column = PLANES[plane]
     volume = made.volume(tmp_path / "s", row=row, column=column, shear_mm=(0.3, 0, 0))
     prompts = [Prompt("liver", "Liver"), Prompt("nothing", "Nothing"), Prompt("a " * 90, "b" * 64), Prompt("c", "C")]
-    plan = made.plan([], prompts=prompts, options={"holes": holes})
+    plan = made.plan([], prompts=prompts, options=PlanOptions(holes=holes))
     masks = strange_masks(volume.grid.shape)
     masks.insert(1, np.zeros_like(masks[0]))
     result = encode_rtstruct(OutputContext(plan, volume, made.found(plan, masks), directory=tmp_path))
@@ -149,7 +149,7 @@ def test_the_rule_names_the_method(tmp_path: Path) -> None:
     for holes in ("", *HOLES):
         wanted = Rule.model_validate({**rule, "holes": holes} if holes else rule)
         (match,) = match_volume([wanted], volume, [], {})
-        plan = plan_for(match, volume, made.MODEL, "1", {})
+        plan = plan_for(match, volume, made.MODEL, "1", PlanOptions())
         found = made.found(plan, strange_masks(volume.grid.shape)[:1])
         result = encode_rtstruct(OutputContext(plan, volume, found, directory=tmp_path))
         assert result is not None
@@ -208,7 +208,7 @@ def test_each_peer_gets_its_method_and_the_same_method_is_one_object(tmp_path: P
     peers = {name: {**folder, **own.get(name, {})} for name, folder in folders.items()}
     config = Config.model_validate({"version": 1, "model": {"engine": "phantom"}, "peers": peers})
     volume = made.volume(tmp_path / "s")
-    for options, shared in (({"holes": "xor"}, ["plain", "planning"]), ({}, ["plain", "viewer"])):
+    for options, shared in ((PlanOptions(holes="xor"), ["plain", "planning"]), (PlanOptions(), ["plain", "viewer"])):
         plan = made.plan(["liver"], outputs=("rtstruct",), send_to=tuple(peers), options=options)
         found = made.found(plan, strange_masks(volume.grid.shape)[:1])
         results = encode(output_context(plan, volume, found, config=config, directory=tmp_path / "out"), config)

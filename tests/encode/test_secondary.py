@@ -24,7 +24,7 @@ from voxtell_dicom.encode.common.provenance import TEST_MARK, maker_of
 from voxtell_dicom.encode.receipt.page import receipt_figure
 from voxtell_dicom.encode.receipt.receipt import encode_receipt, statement_of
 from voxtell_dicom.encode.seg.segmentation import encode_seg
-from voxtell_dicom.model import Prompt
+from voxtell_dicom.model import PlanOptions, Prompt
 from voxtell_dicom.terms.colors import colors_of
 
 TEXTS = ("liver", "left kidney", "spleen", "nothing", "right kidney")
@@ -202,7 +202,7 @@ def test_japanese_words_stay_in_the_character_set_of_the_source(tmp_path: Path) 
 
 def test_the_receipt_says_what_was_found_and_what_not(tmp_path: Path) -> None:
     volume = replace(made.volume(tmp_path / "s"), warnings=("2 slices are missing",))
-    plan = made.plan(["liver", "spleen"], options={"incomplete": "lost link"})
+    plan = made.plan(["liver", "spleen"], options=PlanOptions(incomplete="lost link"))
     arrays = made.masks(volume.grid.shape, 2)
     arrays[1][:] = False
     found = made.found(plan, arrays)

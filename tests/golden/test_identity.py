@@ -6,6 +6,7 @@ a line in CHANGELOG.md.
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -25,15 +26,15 @@ from tests.workflow.test_study import Site, deliver
 from voxtell_dicom.cli.folder import series_in as series_of_folder
 from voxtell_dicom.config import Config
 from voxtell_dicom.jobs.tables import metadata
-from voxtell_dicom.model import Cleanup, Plan, Prompt, Resampling, Series, load
+from voxtell_dicom.model import Cleanup, Plan, PlanOptions, Prompt, Resampling, Series
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import torso
 from voxtell_dicom.phantom.writer import write_series
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.volume import load_volume
 from voxtell_dicom.workflow import pipeline
+from voxtell_dicom.workflow.messages import FORMAT, DeliverMessage, ProcessMessage
 from voxtell_dicom.workflow.process import process_series
-from voxtell_dicom.workflow.runtime import FORMAT
 from voxtell_dicom.workflow.study import look_input
 
 CT = Acquisition(slice_spacing_mm=16.0, pixel_spacing_mm=(8.0, 8.0))
@@ -108,20 +109,24 @@ def jobs_of(site: Site, series_uid: str) -> list[dict[str, Any]]:
     """
     found = [
         {
-            "rule": job["rule"],
-            "job": job["id"],
-            "state": job["state"],
-            "series_version": job["series_version"],
-            "supersedes": job["supersedes"],
-            **(_plan(load(Plan, job["plan"])) if job["plan"] else {}),
+            "rule": job.rule,
+            "job": job.id,
+            "state": job.state,
+            "series_version": job.series_version,
+            "supersedes": list(job.supersedes),
+            **(_plan(job.plan) if job.plan else {}),
         }
         for job in site.jobs.find(series_uid=series_uid)
     ]
-    return sorted(found, key=lambda job: (job["series_version"], job["rule"], job["job"]))
+    return sorted(found, key=lambda job: (job["series_version"], job.rule, job["job"]))
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
-    return {"volume_key": plan.volume_key, "plan_key": plan.key, "options": plan.options}
+    return {
+        "volume_key": plan.volume_key,
+        "plan_key": plan.key,
+        "options": json.loads(json.dumps(plan.options.for_key())),
+    }
 
 
 def test_series_versions(ct: list[Path], golden: Golden, tmp_path: Path) -> None:
@@ -167,9 +172,9 @@ def test_plan_keys_of_plans_in_words(golden: Golden) -> None:
         "plain": plain,
         "other peers and position": replace(plain, send_to=(), rule_index=7),
         "run": replace(plain, run=1),
-        "options": replace(plain, options={"minimum_confidence": 0.25, "values": "suv", "holes": "xor"}),
-        "version": replace(plain, options={"version": 2, "supersedes": ["2.25.1", "2.25.2"]}),
-        "incomplete": replace(plain, options={"incomplete": "a slice is missing", "warnings": ["edge: Leber ü"]}),
+        "options": replace(plain, options=PlanOptions(minimum_confidence=0.25, values="suv", holes="xor")),
+        "version": replace(plain, options=PlanOptions(version=2, supersedes=("2.25.1", "2.25.2"))),
+        "incomplete": replace(plain, options=PlanOptions(incomplete="a slice is missing", warnings=("edge: Leber ü",))),
         "codes": with_prompt(codes="spleen"),
         "cleanup": with_prompt(cleanup=Cleanup(fill_holes=True, minimum_ml=0.5), exclusive_group="a"),
         "resampling": with_prompt(resampling=Resampling(1.5, coarser_than_mm=3.0), color="#b96f4a", threshold=0.4),
@@ -187,8 +192,8 @@ def test_jobs_of_a_series_and_of_its_next_version(ct: list[Path], golden: Golden
     name = site.receive(sorted(ct)[:-1], incomplete="a slice is missing")
     golden("jobs of version 1", jobs_of(site, name))
     for job in site.jobs.find(series_uid=name):
-        if job["plan"] and job["rule"] in ("default", "options"):
-            deliver(site, job["id"])
+        if job.plan and job.rule in ("default", "options"):
+            deliver(site, job.id)
     site.receive(sorted(ct)[-1:])
     golden("jobs of version 2", jobs_of(site, name))
 
@@ -213,7 +218,8 @@ def test_ids_of_durable_work(ct: list[Path], golden: Golden, tmp_path: Path) -> 
     name = site.store(ct)
     series = site.archive.series(name)
     assert isinstance(series, Series)
-    items = process_series(site.runtime, series)
+    items = [message.written() for message in process_series(site.runtime, series)]
+    process = ProcessMessage(series.series_uid, series.version)
     registry = _get_or_create_dbos_registry()
     own = sorted(key for key, made in registry.workflow_info_map.items() if "voxtell" in made.__module__)
     golden(
@@ -223,13 +229,12 @@ def test_ids_of_durable_work(ct: list[Path], golden: Golden, tmp_path: Path) -> 
             "application": [pipeline.APPLICATION, pipeline.APPLICATION_VERSION],
             "queues": sorted(pipeline.QUEUES),
             "workflows": own,
-            "process": [pipeline.process_id(series), pipeline.process_id(series, 2)],
+            "process": [process.id, f"{process.id}:2"],
             "segment": [item["id"] for item in items],
             "keys of a segment input": sorted(items[0]),
-            "keys of its volume and plans": sorted(items[0]["planned"]),
             "publish": pipeline.publish_id("0123456789abcdef", items[0]["id"]),
-            "deliver": pipeline.deliver_id("2.25.1", "pacs", 3),
-            "study": pipeline.study_id(look_input(site.runtime, series.study_uid)),
+            "deliver": DeliverMessage("a", ("2.25.1",), "pacs", 3).id,
+            "study": look_input(site.runtime, series.study_uid).id,
         },
     )
 

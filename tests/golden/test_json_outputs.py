@@ -124,7 +124,7 @@ def test_jobs(study: Path, golden: Golden) -> None:
     site = Site(study, load_config(path))
     site.receive(sorted((study / "ct" / "gap").iterdir()))
     name = site.receive(sorted((study / "ct" / "whole").iterdir()))
-    (job,) = (job["id"] for job in site.jobs.find(series_uid=name) if job["plan"])
+    (job,) = (job.id for job in site.jobs.find(series_uid=name) if job.plan)
     deliver(site, job)
     stored = site.jobs.get(job)
     assert stored is not None

@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 
 from tests.system.peers.ports import free_port
+from voxtell_dicom.jobs.sentences import sentence
+from voxtell_dicom.model import Reason
 
 PROGRAM = Path(sys.executable).with_name("voxtell-dicom")
 SENDER = "STORESCU"  # the calling AE title of the test's own sender
@@ -171,7 +173,8 @@ class NodeProcess:
 
     def jobs(self) -> list[dict[str, Any]]:
         """The job book, oldest first, read directly: quicker than the command line."""
-        return self.read("SELECT id, state, reason, rule, series_uid FROM voxtell_job ORDER BY created")
+        rows = self.read("SELECT id, state, reason, rule, series_uid FROM voxtell_job ORDER BY created")
+        return [{**row, "reason": sentence(Reason(**json.loads(row["reason"])))} for row in rows]
 
     def pending(self) -> set[str]:
         """Names of the durable workflows that run at this moment: process, segment, publish, deliver."""

@@ -24,9 +24,11 @@ from tests.system.peers.dcmtk import storescu
 from tests.system.peers.orthanc import Orthanc
 from tests.system.seg_check import dciodvfy_errors
 from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.cli.jobs import find_job
 from voxtell_dicom.jobs.actions import JobActions
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.rules import load_config
+from voxtell_dicom.workflow.client import QueueClient
 
 WISHES = ("always", "on_problem", "never")
 BRIGHT = {"text": "> 300", "label": "Bright"}
@@ -108,9 +110,10 @@ def release(node: NodeProcess, jobs: dict[str, dict[str, Any]]) -> None:
     """What `jobs release` does, without starting Python for each."""
     config = load_config(node.yaml)
     engine = open_database(config)
-    actions, book = JobActions(config, engine, JobBook(engine)), JobBook(engine)
+    book = JobBook(engine, config.node.storage)
+    actions = JobActions(book, QueueClient(engine))
     for job in jobs.values():
-        actions.release(book.get(job["id"]) or {})
+        actions.release(find_job(book, job["id"]))
 
 
 def jobs_of(node: NodeProcess, case: str) -> dict[str, dict[str, Any]]:

@@ -12,9 +12,11 @@ import pytest
 from tests.workflow.test_jobs import PLAN, RESULT
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
-from voxtell_dicom.jobs.book import ASKED_FOR, JobBook
+from voxtell_dicom.jobs.book import JobBook, NewJob
+from voxtell_dicom.jobs.delivery_book import REQUESTED
 from voxtell_dicom.model import Outcome, Result
 from voxtell_dicom.workflow import deliver
+from voxtell_dicom.workflow.messages import deliveries
 from voxtell_dicom.workflow.runtime import Runtime
 
 DONE, AGAIN = Outcome("delivered", "0000"), Outcome("retry", "A700")
@@ -35,7 +37,7 @@ class Peer:
         }
         config = Config.model_validate(settings)
         self.book = JobBook(open_database(config))
-        self.book.open_job("a1", state="delivering", study_uid="1", series_uid="2", series_version="v", plan=PLAN)
+        self.book.open(NewJob("a1", "delivering", "1", "2", "v", plan=PLAN))
         self.book.record_results("a1", ALL, [], [])
         self.runtime = cast(Runtime, SimpleNamespace(config=config, jobs=self.book))
         self.sent: list[list[str]] = []
@@ -48,8 +50,8 @@ class Peer:
 
     def send(self, attempt: int, *answers: Outcome) -> str:
         self.answers = {result.sop_instance_uid: answer for result, answer in zip(ALL, answers, strict=True)}
-        (item,) = deliver.delivery_inputs("a1", ALL, ["pacs"], attempt)
-        return deliver.send(self.runtime, item)
+        (item,) = deliveries("a1", ALL, ["pacs"])
+        return deliver.send(self.runtime, replace(item, attempt=attempt))
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def test_only_what_is_to_be_tried_again_is(peer: Peer) -> None:
 
 def test_what_a_person_asks_for_is_sent_again(peer: Peer) -> None:
     assert peer.send(1, DONE, FAILED, DONE) == "failed"
-    peer.book.record_delivery("a1", "2.25.12", "pacs", 2, ASKED_FOR)
+    peer.book.record_delivery("a1", "2.25.12", "pacs", 2, REQUESTED)
     assert peer.send(2, DONE, DONE, DONE) == "delivered"
     assert peer.sent[1] == ["2.25.12"]
 

@@ -9,9 +9,10 @@ from typing import Any
 import pydicom
 
 from tests.workflow.test_gates import Site, site_of
-from voxtell_dicom.model import Outcome, Result, dump, load
+from voxtell_dicom.model import Outcome, Result
 from voxtell_dicom.workflow.deliver import RE_ENCODE
 from voxtell_dicom.workflow.fallback import encode_again, tidy
+from voxtell_dicom.workflow.messages import DeliverMessage
 
 REFUSED = Outcome(RE_ENCODE, "0122", "not delivered")
 
@@ -26,19 +27,19 @@ def site_with(folder: Path, fallback: list[str], **rule: Any) -> Site:
 def results(site: Site) -> list[Result]:
     job = site.runtime.jobs.get("j")
     assert job is not None
-    return [load(Result, result) for result in job["results"]]
+    return list(job.results)
 
 
-def item_of(result: Result, attempt: int = 1) -> dict[str, Any]:
-    return {"v": 1, "job": "j", "result": dump(result), "peer": "pacs", "attempt": attempt}
+def message_of(result: Result, attempt: int = 1) -> DeliverMessage:
+    return DeliverMessage("j", (result.sop_instance_uid,), "pacs", attempt)
 
 
-def refuse(site: Site, result: Result, attempt: int = 1) -> list[dict[str, Any]]:
+def refuse(site: Site, result: Result, attempt: int = 1) -> list[DeliverMessage]:
     """The peer refuses an object: what is sent in its place."""
     site.runtime.jobs.record_delivery("j", result.sop_instance_uid, "pacs", attempt, REFUSED)
     site.runtime.jobs.settle("j")
     assert site.runtime.jobs.state("j") == "delivering"
-    return encode_again(site.runtime, item_of(result, attempt))
+    return encode_again(site.runtime, message_of(result, attempt))
 
 
 def outcome_of(site: Site, result: Result) -> Outcome:
@@ -53,11 +54,11 @@ def test_the_words_are_tried_in_order_and_masks_kept_until_one_arrives(tmp_path:
     (labelmap,) = results(site)
     (native,) = refuse(site, labelmap)
     assert outcome_of(site, labelmap).state == "replaced"
-    second = load(Result, native["result"])
+    second = next(each for each in results(site) if each.sop_instance_uid == native.uids[0])
     assert (second.kind, second.peers) == ("labelmap", ("pacs",))
     assert second.sop_instance_uid != labelmap.sop_instance_uid
     assert site.runtime.jobs.state("j") == "delivering", "not delivered before what replaces it is"
-    assert encode_again(site.runtime, item_of(labelmap)) == [native], "the same step again says the same"
+    assert encode_again(site.runtime, message_of(labelmap)) == [native], "the same step again says the same"
     assert len(results(site)) == 2, "and makes nothing new"
     assert outcome_of(site, labelmap).state == "replaced"
     assert len(refuse(site, second)) == 1
@@ -71,9 +72,9 @@ def test_the_words_are_tried_in_order_and_masks_kept_until_one_arrives(tmp_path:
     site.runtime.jobs.settle("j")
     job = site.runtime.jobs.get("j")
     assert job is not None
-    assert job["state"] == "delivered"
-    assert job["reason"].count("is refused by peer 'pacs'") == 2
-    assert not encode_again(site.runtime, item_of(third))
+    assert job.state == "delivered"
+    assert job.sentence.count("is refused by peer 'pacs'") == 2
+    assert not encode_again(site.runtime, message_of(third))
     tidy(site.runtime, "j")
     assert not site.runtime.masks("j").exists()
 

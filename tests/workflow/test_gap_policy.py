@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.series import slices
 from voxtell_dicom.config import Rule
 from voxtell_dicom.line.plan import PlanContext, Planning, missing_slices, plan_series
-from voxtell_dicom.model import Series
+from voxtell_dicom.model import PlanOptions, Series
 
 
 def with_gap(folder: Path) -> Series:
@@ -16,7 +16,7 @@ def with_gap(folder: Path) -> Series:
 
 
 def planned(folder: Path, *rules: Rule, incomplete: str = "") -> Planning:
-    options = {"incomplete": incomplete} if incomplete else {}
+    options = PlanOptions(incomplete=incomplete)
     series, work = with_gap(folder), folder / "work"
     return plan_series(series, rules, PlanContext("e", "1", work), options)
 
@@ -46,7 +46,7 @@ def test_what_a_rule_bridges_is_not_incomplete_to_it(tmp_path: Path) -> None:
     lacks = missing_slices(with_gap(tmp_path / "look"))
     assert "a gap of 4.000 mm" in lacks
     (one,) = planned(tmp_path / "gap", rule("lenient", 2), incomplete=lacks).planned
-    assert one.plans[0].options == {}
+    assert one.plans[0].options == PlanOptions()
     assert any(warning.startswith("gap:") for warning in one.volume.warnings)
     (one,) = planned(tmp_path / "link", rule("lenient", 2), incomplete=f"a lost link; {lacks}").planned
-    assert one.plans[0].options == {"incomplete": f"a lost link; {lacks}"}
+    assert one.plans[0].options == PlanOptions(incomplete=f"a lost link; {lacks}")

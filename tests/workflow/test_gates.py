@@ -18,15 +18,18 @@ from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.check import gates
 from voxtell_dicom.check.selfcheck import Finding, self_check
 from voxtell_dicom.config import Config, Receive, Rule
-from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.jobs.book import JobBook, NewJob
+from voxtell_dicom.jobs.records import Job
 from voxtell_dicom.line.load import headers_of
 from voxtell_dicom.line.masks import save_findings, save_found
 from voxtell_dicom.line.plan import plan_for
-from voxtell_dicom.model import Found, Outcome, Plan, Volume
+from voxtell_dicom.model import Found, Outcome, Plan, PlanOptions, Result, Volume
 from voxtell_dicom.receive.arrival import Sender, read_arrival
 from voxtell_dicom.rules import match_volume
 from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow.deliver import send
+from voxtell_dicom.workflow.messages import NotifyMessage
 from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.retention import Retention
@@ -45,18 +48,11 @@ class Site:
     plan: Plan
     own: list[str]
 
-    def publish(self, given: Given, *more: Finding, version: str = "v") -> dict[str, Any]:
+    def publish(self, given: Given, *more: Finding, version: str = "v") -> Job:
         """Publish masks of these mean probabilities; the job afterwards."""
         found = found_of(self.plan, self.volume, given)
-        self.runtime.jobs.open_job(
-            "j",
-            state="queued",
-            study_uid=self.volume.study_uid,
-            series_uid=self.volume.series_uid,
-            series_version=version,
-            plan=self.plan,
-            volume=self.volume,
-        )
+        uids = (self.volume.study_uid, self.volume.series_uid, version)
+        self.runtime.jobs.open(NewJob("j", "queued", *uids, plan=self.plan, volume=self.volume))
         save_found(self.runtime.masks("j"), found)
         save_findings(self.runtime.masks("j"), [*self_check(found, self.volume), *more])
         self.sent = publish_plan(self.runtime, "j")
@@ -64,15 +60,21 @@ class Site:
         assert job is not None
         return job
 
-    def arrive(self) -> dict[str, Any]:
+    def arrive(self) -> Job:
         """Every object has reached the peer; the job afterwards."""
         for item in self.sent:
-            uid = item["result"]["sop_instance_uid"]
-            self.runtime.jobs.record_delivery("j", uid, item["peer"], 1, Outcome("delivered", "0000"))
+            for uid in item.uids:
+                self.runtime.jobs.record_delivery("j", uid, item.peer, 1, Outcome("delivered", "0000"))
         self.runtime.jobs.settle("j")
         job = self.runtime.jobs.get("j")
         assert job is not None
         return job
+
+
+def receipt_of(site: Site) -> Result:
+    """The receipt of the job."""
+    (result,) = site.runtime.jobs.notices("j")
+    return result
 
 
 def found_of(plan: Plan, volume: Volume, given: Given) -> list[Found]:
@@ -115,65 +117,65 @@ def site_of(folder: Path, incomplete: str = "", **rule: Any) -> Site:
     )
     volume = made.volume(folder / "series")
     (match,) = match_volume(config.rules, volume, headers_of(volume), {"instances": 6})
-    plan = plan_for(match, volume, "phantom 1", "1", {"incomplete": incomplete} if incomplete else {})
+    plan = plan_for(match, volume, "phantom 1", "1", PlanOptions(incomplete=incomplete))
     own: list[str] = []
     jobs = JobBook(open_database(config))
     return Site(Runtime(config, jobs, cast(WorkerPool, None), FakeArchive(own)), volume, plan, own)
 
 
-def description(job: dict[str, Any], kind: str = "seg") -> str:
-    (result,) = [result for result in job["results"] if result["kind"] == kind]
-    return str(pydicom.dcmread(result["path"], stop_before_pixels=True).SeriesDescription)
+def description(job: Job, kind: str = "seg") -> str:
+    (result,) = [result for result in job.results if result.kind == kind]
+    return str(pydicom.dcmread(result.path, stop_before_pixels=True).SeriesDescription)
 
 
-def comments(job: dict[str, Any]) -> str:
-    (result,) = [result for result in job["results"] if result["kind"] == "receipt"]
-    return str(pydicom.dcmread(result["path"], stop_before_pixels=True).ImageComments)
+def comments(job: Job) -> str:
+    (result,) = [result for result in job.results if result.kind == "receipt"]
+    return str(pydicom.dcmread(result.path, stop_before_pixels=True).ImageComments)
 
 
 def test_a_segment_of_low_confidence_is_left_out_and_named(tmp_path: Path) -> None:
     site = site_of(tmp_path, minimum_confidence=0.6, receipt="on_problem", outputs=["seg", "sr", "rtstruct"])
     job = site.publish([0.9, 0.41, None])
     said = "Nodule: left out, low confidence: mean probability 0.41 is below 0.6"
-    assert said in job["warnings"]
-    assert job["empty"] == ["Lesion"]
-    assert job["state"] == "delivering"
-    assert {result["kind"] for result in job["results"]} == {"seg", "sr", "rtstruct", "receipt"}
-    for result in job["results"]:
-        assert result["labels"] == ["Cyst"]
-        assert result["empty"] == ["Lesion"]
-        assert "[1/3 found] [!]" in description(job, result["kind"])
-        ds = pydicom.dcmread(result["path"])
-        assert made.dciodvfy(Path(result["path"])) == []
-        if result["kind"] != "receipt":  # every object names what it does not hold
+    assert said in job.warnings
+    assert job.empty == ("Lesion",)
+    assert job.state == "delivering"
+    assert {result.kind for result in job.results} == {"seg", "sr", "rtstruct", "receipt"}
+    for result in job.results:
+        assert result.labels == ("Cyst",)
+        assert result.empty == ("Lesion",)
+        assert "[1/3 found] [!]" in description(job, result.kind)
+        ds = pydicom.dcmread(result.path)
+        assert made.dciodvfy(Path(result.path)) == []
+        if result.kind != "receipt":  # every object names what it does not hold
             assert ds.CommentsOnThePerformedProcedureStep == f"NOT FOUND: Lesion\r\n{said}"
-    (seg,) = [result for result in job["results"] if result["kind"] == "seg"]
-    ds = pydicom.dcmread(seg["path"])
+    (seg,) = [result for result in job.results if result.kind == "seg"]
+    ds = pydicom.dcmread(seg.path)
     (segment,) = ds.SegmentSequence
     said = "mean foreground probability: 0.900, share of voxels from 0.3 to 0.7: 0.250"
     assert segment.SegmentDescription == f"cyst\r\n{said}"
     assert "Nodule  LEFT OUT, low confidence: mean probability 0.41 is below 0.6" in comments(job)
     assert "Lesion  NOT FOUND" in comments(job)
-    (encode,) = [row for row in job["timeline"] if row["stage"] == "encode"]
-    assert encode["detail"] == "Cyst 0.90, 25% uncertain; Nodule 0.41, 25% uncertain (left out)"
-    assert site.arrive()["reason"] == ""
+    (encode,) = [row for row in job.timeline if row.stage == "encode"]
+    assert encode.detail == "Cyst 0.90, 25% uncertain; Nodule 0.41, 25% uncertain (left out)"
+    assert site.arrive().sentence == ""
 
 
 def test_without_a_minimum_nothing_is_left_out(tmp_path: Path) -> None:
     site = site_of(tmp_path)
     job = site.publish([0.9, 0.01, 0.3])
-    assert job["warnings"] == []
+    assert job.warnings == ()
     assert description(job).startswith("AI RESEARCH abdomen [3/3 found] TEST")
 
 
 def test_the_minimum_decides_the_uid(tmp_path: Path) -> None:
     keys = {site_of(tmp_path / str(least), minimum_confidence=least).plan.key for least in (0, 0.5, 0.6)}
     assert len(keys) == 3
-    assert "minimum_confidence" not in site_of(tmp_path / "none").plan.options
+    assert site_of(tmp_path / "none").plan.options.minimum_confidence is None
 
 
 def test_an_engine_without_probabilities_is_let_through() -> None:
-    plan = made.plan(["> 300"], options={"minimum_confidence": 0.9})
+    plan = made.plan(["> 300"], options=PlanOptions(minimum_confidence=0.9))
     found = [replace(made.found(plan, [np.ones((2, 2, 2), bool)])[0], mean_probability=None)]
     assert gates.leave_out(plan, found) == tuple(found)
 
@@ -182,7 +184,7 @@ def test_an_engine_without_probabilities_is_let_through() -> None:
     ("mean", "words"), [(0.5, ""), (0.4999, "0.4999 is below 0.5"), (0.499, "0.499 is"), (0.2, "0.20 is below 0.5")]
 )
 def test_at_the_edge(mean: float, words: str) -> None:
-    plan = made.plan(["liver"], options={"minimum_confidence": 0.5})
+    plan = made.plan(["liver"], options=PlanOptions(minimum_confidence=0.5))
     found = [replace(made.found(plan, [np.ones((2, 2, 2), bool)])[0], mean_probability=mean)]
     (item,) = gates.leave_out(plan, found)
     assert words in item.left_out
@@ -191,8 +193,8 @@ def test_at_the_edge(mean: float, words: str) -> None:
 
 def test_what_is_left_out_holds_nothing(tmp_path: Path) -> None:
     side = Finding("laterality", "Nodule", "Nodule: on the wrong side")
-    assert site_of(tmp_path / "a").publish([0.9, 0.41, 0.9], side)["state"] == "held"
-    assert site_of(tmp_path / "b", minimum_confidence=0.6).publish([0.9, 0.41, 0.9], side)["state"] == "delivering"
+    assert site_of(tmp_path / "a").publish([0.9, 0.41, 0.9], side).state == "held"
+    assert site_of(tmp_path / "b", minimum_confidence=0.6).publish([0.9, 0.41, 0.9], side).state == "delivering"
 
 
 @pytest.mark.parametrize(
@@ -215,12 +217,12 @@ def test_what_is_left_out_holds_nothing(tmp_path: Path) -> None:
 def test_empty(tmp_path: Path, empty: str, receipt: str, given: Given, state: str, kinds: list[str]) -> None:
     site = site_of(tmp_path, empty=empty, receipt=receipt, minimum_confidence=0.5)
     job = site.publish(given)
-    assert (job["state"], [result["kind"] for result in job["results"]]) == (state, kinds)
+    assert (job.state, [result.kind for result in job.results]) == (state, kinds)
     assert len(site.sent) == (len(kinds) if state == "delivering" else 0)
-    assert sorted(site.own) == sorted(uid for r in job["results"] for uid in (r["sop_instance_uid"], r["series_uid"]))
+    assert sorted(site.own) == sorted(uid for r in job.results for uid in (r.sop_instance_uid, r.series_uid))
     if state == "held":
-        assert "nothing was found" in job["reason"]
-        assert any("held" in warning for warning in job["warnings"]) == bool(kinds)
+        assert "nothing was found" in job.sentence
+        assert any("held" in warning for warning in job.warnings) == bool(kinds)
 
 
 @pytest.mark.parametrize(
@@ -236,10 +238,10 @@ def test_a_delivered_receipt_says_in_the_job_that_nothing_was_found(tmp_path: Pa
     site = site_of(tmp_path / "receipt", receipt="always", minimum_confidence=0.5)
     site.publish(given)
     job = site.arrive()
-    assert (job["state"], job["reason"]) == ("delivered", reason)
+    assert (job.state, job.sentence) == ("delivered", reason)
     if reason:
         silent = site_of(tmp_path / "silent", receipt="never", minimum_confidence=0.5).publish(given)
-        assert (silent["state"], silent["reason"]) == ("empty", f"{reason}: there is no object to send")
+        assert (silent.state, silent.sentence) == ("empty", f"{reason}: there is no object to send")
 
 
 @pytest.mark.parametrize(
@@ -250,17 +252,17 @@ def test_an_incomplete_series_is_held_where_there_is_a_segment_to_send(
     tmp_path: Path, mean: float | None, receipt: str, state: str
 ) -> None:
     job = site_of(tmp_path, incomplete="lost link", receipt=receipt).publish([mean] * 3)
-    assert job["state"] == state
+    assert job.state == state
     if receipt == "on_problem":
         assert "! the series is incomplete: lost link" in comments(job)
-    assert any("held" in warning for warning in job["warnings"]) == (state == "held")
-    assert ("lost link" in job["reason"]) == (state == "held")
+    assert any("held" in warning for warning in job.warnings) == (state == "held")
+    assert ("lost link" in job.sentence) == (state == "held")
 
 
 @pytest.mark.parametrize(("action", "state"), [("deliver", "delivering"), ("hold", "held"), ("drop", "dropped")])
 def test_what_becomes_of_an_incomplete_series_is_the_rules_word(tmp_path: Path, action: str, state: str) -> None:
     site = site_of(tmp_path, incomplete="lost link", on_warning={"incomplete": action})
-    assert site.publish([0.9] * 3)["state"] == state
+    assert site.publish([0.9] * 3).state == state
 
 
 NOTICES = [
@@ -277,25 +279,25 @@ def test_what_is_held_or_dropped_gets_its_receipt(
 ) -> None:
     site = site_of(tmp_path, receipt=receipt, minimum_confidence=0.5, **rule)
     job = site.publish([0.9, 0.41, None], Finding("laterality", "Cyst", "Cyst: on the wrong side"))
-    assert job["state"] == state
-    items = notices_due(site.runtime, {"jobs": ["j"]})
+    assert job.state == state
+    items = notices_due(site.runtime, NotifyMessage(jobs=("j",)))
     assert len(items) == (0 if receipt == "never" else 1)
     for item in items:
-        assert (item["notice"], item["peer"]) == (True, "pacs")
-        assert item["result"]["sop_instance_uid"] in site.own
-        page = pydicom.dcmread(item["result"]["path"])
+        assert (item.notice, item.peer) == (True, "pacs")
+        assert item.uids[0] in site.own
+        page = pydicom.dcmread(receipt_of(site).path)
         assert page.SeriesDescription == f"AI RESEARCH abdomen [{state}] TEST - NOT FOR PATIENTS"
         assert page.PatientID == "P1"
         lines = [" ".join(line.split()) for line in page.ImageComments.splitlines()]
         assert {f"Outcome {words}", f"Cyst found, {state}", "Nodule LEFT OUT", "Lesion NOT FOUND"} <= set(lines)
         assert any(line.startswith("!") and "Cyst: on the wrong side" in line for line in lines)
         assert sum("Nodule: left out, low confidence" in line for line in lines) == 1
-        assert made.dciodvfy(Path(item["result"]["path"])) == []
-        assert item["result"]["sop_instance_uid"] not in {each["sop_instance_uid"] for each in job["results"]}
+        assert made.dciodvfy(receipt_of(site).path) == []
+        assert item.uids[0] not in {each.sop_instance_uid for each in job.results}
         # the state of the job stays what it is, and nothing is told twice
         assert send(site.runtime, item) == "delivered"
     assert site.runtime.jobs.state("j") == state
-    assert notices_due(site.runtime, {"jobs": ["j"]}) == []
+    assert notices_due(site.runtime, NotifyMessage(jobs=("j",))) == []
 
 
 @pytest.mark.parametrize(
@@ -304,24 +306,24 @@ def test_what_is_held_or_dropped_gets_its_receipt(
 def test_what_most_scans_have_is_no_problem(tmp_path: Path, kind: str, kinds: list[str]) -> None:
     site = site_of(tmp_path, on_warning={"laterality": "deliver"})
     job = site.publish([0.9, 0.9, 0.9], Finding(kind, "Cyst", "Cyst: there is something about it"))
-    assert [result["kind"] for result in job["results"]] == kinds
+    assert [result.kind for result in job.results] == kinds
     assert "[!]" in description(job)
 
 
 def test_a_job_that_failed_gets_its_receipt(tmp_path: Path) -> None:
     site = site_of(tmp_path)
     site.publish([0.9, 0.9, 0.9])
-    site.runtime.fail(["j"], "unexpected KeyError: 'Doe^Jane'")
-    (item,) = notices_due(site.runtime, {"jobs": ["j"]})
-    page = pydicom.dcmread(item["result"]["path"])
+    site.runtime.fail(["j"], KeyError("Doe^Jane"))
+    (item,) = notices_due(site.runtime, NotifyMessage(jobs=("j",)))
+    page = pydicom.dcmread(receipt_of(site).path)
     lines = [" ".join(line.split()) for line in page.ImageComments.splitlines()]
     assert {"Outcome FAILED: there is no result", "Cyst no result", "! unexpected KeyError: see job j"} <= set(lines)
     assert "Doe" not in page.ImageComments
     site.runtime.jobs.reopen("j", "queued")  # `jobs retry`
-    assert notices_due(site.runtime, {"jobs": ["j"]}) == []
-    site.runtime.fail(["j"], "unexpected KeyError: 'Doe^Jane'")  # the same again: the same page
-    (again,) = notices_due(site.runtime, {"jobs": ["j"]})
-    assert again["result"] == item["result"]
+    assert notices_due(site.runtime, NotifyMessage(jobs=("j",))) == []
+    site.runtime.fail(["j"], KeyError("Doe^Jane"))  # the same again: the same page
+    (again,) = notices_due(site.runtime, NotifyMessage(jobs=("j",)))
+    assert again.uids == item.uids
 
 
 def test_nobodys_receipt_is_not_made(tmp_path: Path) -> None:
@@ -332,26 +334,26 @@ def test_nobodys_receipt_is_not_made(tmp_path: Path) -> None:
         ds = pydicom.dcmread(path)
         setattr(ds, keyword, "Other")
         ds.save_as(path)
-        assert site.publish([0.9, 0.9, 0.9])["state"] == "failed"
-        items = notices_due(site.runtime, {"jobs": ["j"]})
+        assert site.publish([0.9, 0.9, 0.9]).state == "failed"
+        items = notices_due(site.runtime, NotifyMessage(jobs=("j",)))
         assert len(items) == count
-        for item in items:
-            page = pydicom.dcmread(item["result"]["path"])
+        for _ in items:
+            page = pydicom.dcmread(receipt_of(site).path)
             assert (page.AccessionNumber, page.PatientID, str(page.PatientName)) == ("", "P1", "Doe^Jane")
-            assert made.dciodvfy(Path(item["result"]["path"])) == []
+            assert made.dciodvfy(receipt_of(site).path) == []
 
 
 def test_retention_waits_for_the_receipt(tmp_path: Path) -> None:
     site = site_of(tmp_path)
     site.publish([0.9, 0.9, 0.9])
-    site.runtime.fail(["j"], "broken")
-    (item,) = notices_due(site.runtime, {"jobs": ["j"]})
+    site.runtime.fail(["j"], VoxtellDicomError("broken"))
+    (item,) = notices_due(site.runtime, NotifyMessage(jobs=("j",)))
     site.runtime.jobs.reopen("j", "refused", "of age")
     assert [peer for _, peer in site.runtime.jobs.untold("j")] == ["pacs"]
     outcome = Outcome("delivered", "0000")
-    site.runtime.jobs.record_delivery("j", item["result"]["sop_instance_uid"], "pacs", 1, outcome)
+    site.runtime.jobs.record_delivery("j", item.uids[0], "pacs", 1, outcome)
     assert site.runtime.jobs.untold("j") == []
-    assert [each["path"] for each in site.runtime.jobs.notices("j")] == [item["result"]["path"]]
+    assert [each.sop_instance_uid for each in site.runtime.jobs.notices("j")] == list(item.uids)
 
 
 def test_retention_keeps_what_is_held(tmp_path: Path) -> None:
@@ -363,8 +365,8 @@ def test_retention_keeps_what_is_held(tmp_path: Path) -> None:
         dataset = data[132 + 12 + int(meta.FileMetaInformationGroupLength) :]
         archive.store(read_arrival(dataset, str(meta.TransferSyntaxUID)), Sender("a", "CT1", "VOXTELL", time.time()))
     job = site.publish([0.9, None, 0.9], version=archive.current_version(site.volume.series_uid))
-    results = [Path(result["path"]) for result in job["results"]]
-    assert (job["state"], len(results)) == ("held", 2)
+    results = [Path(result.path) for result in job.results]
+    assert (job.state, len(results)) == ("held", 2)
     retention = Retention(site.runtime.config, site.runtime.jobs, archive)
     assert retention.sweep(time.time() + 1e8) == []
     assert all(path.exists() for path in results)

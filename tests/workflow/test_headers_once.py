@@ -23,13 +23,13 @@ from voxtell_dicom.dicom.native import Layout
 from voxtell_dicom.engine.threshold import ThresholdEngine
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.masks import Answer, save_answers
-from voxtell_dicom.line.plan import missing_slices, planned_of
+from voxtell_dicom.line.plan import missing_slices
 from voxtell_dicom.model import Request, load
 from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.runtime import Runtime
-from voxtell_dicom.workflow.segment import segment_plans
+from voxtell_dicom.workflow.segment import segment_jobs
 
 OUTPUTS = ["seg", "labelmap", "sr", "rtstruct", "secondary", "overlay"]
 
@@ -112,16 +112,17 @@ def test_each_header_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Layout, "read", counted_layout)
     monkeypatch.setattr(HeaderSource, "image", counted_image)
     assert missing_slices(series, headers=runtime.headers.of(series.series_uid)) == ""
-    (item,) = process_series(runtime, series)
-    assert segment_plans(runtime, planned_of(item["planned"]), item["jobs"], count_failure=lambda: 1) == "segmented"
+    jobs.record_series(series)
+    (message,) = process_series(runtime, series)
+    assert segment_jobs(runtime, message, count_failure=lambda: 1) == "segmented"
     assert decoded == dict.fromkeys(files, 1), "once for one pass of the model"
     decoded.clear()
-    (job,) = item["jobs"]
+    (job,) = message.jobs
     sent = publish_plan(runtime, job)
     row = jobs.get(job)
     assert row is not None
-    assert row["state"] == "delivering", row["reason"]
-    assert {result["kind"] for result in row["results"]} == {*OUTPUTS, "receipt"}
+    assert row.state == "delivering", row.sentence
+    assert {result.kind for result in row.results} == {*OUTPUTS, "receipt"}
     assert sent
     assert decoded == dict.fromkeys(files, 1), "once for the report, the pages and the overlay together"
     assert parsed == dict.fromkeys(files, 1)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
-from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.jobs.book import JobBook, NewJob
 from voxtell_dicom.model import Outcome, Plan, Prompt, Result
 
 PLAN = Plan("k" * 64, "abdomen", 0, (Prompt("liver", "Liver"),), ("seg",), ("pacs", "archive"), "engine 1", "1")
@@ -23,7 +23,7 @@ def book(tmp_path: Path) -> JobBook:
 
 
 def open_job(book: JobBook, job_id: str = "a1", version: str = "v1") -> bool:
-    return book.open_job(job_id, state="queued", study_uid="1.2", series_uid="1.2.3", series_version=version, plan=PLAN)
+    return book.open(NewJob(job_id, "queued", "1.2", "1.2.3", version, plan=PLAN))
 
 
 def delivered(book: JobBook, peer: str, outcome: Outcome, attempt: int = 1) -> str:
@@ -31,14 +31,14 @@ def delivered(book: JobBook, peer: str, outcome: Outcome, attempt: int = 1) -> s
     book.settle("a1")
     job = book.get("a1")
     assert job is not None
-    return str(job["state"])
+    return job.state
 
 
 def test_opening_a_job_again_changes_nothing(book: JobBook) -> None:
     assert open_job(book)
     book.advance("a1", "segmenting")
     assert not open_job(book)
-    assert book.find()[0]["state"] == "segmenting"
+    assert book.find()[0].state == "segmenting"
 
 
 def test_a_cancelled_job_is_not_moved_by_a_late_stage(book: JobBook) -> None:
@@ -53,6 +53,8 @@ def test_a_cancelled_job_is_not_moved_by_a_late_stage(book: JobBook) -> None:
 def test_state_follows_the_deliveries_to_all_peers(book: JobBook) -> None:
     open_job(book)
     book.record_results("a1", [RESULT], [], [])
+    for state in ("encoding", "delivering"):
+        assert book.advance("a1", state)
     assert delivered(book, "pacs", Outcome("delivered", "0000")) == "delivering"
     assert delivered(book, "archive", Outcome("retry", "no connection", "refused")) == "delivering"
     assert delivered(book, "archive", Outcome("failed", "A900", "no"), attempt=2) == "failed"
@@ -69,14 +71,14 @@ def test_the_same_attempt_twice_is_one_row(book: JobBook) -> None:
         delivered(book, "pacs", Outcome("retry", "A700", "full"))
     job = book.get("a")
     assert job is not None
-    assert len(job["deliveries"]) == 1
+    assert len(job.deliveries) == 1
 
 
 def test_find_filters_and_a_prefix_must_be_unique(book: JobBook) -> None:
     open_job(book, "a1")
     open_job(book, "a2", version="v2")
     assert book.get("a") is None
-    assert [job["id"] for job in book.find(series_uid="1.2.3", limit=1)] == ["a2"]
+    assert [job.id for job in book.find(series_uid="1.2.3", limit=1)] == ["a2"]
     assert book.find(states=["delivered"]) == []
     assert book.find(study_uid="other") == []
 

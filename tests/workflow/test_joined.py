@@ -15,12 +15,13 @@ from voxtell_dicom.check import findings
 from voxtell_dicom.config import Rule
 from voxtell_dicom.line.load import arrays_of
 from voxtell_dicom.line.masks import Answer
-from voxtell_dicom.line.plan import PlanContext, Planning, plan_series, planned_of
+from voxtell_dicom.line.plan import PlanContext, Planned, Planning, job_id, plan_series
 from voxtell_dicom.line.segment import found_for, request_for
-from voxtell_dicom.model import Found, Mask, Plan, Prompt, Series, Volume, dump
+from voxtell_dicom.model import Found, Mask, Plan, PlanOptions, Prompt, Series, Volume, dump, load
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.volume import to_ras
+from voxtell_dicom.workflow.messages import SegmentMessage
 
 
 def three(folder: Path, more: Sequence[Any] = ()) -> Series:
@@ -42,7 +43,7 @@ def rule(name: str = "all", volume: dict[str, Any] | None = None, **more: Any) -
 
 
 def planned(series: Series, folder: Path, *rules: Rule, **options: Any) -> Planning:
-    return plan_series(series, rules, PlanContext("e", "1", folder), options)
+    return plan_series(series, rules, PlanContext("e", "1", folder), PlanOptions(**options))
 
 
 def test_one_plan_for_the_stack(tmp_path: Path) -> None:
@@ -55,8 +56,8 @@ def test_one_plan_for_the_stack(tmp_path: Path) -> None:
     for run, array in zip(one.volume.runs, one.arrays, strict=True):
         np.testing.assert_array_equal(np.load(array), to_ras(run))
     assert arrays_of(tmp_path / "work", one.volume, "stored") == one.arrays  # where `jobs retry` looks for them
-    assert planned_of(dump(one)) == one
-    assert all("incomplete" not in plan.options for plan in one.plans)
+    assert load(Planned, dump(one)) == one
+    assert all(not plan.options.incomplete for plan in one.plans)
 
 
 def test_a_rule_may_want_some_runs_alone(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ def test_a_refused_run_is_said_to_be_missing(broken: tuple[int, ...], left: str,
     (one,) = found.planned
     assert one.volume.name == left
     assert [item.code for item in found.set_aside] == ["pixels"] * len(broken)
-    incomplete = one.plans[0].options["incomplete"]
+    incomplete = one.plans[0].options.incomplete
     assert incomplete == "; ".join(["lost link", *(f"{name} is not in the result (pixels)" for name in names)])
     assert len(list((tmp_path / "work").iterdir())) == len(one.arrays)
 
@@ -122,7 +123,8 @@ def test_work_that_was_queued_before_is_read(tmp_path: Path) -> None:
     old["array"] = old.pop("arrays")[0]
     for name in ("parts", "stack"):
         del old["volume"][name]
-    assert planned_of(old) == one
+    message = SegmentMessage.read({"v": 1, "id": f"segment:{job_id('a')}", "jobs": ["a"], "planned": old})
+    assert message == SegmentMessage(("a",))
 
 
 def test_what_is_said_of_a_mask_is_said_of_all_its_runs(tmp_path: Path) -> None:
@@ -192,8 +194,8 @@ def test_each_rule_has_its_own_word_on_a_gap_in_a_run(tmp_path: Path) -> None:
     for found in (alone, both):
         assert [item.code for item in found.set_aside] == ["missing-slice"]
         options = {plan.rule: plan.options for one in found.planned for plan in one.plans}
-        assert options.pop("strict")["incomplete"] == name
-        assert "incomplete" not in options.get("lax", {})
+        assert options.pop("strict").incomplete == name
+        assert not options.get("lax", PlanOptions()).incomplete
     assert [len(one.volume.frames) for one in alone.planned] == [6]
     assert sorted(len(one.volume.frames) for one in both.planned) == [6, 11]
     assert next(one for one in both.planned if len(one.arrays) == 2).volume.frame_mm[2] == pytest.approx(2)
@@ -206,6 +208,6 @@ def test_what_lies_between_two_runs_may_be_missing(tmp_path: Path) -> None:
     found = planned(series, tmp_path / "work", rule("strict"), rule("lax", max_gap=2))
     (one,) = found.planned
     options = {plan.rule: plan.options for plan in one.plans}
-    assert options["strict"]["incomplete"] == "9.00 mm between run 1 and run 2 is not in the result (missing-slice)"
-    assert "incomplete" not in options["lax"]
+    assert options["strict"].incomplete == "9.00 mm between run 1 and run 2 is not in the result (missing-slice)"
+    assert not options["lax"].incomplete
     assert any(warning.startswith("gap: 9.00 mm between run 1 and run 2") for warning in one.volume.warnings)

@@ -11,7 +11,7 @@ import pytest
 from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
-from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.jobs.book import JobBook, NewJob
 from voxtell_dicom.model import Result
 from voxtell_dicom.phantom import Acquisition, torso, write_series
 from voxtell_dicom.receive.arrival import Sender, read_arrival
@@ -44,7 +44,7 @@ class Site:
     def job(self, state: str, job_id: str = "j", version: str | None = None) -> None:
         version = version or self.archive.current_version(self.series_uid)
         uids = {"study_uid": "1.2", "series_uid": self.series_uid, "series_version": version}
-        self.jobs.open_job(job_id, state=state, **uids)
+        self.jobs.open(NewJob(job_id, state, **uids))
         result = Result("receipt", "2.25.1", "", "", "", self.result, "", (), other=self.other)
         self.jobs.record_results(job_id, [result], [], [])
 
@@ -86,3 +86,13 @@ def test_one_undelivered_job_keeps_what_another_has_delivered(site: Site) -> Non
     assert not site.dropped_after(1e6)
     site.jobs.advance("k", "delivered")
     assert site.dropped_after(25)
+
+
+def test_jobs_that_ended_long_ago_are_removed(site: Site) -> None:
+    site.job("delivered")
+    site.job("failed", "k")
+    site.jobs.record_stage("j", "encode", 0.0, 1.0)
+    assert site.jobs.remove_older(3600) == []
+    assert site.jobs.remove_older(-1, {site.series_uid}) == [], "its series is still here"
+    assert site.jobs.remove_older(-1) == ["j"]
+    assert [job.id for job in site.jobs.find()] == ["k"], "a person has not looked at it yet"

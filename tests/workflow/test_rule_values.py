@@ -19,7 +19,7 @@ from voxtell_dicom.dicom.suv import suv_factor
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.line.load import load_array
 from voxtell_dicom.line.plan import PlanContext, Planning, plan_series
-from voxtell_dicom.model import Series
+from voxtell_dicom.model import PlanOptions, Series
 from voxtell_dicom.series.headers import assemble
 
 CORPUS = Path(os.environ.get("VOXTELL_DICOM_CORPUS") or "/nonexistent")
@@ -30,7 +30,7 @@ def rule(name: str, modality: str, **more: Any) -> Rule:
 
 
 def planned(series: Series, folder: Path, *rules: Rule) -> Planning:
-    return plan_series(series, rules, PlanContext("e", "1", folder), {})
+    return plan_series(series, rules, PlanContext("e", "1", folder), PlanOptions())
 
 
 def pet(drug: dict[str, Any] | None = None, **more: Any) -> Dataset:
@@ -61,8 +61,8 @@ def test_stored_and_suv_are_two_arrays_and_two_plans(tmp_path: Path) -> None:
     assert stored.arrays != suv.arrays
     factor = 75000 / (3e8 * 0.5 ** (3600 / 6586.2))
     np.testing.assert_allclose(np.load(suv.arrays[0]), np.load(stored.arrays[0]) * factor, rtol=1e-6)
-    assert "values" not in stored.plans[0].options
-    assert suv.plans[0].options == {"values": "suv"}  # hence another plan key, and other UIDs
+    assert stored.plans[0].options.values == "stored"
+    assert suv.plans[0].options == PlanOptions(values="suv")  # hence another plan key, and other UIDs
 
 
 def test_which_of_several_volumes_a_rule_takes_is_logged(tmp_path: Path) -> None:

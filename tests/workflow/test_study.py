@@ -18,11 +18,11 @@ from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config
 from voxtell_dicom.errors import ModelError
 from voxtell_dicom.jobs.book import JobBook
-from voxtell_dicom.line.plan import Planned
-from voxtell_dicom.model import Outcome, Plan, Result, load
+from voxtell_dicom.model import Outcome, PlanOptions, Result
 from voxtell_dicom.phantom.writer import uid
 from voxtell_dicom.receive.arrival import Sender, read_arrival
 from voxtell_dicom.workers.pool import WorkerPool
+from voxtell_dicom.workflow.messages import StudyMessage
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime
@@ -64,7 +64,9 @@ class Site:
         name = self.store(files)
         series = self.archive.series(name)
         assert series
-        process_series(self.runtime, replace(series, incomplete=incomplete))
+        series = replace(series, incomplete=incomplete)
+        self.jobs.record_series(series)
+        process_series(self.runtime, series)
         assert self.archive.hand_over(series, lambda _connection, _series: None)
         return name
 
@@ -81,12 +83,13 @@ class Site:
     def look(self, data: dict[str, Any] | None = None, *, in_process: bool = False) -> dict[str, Any]:
         """Look at the study, as DBOS would have it done: input and output are JSON."""
         time.sleep(2 * QUIET_S)
-        data = json.loads(json.dumps(data or look_input(self.runtime, STUDY)))
-        return json.loads(json.dumps(look_at_study(self.runtime, data, lambda _: in_process)))  # type: ignore[no-any-return]
+        data = json.loads(json.dumps(data or look_input(self.runtime, STUDY).written()))
+        look = look_at_study(self.runtime, StudyMessage.read(data), lambda _: in_process)
+        return json.loads(json.dumps(look.written()))  # type: ignore[no-any-return]
 
     def states(self, *uids: str) -> list[list[str]]:
         """The states of the jobs of each series, oldest first."""
-        return [[job["state"] for job in self.jobs.find(series_uid=each)][::-1] for each in uids]
+        return [[job.state for job in self.jobs.find(series_uid=each)][::-1] for each in uids]
 
 
 @pytest.fixture
@@ -120,14 +123,16 @@ def sharp(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return write_one(tmp_path_factory.mktemp("sharp"), SEED, 4, 8, kernel="Br64d")
 
 
-def chosen(look: dict[str, Any]) -> list[str]:
-    return [load(Planned, item["planned"]).volume.series_uid for item in look["segment"]]
+def chosen(site: Site, look: dict[str, Any]) -> list[str]:
+    return [site.jobs.plan(item["jobs"][0])[1].series_uid for item in look["segment"]]
 
 
 def deliver(site: Site, job_id: str) -> str:
     """As if the job had made a result that reached the PACS. Returns the result's SOP Instance UID."""
     result = Result("seg", f"2.25.{int(job_id, 16)}", "1.2", "2.25.2", "1.2.3", site.folder / "x.dcm", "d", ("a",))
     site.jobs.record_results(job_id, [result], [], [])
+    for state in ("segmenting", "encoding", "delivering"):
+        site.jobs.advance(job_id, state)
     site.jobs.record_delivery(job_id, result.sop_instance_uid, "pacs", 1, Outcome("delivered", "0000"))
     site.jobs.settle(job_id)
     return result.sop_instance_uid
@@ -140,11 +145,11 @@ def test_one_volume_is_chosen_and_the_others_say_why_not(
     uids = [here.receive(files) for files in (thick, thin, sharp)]
     assert here.states(*uids) == [["waiting"]] * 3
     look = here.look()
-    assert chosen(look) == [uids[1]]
+    assert chosen(here, look) == [uids[1]]
     assert look["next"] is None
     assert here.states(*uids) == [["unmatched"], ["queued"], ["unmatched"]]
     (lost,) = here.jobs.find(series_uid=uids[2])
-    assert lost["reason"] == "lost: bright: does not meet volume.kernel"
+    assert lost.sentence == "lost: bright: does not meet volume.kernel"
 
 
 def test_a_look_is_put_off_while_a_series_is_on_its_way(
@@ -152,17 +157,17 @@ def test_a_look_is_put_off_while_a_series_is_on_its_way(
 ) -> None:
     here = site()
     name = here.receive(thick)
-    data = look_input(here.runtime, STUDY)
+    data = look_input(here.runtime, STUDY).written()
     arrived = max(each.last_arrived for each in here.archive.summaries())
     with monkeypatch.context() as clock:  # however long it took until here
         clock.setattr(here.archive, "now", lambda: arrived)
-        at_once = look_at_study(here.runtime, data, lambda _: False)
+        at_once = look_at_study(here.runtime, StudyMessage.read(data), lambda _: False).written()
     assert at_once["next"] == {**data, "attempt": 1}
     assert 0 < at_once["delay_s"] <= QUIET_S
     assert here.look(in_process=True)["next"] == {**data, "attempt": 1}
 
     here.store(thin)  # not complete yet
-    both = look_input(here.runtime, STUDY)
+    both = look_input(here.runtime, STUDY).written()
     changed = here.look(data)
     assert changed["next"] == both != data
     put_off = here.look(both)
@@ -170,7 +175,7 @@ def test_a_look_is_put_off_while_a_series_is_on_its_way(
     assert not put_off["segment"]
     assert here.states(name) == [["waiting"]]
     here.receive(thin)
-    assert chosen(here.look(put_off["next"])) == [series_uid(thin)]
+    assert chosen(here, here.look(put_off["next"])) == [series_uid(thin)]
 
 
 def test_a_wall_clock_that_is_set_back_puts_no_look_off(
@@ -182,13 +187,13 @@ def test_a_wall_clock_that_is_set_back_puts_no_look_off(
     monkeypatch.setattr(time, "time", lambda: arrived - 3600)
     look = here.look()
     assert look["next"] is None
-    assert chosen(look) == [series_uid(thick)]
+    assert chosen(here, look) == [series_uid(thick)]
 
 
 def test_a_study_that_is_gone_is_not_looked_at(site: Callable[..., Site], thick: list[Path]) -> None:
     here = site()
-    data = look_input(here.runtime, STUDY)
-    assert here.look(data) == {"v": 1, "segment": [], "next": None, "delay_s": 0}
+    data = look_input(here.runtime, STUDY).written()
+    assert here.look(data) == {"v": 2, "segment": [], "next": None, "delay_s": 0}
 
 
 def test_the_same_choice_in_a_newer_state_makes_nothing_new(
@@ -209,9 +214,9 @@ def test_another_choice_cancels_what_is_not_delivered(
 ) -> None:
     here = site()
     old, new = here.receive(thick), ""
-    assert chosen(here.look()) == [old]
+    assert chosen(here, here.look()) == [old]
     new = here.receive(thin)
-    assert chosen(here.look()) == [new]
+    assert chosen(here, here.look()) == [new]
     assert here.states(old, new) == [["cancelled"], ["queued"]]
 
 
@@ -223,8 +228,8 @@ def test_another_choice_names_the_delivered_one(site: Callable[..., Site], thick
     here.receive(thin)
     (item,) = here.look()["segment"]
     plan = here.jobs.plan(item["jobs"][0])[0]
-    assert plan.options == {"version": 2, "supersedes": [result]}
-    assert here.jobs.find(series_uid=series_uid(thin))[0]["supersedes"] == [result]
+    assert plan.options == PlanOptions(version=2, supersedes=(result,))
+    assert here.jobs.find(series_uid=series_uid(thin))[0].supersedes == (result,)
 
 
 def test_a_better_choice_stands_although_its_series_was_dropped(
@@ -238,8 +243,8 @@ def test_a_better_choice_stands_although_its_series_was_dropped(
     late = here.receive(thick)
     assert here.look()["segment"] == []
     (lost,) = here.jobs.find(series_uid=late)
-    assert lost["state"] == "unmatched"
-    assert f"chosen before, of series {early}, is as good" in lost["reason"]
+    assert lost.state == "unmatched"
+    assert f"chosen before, of series {early}, is as good" in lost.sentence
 
 
 def test_what_cannot_be_decoded_is_refused_and_the_next_best_taken(
@@ -251,7 +256,7 @@ def test_what_cannot_be_decoded_is_refused_and_the_next_best_taken(
     ds.save_as(broken[5])
     here = site()
     good, bad = here.receive(thick), here.receive(broken)
-    assert chosen(here.look()) == [good]
+    assert chosen(here, here.look()) == [good]
     assert sorted(here.states(bad)[0]) == ["refused", "unmatched"]
 
 
@@ -261,7 +266,7 @@ def test_what_was_missing_when_the_series_was_handed_on_is_in_the_plan(
     here = site()
     here.receive(thin, incomplete="a lost link")
     (item,) = here.look()["segment"]
-    assert load(Plan, item["planned"]["plans"][0]).options == {"incomplete": "a lost link"}
+    assert here.jobs.plan(item["jobs"][0])[0].options == PlanOptions(incomplete="a lost link")
 
 
 def test_rules_of_both_scopes(site: Callable[..., Site], thick: list[Path], thin: list[Path]) -> None:
@@ -269,7 +274,8 @@ def test_rules_of_both_scopes(site: Callable[..., Site], thick: list[Path], thin
     uids = here.receive(thick), here.receive(thin)
     assert [sorted(states) for states in here.states(*uids)] == [["queued", "waiting"]] * 2
     (item,) = here.look()["segment"]
-    (plan,) = load(Planned, item["planned"]).plans
+    (job,) = item["jobs"]
+    plan = here.jobs.plan(job)[0]
     assert (plan.rule, plan.rule_index) == ("bright", 1)
     assert here.states(*uids) == [["queued"], ["queued", "queued"]]
 
@@ -278,7 +284,7 @@ def test_two_rules_that_choose_one_volume_share_a_pass(site: Callable[..., Site]
     here = site(STUDY_RULE, {**STUDY_RULE, "name": "brighter", "prompts": ["> 500"]})
     here.receive(thin)
     (item,) = here.look()["segment"]
-    assert [plan.rule for plan in load(Planned, item["planned"]).plans] == ["bright", "brighter"]
+    assert [here.jobs.plan(job)[0].rule for job in item["jobs"]] == ["bright", "brighter"]
     assert len(item["jobs"]) == 2
 
 
@@ -302,7 +308,7 @@ def test_a_look_that_fails_says_so_in_the_book(site: Callable[..., Site], thin: 
     here.engine.broken = True
     assert here.look()["segment"] == []
     (job,) = here.jobs.find(series_uid=name)
-    assert (job["state"], "no worker starts" in job["reason"]) == ("failed", True)
+    assert (job.state, "no worker starts" in job.sentence) == ("failed", True)
 
 
 def test_a_newer_version_of_the_chosen_series(site: Callable[..., Site], thin: list[Path]) -> None:
@@ -313,4 +319,4 @@ def test_a_newer_version_of_the_chosen_series(site: Callable[..., Site], thin: l
     (second,) = here.look()["segment"]
     assert first["jobs"] != second["jobs"]
     assert here.jobs.state(first["jobs"][0]) == "cancelled"
-    assert load(Planned, second["planned"]).volume.grid.shape[0] == len(thin)
+    assert here.jobs.plan(second["jobs"][0])[1].grid.shape[0] == len(thin)

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from dbos import DBOS, SetWorkflowID
 from voxtell_dicom.config import Config
 from voxtell_dicom.archive.database import open_database
-from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.workflow.failures import WorkflowFailures
 from voxtell_dicom.workflow.watch import Watch, WatchedNode
+from voxtell_dicom.jobs.book import JobBook, NewJob
 
 folder = Path(sys.argv[1])
 config = Config.model_validate({"version": 1, "node": {"storage": folder}, "model": {"engine": "threshold"}})
@@ -78,7 +78,7 @@ def retry(data):
 
 again = threading.Event()
 for name in ("lost", "retried"):
-    jobs.open_job(name, state="encoding", study_uid="1", series_uid="2", series_version="3")
+    jobs.open(NewJob(name, "encoding", "1", "2", "3"))
     try:
         begin(wrong, name, job=name).get_result()
     except ValueError:

@@ -78,7 +78,7 @@ unstored = sa.Table(
 
 # Versions handed on, for ever.
 series_version = sa.Table(
-    "voxtell_series_version",
+    "voxtell_handed_on",
     metadata,
     sa.Column("series_uid", _UID, primary_key=True),
     sa.Column("version", sa.String(64), primary_key=True),

@@ -45,8 +45,8 @@ def noted(volume: Volume, findings: Sequence[Finding], notes: Sequence[str] = ()
     return replace(volume, warnings=tuple(dict.fromkeys((*volume.warnings, *said, *notes))))
 
 
-def verdict(findings: Sequence[Finding], on_warning: Mapping[str, str]) -> tuple[str, str]:
-    """What happens to the result ("deliver", "hold" or "drop": the severest), and why."""
+def verdict(findings: Sequence[Finding], on_warning: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """What happens to the result ("deliver", "hold" or "drop": the severest), and the findings that say why."""
     worst = max((on_warning[finding.kind] for finding in findings), key=SEVERITY.index, default="deliver")
-    why = "; ".join(str(finding) for finding in findings if on_warning[finding.kind] == worst)
-    return worst, why if worst != "deliver" else ""
+    why = tuple(str(finding) for finding in findings if on_warning[finding.kind] == worst)
+    return worst, why if worst != "deliver" else ()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-from voxtell_dicom.model import Found, Mask, Plan
+from voxtell_dicom.model import Found, Mask, Plan, Result
 
 EMPTY = Mask(((0, 0), (0, 0), (0, 0)), b"", 0)
 
@@ -16,7 +15,7 @@ def leave_out(plan: Plan, found: Sequence[Found]) -> tuple[Found, ...]:
 
     What an engine gives no probability for (threshold) is let through.
     """
-    least = float(plan.options.get("minimum_confidence", 0))
+    least = plan.options.minimum_confidence or 0.0
     return tuple(_gated(item, least) for item in found)
 
 
@@ -49,11 +48,11 @@ def _one(item: Found, mean: float) -> str:
     return f"{item.prompt.label} {mean:.2f}{share}{' (left out)' if item.left_out else ''}"
 
 
-def nothing_shown(job: Mapping[str, Any]) -> str:
-    """Why a job that is done holds no segment, only a receipt; "" where it holds one. job: a row of the job book."""
-    if any(result["labels"] for result in job["results"] or []):
+def nothing_shown(results: Sequence[Result], plan: Plan, empty_labels: Sequence[str]) -> str:
+    """Return why a job that is done holds no segment, only a receipt; "" where it holds one."""
+    if any(result.labels for result in results):
         return ""
-    return nothing(len(job["plan"]["prompts"]), job["empty"] or [])
+    return nothing(len(plan.prompts), empty_labels)
 
 
 def nothing(asked: int, empty_labels: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ COMMANDS = (
     "serve",
     "jobs",
     "archive",
+    "database",
     "rules",
     "segment",
     "predict",

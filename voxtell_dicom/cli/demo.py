@@ -84,12 +84,12 @@ def _run(work: Path, out: Path, seed: int) -> dict[str, Any]:
             seg = _wait(node, arrived)
             done = time.time()
             (job,) = node.jobs.find(limit=1)
-            timeline = node.jobs.get(job["id"])["timeline"]  # type: ignore[index]
+            shown = node.jobs.get(job.id)
         finally:
             node.stop()
     segments = _compare(seg, files, anatomy, acquisition)
     overlay = picture(seg, series, out / "overlay.png")
-    seconds = {row["stage"]: round(row["seconds"] or 0.0, 2) for row in timeline}
+    seconds = {row.stage: round(row.seconds or 0.0, 2) for row in shown.timeline} if shown else {}
     seconds = {"send": round(sent - began, 2), **seconds, "series sent to SEG stored": round(done - sent, 2)}
     return {"segments": segments, "seconds": seconds, "overlay": str(overlay), "seg": str(seg)}
 
@@ -172,10 +172,10 @@ def _wait(node: Node, arrived: list[Path]) -> Path:
     pause = threading.Event()
     while time.monotonic() < deadline:
         jobs = node.jobs.find(limit=1)
-        if arrived and jobs and jobs[0]["state"] == "delivered":
+        if arrived and jobs and jobs[0].state == "delivered":
             return arrived[0]
-        if jobs and jobs[0]["state"] in ("failed", "refused", "unmatched", "empty", "held"):
-            raise VoxtellDicomError(f"the demo's job ended as {jobs[0]['state']}: {jobs[0]['reason']}")
+        if jobs and jobs[0].state in ("failed", "refused", "unmatched", "empty", "held"):
+            raise VoxtellDicomError(f"the demo's job ended as {jobs[0].state}: {jobs[0].sentence}")
         pause.wait(0.2)
     raise VoxtellDicomError(f"no SEG came back within {TIMEOUT_S:.0f} s")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,8 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from voxtell_dicom.cli.listing import Line
+    from voxtell_dicom.config import Config
     from voxtell_dicom.jobs.actions import JobActions
     from voxtell_dicom.jobs.book import JobBook
+    from voxtell_dicom.jobs.records import Delivery, Job
+    from voxtell_dicom.model import Receiving, Result
 
 app = typer.Typer(no_args_is_help=True, help="List, show and steer the jobs of a node.")
 
@@ -35,71 +40,102 @@ def list_jobs(
     as_json: AsJson = False,
 ) -> None:
     """List jobs, the newest first."""
-    jobs = _book(config).find(states=state or (), series_uid=series, study_uid=study, accession=accession, limit=limit)
+    from voxtell_dicom.jobs.records import Job
+    from voxtell_dicom.jobs.summaries import listed, receiving_summary, summary
+
+    states = [_known_state(word) for word in state or ()]
+    book = open_book(config)
+    jobs = listed(book, states=states, series_uid=series, study_uid=study, accession=accession, limit=limit)
     if as_json:
-        typer.echo(json.dumps([_summary(job) for job in jobs], indent=2))
+        rows = [summary(each) if isinstance(each, Job) else receiving_summary(each) for each in jobs]
+        typer.echo(json.dumps(rows, indent=2))
         return
-    from voxtell_dicom.cli.listing import Line, print_groups
+    from voxtell_dicom.cli.listing import print_groups
 
     if not jobs:
         typer.echo("no jobs")
         return
-    lines = [
-        Line(job["state"], [job["id"], _when(job["created"]), job["rule"]],
-             [f"series {job['series_uid']}", *([job["reason"]] if job["reason"] else [])])
-        for job in jobs
-    ]  # fmt: skip
-    print_groups([(f"{len(jobs)} job(s), the newest first", lines)])
+    print_groups([(f"{len(jobs)} job(s), the newest first", [_line(each) for each in jobs])])
+
+
+def _line(each: Job | Receiving) -> Line:
+    from voxtell_dicom.cli.listing import Line
+    from voxtell_dicom.jobs.summaries import receiving_sentence
+    from voxtell_dicom.model import Receiving
+
+    if isinstance(each, Receiving):
+        facts, said = ["", _when(each.since), ""], receiving_sentence(each)
+        return Line("receiving", facts, [f"series {each.series_uid}", said])
+    facts, said = [each.id, _when(each.created), each.rule], each.sentence
+    return Line(each.state, facts, [f"series {each.series_uid}", *([said] if said else [])])
+
+
+def _known_state(word: str) -> str:
+    """A word for a state. Raises ConfigError, with the nearest words first, where there is no such state."""
+    from voxtell_dicom.errors import ConfigError
+    from voxtell_dicom.model import JobState
+
+    if word not in (choices := [str(state) for state in JobState]):
+        choices.sort(key=lambda choice: difflib.SequenceMatcher(None, word, choice).ratio(), reverse=True)
+        raise ConfigError(f"there is no state {word!r}; the states are {', '.join(choices)}")
+    return word
 
 
 @app.command()
 def show(job_id: JobId, config: ConfigPath = DEFAULT, as_json: AsJson = False) -> None:
     """Show one job with its results, deliveries and timeline."""
-    job = _job(_book(config), job_id)
+    from voxtell_dicom.jobs.summaries import details, failed_conditions
+
+    job = find_job(open_book(config), job_id)
+    full = details(job)
     if as_json:
-        typer.echo(json.dumps(_full(job), indent=2))
+        typer.echo(json.dumps(full, indent=2))
         return
     from rich.console import Console
     from rich.table import Table
 
     console = Console()
     for name in LISTED:
-        if job[name]:
-            console.print(f"[bold]{name}[/bold]: {job[name]}", highlight=False)
-    for kind, what in _results(job["results"] or []):
+        if full[name]:
+            console.print(f"[bold]{name}[/bold]: {full[name]}", highlight=False)
+    for condition in failed_conditions(job):
+        about = f"rule {condition['rule']!r}" + (f", volume {condition['volume']}" if condition["volume"] else "")
+        console.print(f"{about}: {condition['subject']} is {condition['found']}, wanted: {condition['wanted']}",
+                      markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+    for kind, what in _results(job.results):
         console.print(f"[bold]{kind}[/bold]: {what}", highlight=False)
-    for notice in job["notices"]:
-        result = notice["result"]
-        console.print(f"[bold]receipt[/bold]: {result['sop_instance_uid']} {result['path']}", highlight=False)
+    for notice in job.notices:
+        result = notice.result
+        console.print(f"[bold]receipt[/bold]: {result.sop_instance_uid} {result.path}", highlight=False)
     timeline = Table("Stage", "Began", "Seconds", "Detail", title="Timeline")
-    for row in job["timeline"]:
-        seconds = "" if row["seconds"] is None else f"{row['seconds']:.2f}"
-        timeline.add_row(row["stage"], _when(row["started"]), seconds, row["detail"])
+    for row in job.timeline:
+        seconds = "" if row.seconds is None else f"{row.seconds:.2f}"
+        timeline.add_row(row.stage, _when(row.started), seconds, row.detail)
     console.print(timeline)
     deliveries = Table("Peer", "Attempt", "When", "Objects", "State", "Status", "Message", title="Deliveries")
-    for (peer, attempt, *said), times in _deliveries(job["deliveries"]).items():
+    for (peer, attempt, *said), times in _deliveries(job.deliveries).items():
         deliveries.add_row(peer, str(attempt), _when(times[0]), str(len(times)), *said)
     console.print(deliveries)
 
 
-def _results(results: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+def _results(results: Iterable[Result]) -> Iterator[tuple[str, str]]:
     """(kind, where it lies); the hundreds of images of a series in one line."""
-    series: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    series: dict[tuple[str, str], list[Result]] = {}
     for result in results:
-        series.setdefault((result["kind"], result["series_uid"]), []).append(result)
+        series.setdefault((result.kind, result.series_uid), []).append(result)
     for (kind, series_uid), some in series.items():
         if len(some) > MANY:
-            yield kind, f"{len(some)} images of series {series_uid} {Path(some[0]['path']).parent}"
+            yield kind, f"{len(some)} images of series {series_uid} {some[0].path.parent}"
         else:
-            yield from ((kind, f"{result['sop_instance_uid']} {result['path']}") for result in some)
+            yield from ((kind, f"{result.sop_instance_uid} {result.path}") for result in some)
 
 
-def _deliveries(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[float]]:
+def _deliveries(rows: Iterable[Delivery]) -> dict[tuple[Any, ...], list[float]]:
     """(peer, attempt, state, status, message) → when, of each object of which the same is said."""
     found: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
-        key = tuple(row[name] for name in ("peer", "attempt", "state", "status", "message"))
-        found.setdefault(key, []).append(row["at"])
+        key = (row.peer, row.attempt, row.state, row.status, row.message)
+        found.setdefault(key, []).append(row.at)
     return found
 
 
@@ -107,37 +143,42 @@ def _deliveries(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], list[float]
 def retry(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
     """Do again what did not work (send, segment, or look at the series again). No new UIDs."""
     book, actions = _open(config)
-    typer.echo(actions.retry(_job(book, job_id)))
+    typer.echo(actions.retry(find_job(book, job_id)))
 
 
 @app.command()
 def rerun(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
     """Run a finished job again as a new one, with new UIDs."""
     book, actions = _open(config)
-    typer.echo(f"new job {actions.rerun(_job(book, job_id))}")
+    typer.echo(f"new job {actions.rerun(find_job(book, job_id))}")
 
 
 @app.command()
 def release(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
     """Deliver a job that is held."""
     book, actions = _open(config)
-    typer.echo(actions.release(_job(book, job_id)))
+    typer.echo(actions.release(find_job(book, job_id)))
 
 
 @app.command()
 def drop(job_id: JobId, config: ConfigPath = DEFAULT) -> None:
     """Give a job up: nothing of it is sent any more."""
     book, actions = _open(config)
-    typer.echo(actions.drop(_job(book, job_id)))
+    typer.echo(actions.drop(find_job(book, job_id)))
 
 
-def _book(config: Path) -> JobBook:
-    """To read only: without the durable engine, and whatever is wrong with the rules."""
+def open_book(config: Path) -> JobBook:
+    """Return the job book of a node, without its engine, and whatever is wrong with its rules.
+
+    Raises ConfigError where there is no node's storage: nothing is made.
+    """
     from voxtell_dicom.archive.database import open_database
     from voxtell_dicom.config import load_config
     from voxtell_dicom.jobs.book import JobBook
 
-    return JobBook(open_database(load_config(config)))
+    settings = load_config(config)
+    check_storage(settings)
+    return JobBook(open_database(settings), settings.node.storage)
 
 
 def _open(config: Path) -> tuple[JobBook, JobActions]:
@@ -145,42 +186,39 @@ def _open(config: Path) -> tuple[JobBook, JobActions]:
     from voxtell_dicom.jobs.actions import JobActions
     from voxtell_dicom.jobs.book import JobBook
     from voxtell_dicom.rules import load_config
+    from voxtell_dicom.workflow.client import QueueClient
 
     settings = load_config(config)
+    check_storage(settings)
     engine = open_database(settings)
-    book = JobBook(engine)
-    return book, JobActions(settings, engine, book)
+    book = JobBook(engine, settings.node.storage)
+    return book, JobActions(book, QueueClient(engine))
 
 
-def _job(book: JobBook, job_id: str) -> dict[str, Any]:
+def check_storage(settings: Config) -> None:
+    """Raise ConfigError where no node has run on the storage folder of node.yaml."""
+    from sqlalchemy import make_url
+
+    from voxtell_dicom.errors import ConfigError
+
+    url = make_url(settings.node.database_url)
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        storage = settings.node.storage.absolute()
+        raise ConfigError(
+            f"no node's storage at {storage} (node.storage; a relative one counts from the working directory)"
+        )
+
+
+def find_job(book: JobBook, job_id: str) -> Job:
+    """Return the job of an id, of its unique beginning, or the ``latest``. Raises VoxtellDicomError for none."""
     from voxtell_dicom.errors import VoxtellDicomError
 
     if job_id == "latest":
-        job_id = next((job["id"] for job in book.find(limit=1)), job_id)
+        job_id = next((job.id for job in book.find(limit=1)), job_id)
     job = book.get(job_id)
     if job is None:
         raise VoxtellDicomError(f"there is no job {job_id!r}, or more than one begins so: see `jobs list`")
     return job
-
-
-def _summary(job: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **{name: job[name] for name in LISTED},
-        "results": [result["sop_instance_uid"] for result in job["results"] or []],
-        "created": job["created"],
-        "updated": job["updated"],
-    }
-
-
-def _full(job: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **_summary(job),
-        "results": job["results"] or [],
-        "notices": [notice["result"] for notice in job["notices"]],
-        "deliveries": job["deliveries"],
-        "timeline": job["timeline"],
-        "plan": job["plan"],
-    }
 
 
 def _when(seconds: float) -> str:

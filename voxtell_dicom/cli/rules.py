@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ def group() -> None:
 
 @app.command()
 def explain(
-    dicom_dir: Annotated[Path, typer.Argument(exists=True, help="A folder of DICOM files, or one file.")],
+    target: Annotated[str, typer.Argument(help="A DICOM folder or file; a job id or a Series UID of the node.")],
     config: Annotated[Path, typer.Option("--config", "-c", help="node.yaml of the node.")] = Path("config/node.yaml"),
     calling_ae: Annotated[str, typer.Option(help="As if sent by this AE title.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")] = False,
@@ -39,7 +40,10 @@ def explain(
     from voxtell_dicom.rules import load_config
 
     settings = load_config(config)
-    found = series_in(dicom_dir, calling_ae=calling_ae, called_ae=settings.node.ae_title)
+    if Path(target).exists():
+        found = series_in(Path(target), calling_ae=calling_ae, called_ae=settings.node.ae_title)
+    else:
+        found = [_series_of_node(target, config, calling_ae)]
     held = [_hold(series, settings) for series in found]
     explained = [_series(series, settings, *each) for series, each in zip(found, held, strict=True)]
     studies = _studies(settings, [candidate for _, candidates in held for candidate in candidates])
@@ -52,6 +56,25 @@ def explain(
         _show(Console(), each)
     for study in studies:
         _show_study(Console(), study)
+
+
+def _series_of_node(target: str, config: Path, calling_ae: str) -> Series:
+    """The series of a job or of a Series Instance UID, as it was handed on. Raises ConfigError where it is gone."""
+    from voxtell_dicom.cli.jobs import open_book
+    from voxtell_dicom.errors import ConfigError
+
+    try:
+        book = open_book(config)
+    except ConfigError as error:
+        raise ConfigError(f"{target}: there is no such file or folder, and {error}") from None
+    job = book.get(target) or next(iter(book.find(series_uid=target, limit=1)), None)
+    series = book.series(job.series_uid, job.series_version) if job else None
+    if series is None:
+        raise ConfigError(f"{target} is no file or folder, nor the id of a job or the UID of a series of this node")
+    if gone := [instance for instance in series.instances if not instance.path.exists()]:
+        raise ConfigError(f"series {series.series_uid}: {len(gone)} of its {len(series.instances)} instances are not "
+                          "in the node any more (receive.retention): send it again")  # fmt: skip
+    return replace(series, calling_ae=calling_ae or series.calling_ae)
 
 
 def _hold(series: Series, settings: Config) -> tuple[Assembly, list[Candidate]]:

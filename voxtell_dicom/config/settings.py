@@ -85,6 +85,8 @@ class Retention(Strict):
     delivered_h: float = Field(24, ge=0)
     unmatched_h: float = Field(168, ge=0)
     refused_h: float = Field(168, ge=0)
+    jobs_d: float = Field(365, ge=1)  # days: what the job book says of a job that ended and whose series is gone
+    workflows_d: float = Field(30, ge=1)  # days: what the durable engine recorded of work that ended
 
 
 class Receive(Strict):

@@ -141,6 +141,6 @@ def _wants_receipt(rule: Rule, plan: Plan, warnings: Collection[str], found: Seq
     `empty: report` asks for one where a prompt found nothing, whatever `receipt` says.
     """
     missed = any(not item.mask.voxels for item in found)
-    problem = missed or bool(warnings) or bool({"incomplete", "warnings"} & plan.options.keys())
+    problem = missed or bool(warnings) or bool(plan.options.incomplete or plan.options.warnings)
     reported = rule.empty == "report" and any(not item.mask.voxels and not item.left_out for item in found)
     return rule.receipt == "always" or (rule.receipt == "on_problem" and problem) or reported

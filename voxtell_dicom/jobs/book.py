@@ -1,203 +1,176 @@
 """The job book: one row per plan (or per series that made none), its deliveries, and its timeline.
 
 The durable engine decides what runs; this book says what became of it, for people. Every write is idempotent, because
-a step may be repeated after a crash.
+a step may be repeated after a crash, and is guarded by the database: several processes may write at once.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
 from voxtell_dicom.check.gates import nothing_shown
-from voxtell_dicom.jobs.tables import delivery_table, job_table, metadata, notice_table, stage_table
-from voxtell_dicom.model import Outcome, Plan, Result, Series, Volume, dump, load
+from voxtell_dicom.errors import VoxtellDicomError
+from voxtell_dicom.jobs.compact import pack, unpack
+from voxtell_dicom.jobs.delivery_book import DeliveryBook
+from voxtell_dicom.jobs.records import Delivery, Job, Notice, Stage
+from voxtell_dicom.jobs.store import stored_series
+from voxtell_dicom.jobs.tables import delivery_table, job_table, notice_table, stage_table, version_table
+from voxtell_dicom.model import DeliveryState, JobState, Plan, Reason, Result, Volume, dump, load
+from voxtell_dicom.model.reason import text
+from voxtell_dicom.model.states import FINAL, STOPPED, predecessors
 
-# States in which nothing more happens by itself.
-FINAL = ("delivered", "failed", "empty", "kept", "refused", "unmatched", "cancelled", "set_aside", "dropped")
-# States that a late stage must not overwrite.
-STOPPED = ("cancelled", "dropped")
 # States of deliveries that do not fail a job.
-_DONE = {"delivered", "replaced", "refused"}
-# Stands in the book until the attempt is made: else the job would end with the first of several that is made.
-ASKED_FOR = Outcome("retry", "asked for")
+_DONE = {DeliveryState.DELIVERED, DeliveryState.REPLACED, DeliveryState.REFUSED}
 
 
-class JobBook:
-    """Reads and writes the job book of one database."""
+class TransitionRefused(VoxtellDicomError):
+    """A job cannot go from its state to that one: see `model.states.TRANSITIONS`."""
 
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-        self._settling = threading.Lock()
-        metadata.create_all(engine)
+    code = "transition"
 
-    def open_job(
-        self,
-        job_id: str,
-        *,
-        state: str,
-        study_uid: str,
-        series_uid: str,
-        series_version: str,
-        reason: str = "",
-        accession: str = "",
-        series: Series | None = None,
-        plan: Plan | None = None,
-        volume: Volume | None = None,
-        warnings: Sequence[str] = (),
-        supersedes: Sequence[str] = (),
-    ) -> bool:
+
+@dataclass(frozen=True)
+class NewJob:
+    """What a job is opened with."""
+
+    id: str
+    state: JobState | str
+    study_uid: str
+    series_uid: str
+    series_version: str
+    reason: Reason | str = ""
+    accession: str = ""
+    plan: Plan | None = None
+    volume: Volume | None = None
+    warnings: Sequence[str] = ()
+    supersedes: Sequence[str] = ()
+
+
+class JobBook(DeliveryBook):
+    """Reads and writes the job book of one database. storage: as in `Store`."""
+
+    def open(self, new: NewJob) -> bool:
         """Write a new job; an existing one of that id is left alone. Returns whether it was new."""
-        now = time.time()
         values = {
-            "id": job_id,
-            "state": state,
-            "reason": reason,
-            "rule": plan.rule if plan else "",
-            "study_uid": study_uid,
-            "series_uid": series_uid,
-            "series_version": series_version,
-            "accession": accession,
-            "series": dump(series) if series else None,
-            "plan": dump(plan) if plan else None,
-            "volume": dump(volume) if volume else None,
+            "id": new.id,
+            "state": JobState(new.state),
+            "reason": _reason(new.reason),
+            "rule": new.plan.rule if new.plan else "",
+            "study_uid": new.study_uid,
+            "series_uid": new.series_uid,
+            "series_version": new.series_version,
+            "accession": new.accession,
+            "plan": dump(new.plan) if new.plan else None,
+            "volume": None,
             "results": [],
             "empty": [],
-            "warnings": list(warnings),
-            "supersedes": list(supersedes),
-            "created": now,
-            "updated": now,
+            "warnings": list(new.warnings),
+            "supersedes": list(new.supersedes),
+            "created": self._now,
+            "updated": self._now,
         }
         with self._engine.begin() as connection:
-            if connection.execute(sa.select(job_table.c.id).where(job_table.c.id == job_id)).first():
-                return False
-            connection.execute(sa.insert(job_table).values(**values))
-            return True
+            if new.volume:
+                volume, series = (
+                    self._stored(new.volume),
+                    stored_series(connection, new.series_uid, new.series_version),
+                )
+                values["volume"] = pack(volume, series) if series else volume
+            insert = self._insert(job_table).values(**values).on_conflict_do_nothing().returning(job_table.c.id)
+            return connection.execute(insert).first() is not None
 
-    def advance(self, job_id: str, state: str, reason: str = "", **values: Any) -> bool:
-        """Move a job to a state. Returns False, changing nothing, where it was cancelled or dropped meanwhile."""
+    def advance(self, job_id: str, state: JobState | str, reason: Reason | str = "") -> bool:
+        """Move a job to a state, as a stage does.
+
+        Returns False, changing nothing, where the job has ended (a newer version, a person, an earlier pass) in a
+        state that this one does not follow. Raises TransitionRefused where it has not ended.
+        """
+        before = self._move(job_id, JobState(state), reason, excluded=STOPPED)
+        if before and before not in FINAL:
+            raise TransitionRefused(f"job {job_id} is {before}: it cannot become {state}")
+        return before is None
+
+    def reopen(self, job_id: str, state: JobState | str, reason: Reason | str = "") -> None:
+        """Move a job to a state from wherever it may, by a person's wish (`jobs retry`, `release`, `drop`).
+
+        Raises TransitionRefused where the table does not allow it.
+        """
+        if before := self._move(job_id, JobState(state), reason):
+            raise TransitionRefused(f"job {job_id} is {before}: it cannot become {state}")
+
+    def _move(
+        self, job_id: str, state: JobState, reason: Reason | str, excluded: Collection[JobState] = ()
+    ) -> JobState | str | None:
+        """Move a job in one statement. Returns None where it moved, else the state that it is in, "" for no job."""
+        allowed = [before for before in predecessors(state) if before not in excluded]
+        table = job_table.c
         with self._engine.begin() as connection:
             done = connection.execute(
                 sa.update(job_table)
-                .where(job_table.c.id == job_id, job_table.c.state.not_in(STOPPED))
-                .values(state=state, reason=reason, updated=time.time(), **values)
+                .where(table.id == job_id, table.state.in_(allowed))
+                .values(state=state, reason=_reason(reason), updated=self._now)
             )
-            return done.rowcount > 0
+            if done.rowcount:
+                return None
+            found = connection.execute(sa.select(table.state).where(table.id == job_id)).scalar()
+        return JobState(found) if found else ""
 
-    def reopen(self, job_id: str, state: str, reason: str = "") -> None:
-        """Set a job's state whatever it was, by a person's wish (`jobs retry`, `release`, `drop`)."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                sa.update(job_table)
-                .where(job_table.c.id == job_id)
-                .values(state=state, reason=reason, updated=time.time())
-            )
-
-    def forget(self, job_id: str) -> None:
-        """Strike out the note on a series that waited and has jobs of its own now."""
+    def remove(self, job_id: str) -> None:
+        """Remove the note on a series that waited and has jobs of its own now."""
         with self._engine.begin() as connection:
             connection.execute(sa.delete(job_table).where(job_table.c.id == job_id))
 
-    def state(self, job_id: str) -> str:
-        """The job's state, "" where there is no such job."""
+    def state(self, job_id: str) -> JobState | str:
+        """Return the job's state, "" where there is no such job."""
         query = sa.select(job_table.c.state).where(job_table.c.id == job_id)
         with self._engine.connect() as connection:
-            return str(connection.execute(query).scalar() or "")
+            found = connection.execute(query).scalar()
+        return JobState(found) if found else ""
 
     def is_going(self, job_id: str) -> bool:
-        """Whether the job is still wanted: neither cancelled nor dropped."""
+        """Return whether the job is still wanted: neither cancelled nor dropped."""
         return self.state(job_id) not in ("", *STOPPED)
 
     def created(self, job_id: str) -> float:
-        """When the job was opened, in seconds since 1970."""
+        """Return when the job was opened, in seconds since 1970."""
         query = sa.select(job_table.c.created).where(job_table.c.id == job_id)
         with self._engine.connect() as connection:
             return float(connection.execute(query).scalar_one())
 
     def plan(self, job_id: str) -> tuple[Plan, Volume]:
-        """The plan and the volume of a job that has one."""
-        query = sa.select(job_table.c.plan, job_table.c.volume).where(job_table.c.id == job_id)
+        """Return the plan and the volume of a job that has one."""
+        table = job_table.c
+        query = sa.select(table.plan, table.volume, table.series_uid, table.series_version).where(table.id == job_id)
         with self._engine.connect() as connection:
             row = connection.execute(query).one()
-        return load(Plan, row.plan), load(Volume, row.volume)
+            series = stored_series(connection, row.series_uid, row.series_version)
+        return load(Plan, row.plan), load(Volume, self._paths(unpack(row.volume, series)))
 
-    def record_results(
-        self, job_id: str, results: Sequence[Result], empty: Sequence[str], warnings: Sequence[str]
-    ) -> None:
-        """Note what was encoded, and which prompts found nothing."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                sa.update(job_table)
-                .where(job_table.c.id == job_id)
-                .values(
-                    results=[dump(result) for result in results],
-                    empty=list(empty),
-                    warnings=list(warnings),
-                    updated=time.time(),
-                )
-            )
-
-    def record_delivery(self, job_id: str, sop_instance_uid: str, peer: str, attempt: int, outcome: Outcome) -> None:
-        """Note one attempt; the same attempt again overwrites itself."""
-        values = {**dump(outcome), "at": time.time()}
-        del values["refused"]  # the state says it: failed, or replaced
-        key = {"job_id": job_id, "sop_instance_uid": sop_instance_uid, "peer": peer, "attempt": attempt}
-        self._upsert(delivery_table, key, values)
-
-    def record_notice(self, job_id: str, result: Result, send_to: Sequence[str]) -> None:
-        """Note a receipt that a job without a result gets, and who is to have it."""
-        key = {"job_id": job_id, "sop_instance_uid": result.sop_instance_uid}
-        self._upsert(notice_table, key, {"result": dump(result), "send_to": list(send_to), "at": time.time()})
-
-    def add_notice(self, job_id: str, result: Result, peer: str) -> None:
-        """Note a receipt that goes to this peer in another one's place; others may have got it already."""
-        key = {"job_id": job_id, "sop_instance_uid": result.sop_instance_uid}
-        query = sa.select(notice_table.c.send_to).where(*(notice_table.c[name] == value for name, value in key.items()))
-        with self._settling:
-            with self._engine.connect() as connection:
-                before = connection.execute(query).scalar() or []
-            self.record_notice(job_id, result, list(dict.fromkeys([*before, peer])))
-
-    def record_stage(self, job_id: str, stage: str, started: float, seconds: float | None, detail: str = "") -> None:
-        """Note when a stage began (seconds since 1970) and how long it took."""
-        key = {"job_id": job_id, "stage": stage}
-        self._upsert(stage_table, key, {"started": started, "seconds": seconds, "detail": detail})
-
-    def _upsert(self, table: sa.Table, key: dict[str, Any], values: dict[str, Any]) -> None:
-        where = sa.and_(*(table.c[name] == value for name, value in key.items()))
-        with self._engine.begin() as connection:
-            if connection.execute(sa.update(table).where(where).values(**values)).rowcount == 0:
-                connection.execute(sa.insert(table).values(**key, **values))
-
-    def get(self, job_id: str) -> dict[str, Any] | None:
-        """One job with its deliveries and timeline; a unique beginning of its id is enough."""
+    def get(self, job_id: str) -> Job | None:
+        """Return one job with its deliveries and timeline; a unique beginning of its id is enough."""
         with self._engine.connect() as connection:
             return self._read(connection, job_id)
 
-    def _read(self, connection: sa.Connection, job_id: str) -> dict[str, Any] | None:
-        rows = connection.execute(
-            sa.select(job_table).where(job_table.c.id.startswith(job_id, autoescape=True)).limit(2)
-        ).mappings()
-        found = [dict(row) for row in rows]
+    def _read(self, connection: sa.Connection, job_id: str) -> Job | None:
+        query = sa.select(*_LISTED).where(job_table.c.id.startswith(job_id, autoescape=True)).limit(2)
+        found = connection.execute(query).mappings().all()
         if len(found) != 1:
             return None
-        job = found[0]
-        for name, table, order in (
-            ("deliveries", delivery_table, "at"),
-            ("timeline", stage_table, "started"),
-            ("notices", notice_table, "at"),
-        ):
-            query = sa.select(table).where(table.c.job_id == job["id"]).order_by(table.c[order])
-            job[name] = [
-                {key: value for key, value in row.items() if key != "job_id"}
-                for row in connection.execute(query).mappings()
-            ]
-        return job
+        job = Job.from_row(found[0], self._paths)
+
+        def rows(table: sa.Table, order: str) -> Sequence[sa.RowMapping]:
+            about = sa.select(table).where(table.c.job_id == job.id).order_by(table.c[order])
+            return connection.execute(about).mappings().all()
+
+        return job.with_details(
+            tuple(map(Delivery.from_row, rows(delivery_table, "at"))),
+            tuple(map(Stage.from_row, rows(stage_table, "started"))),
+            tuple(Notice.from_row(row, self._paths) for row in rows(notice_table, "at")),
+        )
 
     def find(
         self,
@@ -207,137 +180,114 @@ class JobBook:
         study_uid: str = "",
         accession: str = "",
         limit: int = 100,
-    ) -> list[dict[str, Any]]:
-        """The newest jobs that meet all that is given, newest first."""
-        query = sa.select(job_table).order_by(job_table.c.created.desc(), job_table.c.id).limit(limit)
+    ) -> list[Job]:
+        """Return the newest jobs that meet all that is given, newest first."""
+        query = sa.select(*_LISTED).order_by(job_table.c.created.desc(), job_table.c.id.desc()).limit(limit)
         if states:
             query = query.where(job_table.c.state.in_(states))
         for column, value in (("series_uid", series_uid), ("study_uid", study_uid), ("accession", accession)):
             if value:
                 query = query.where(job_table.c[column] == value)
         with self._engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return [Job.from_row(row, self._paths) for row in connection.execute(query).mappings()]
 
-    def settle(self, job_id: str) -> None:
-        """Set the job's state from its deliveries: delivered when all are, failed when none is left to try.
+    def remove_older(self, age_s: float, still_here: Collection[str] = ()) -> list[str]:
+        """Remove the jobs that ended so long ago, with all that is said of them. Returns their ids.
 
-        One caller at a time reads and writes, else an older look could overwrite a newer one.
+        Failed jobs stay, and those of the series that are `still_here` (Series Instance UIDs).
         """
-        lock_row = sa.select(job_table.c.id).where(job_table.c.id == job_id).with_for_update()
-        with self._settling, self._engine.begin() as connection:
-            connection.execute(lock_row)
-            job = self._read(connection, job_id)
-            if job is None or job["state"] in STOPPED:
-                return
-            wanted = {
-                (result["sop_instance_uid"], peer)
-                for result in job["results"]
-                for peer in result.get("peers") or job["plan"]["send_to"]
-            }
-            by_attempt = sorted(job["deliveries"], key=lambda row: row["attempt"])  # no wall clock says which came last
-            last = {(row["sop_instance_uid"], row["peer"]): row for row in by_attempt}
-            states = {last[key]["state"] if key in last else "waiting" for key in wanted}
-            mine = [row for key, row in last.items() if key in wanted]
-            notes = {row["message"] for row in mine if row["state"] != "delivered" or row["warning"]}
-            state = "delivered" if states <= _DONE else "failed" if states <= {*_DONE, "failed"} else "delivering"
-            if state == "delivered" and (nothing := nothing_shown(job)):
-                notes.add(nothing)
-            connection.execute(
-                sa.update(job_table)
-                .where(job_table.c.id == job_id)
-                .values(state=state, reason="; ".join(sorted(notes)), updated=time.time())
+        table = job_table.c
+        query = sa.select(table.id, table.series_uid).where(
+            table.state.in_(FINAL - {JobState.FAILED}), table.updated < self._now - age_s
+        )
+        with self._engine.begin() as connection:
+            gone = [row.id for row in connection.execute(query) if row.series_uid not in still_here]
+            for each in gone:
+                connection.execute(sa.delete(job_table).where(table.id == each))
+                for other in (delivery_table, stage_table, notice_table):
+                    connection.execute(sa.delete(other).where(other.c.job_id == each))
+            booked = sa.select(job_table).where(
+                table.series_uid == version_table.c.series_uid, table.series_version == version_table.c.version
             )
+            old = sa.delete(version_table).where(
+                version_table.c.created < self._now - age_s,
+                version_table.c.series_uid.not_in(list(still_here)),
+                ~booked.exists(),
+            )
+            connection.execute(old)
+        return gone
 
-    def delivered(self, job_id: str, sop_instance_uid: str, peer: str) -> bool:
-        """Whether that object has reached that peer already, or another in its place is on its way."""
-        return sop_instance_uid in self.delivered_to(job_id, peer)
-
-    def delivered_to(self, job_id: str, peer: str) -> set[str]:
-        """SOP Instance UIDs of the objects that have reached that peer, or in whose place others are on their way."""
-        table = delivery_table
-        query = sa.select(table.c.sop_instance_uid).where(
-            table.c.job_id == job_id, table.c.peer == peer, table.c.state.in_(("delivered", "replaced"))
-        )
-        with self._engine.connect() as connection:
-            return set(connection.scalars(query))
-
-    def last_states(self, job_id: str, peer: str) -> dict[str, str]:
-        """Of each object that was tried at that peer, or asked for, its state by the newest attempt."""
-        table = delivery_table
-        query = (
-            sa.select(table.c.sop_instance_uid, table.c.state)
-            .where(table.c.job_id == job_id, table.c.peer == peer)
-            .order_by(table.c.attempt)
-        )
-        with self._engine.connect() as connection:
-            return {row.sop_instance_uid: row.state for row in connection.execute(query)}
-
-    def last_outcome(self, job_id: str, sop_instance_uid: str, peer: str) -> Outcome:
-        """Return what the newest attempt to send an object to a peer came to."""
-        table = delivery_table
-        query = (
-            sa.select(table.c.state, table.c.status, table.c.message, table.c.warning)
-            .where(table.c.job_id == job_id, table.c.sop_instance_uid == sop_instance_uid, table.c.peer == peer)
-            .order_by(table.c.attempt.desc())
-        )
-        with self._engine.connect() as connection:
-            row = connection.execute(query).first()
-        return Outcome(row.state, row.status, row.message, row.warning) if row else ASKED_FOR
-
-    def replaced(self, job_id: str, peer: str) -> set[str]:
-        """SOP Instance UIDs of the objects in whose place that peer was sent others."""
-        table = delivery_table
-        query = sa.select(table.c.sop_instance_uid).where(
-            table.c.job_id == job_id, table.c.peer == peer, table.c.state == "replaced"
-        )
-        with self._engine.connect() as connection:
-            return set(connection.scalars(query))
+    def record_results(
+        self, job_id: str, results: Sequence[Result], empty: Sequence[str], warnings: Sequence[str]
+    ) -> None:
+        """Record what was encoded, and which prompts found nothing."""
+        values = {
+            "results": [self._stored(result) for result in results],
+            "empty": list(empty),
+            "warnings": list(warnings),
+            "updated": self._now,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(sa.update(job_table).where(job_table.c.id == job_id).values(**values))
 
     def add_results(self, job_id: str, results: Sequence[Result]) -> None:
-        """Note what was encoded beside the results of a job; one that it has already gets the peers of both."""
-        row = sa.select(job_table.c.results).where(job_table.c.id == job_id)
-        with self._settling, self._engine.begin() as connection:
-            known = [load(Result, result) for result in connection.execute(row.with_for_update()).scalar_one() or []]
+        """Record what was encoded beside the results of a job; one that it has already gets the peers of both."""
+        with self._engine.begin() as connection:
+            self._lock(connection, job_id)
+            stored = connection.execute(sa.select(job_table.c.results).where(job_table.c.id == job_id)).scalar_one()
+            known = [load(Result, self._paths(result)) for result in stored or []]
             all_of_them = {result.sop_instance_uid: result for result in known}
             for result in results:
                 before = all_of_them.get(result.sop_instance_uid)
                 peers = (*(before.peers if before else ()), *result.peers)
                 all_of_them[result.sop_instance_uid] = replace(before or result, peers=tuple(dict.fromkeys(peers)))
-            values = [dump(result) for result in all_of_them.values()]
+            values = [self._stored(result) for result in all_of_them.values()]
             connection.execute(
-                sa.update(job_table).where(job_table.c.id == job_id).values(results=values, updated=time.time())
+                sa.update(job_table).where(job_table.c.id == job_id).values(results=values, updated=self._now)
             )
 
-    def notices(self, job_id: str) -> list[dict[str, Any]]:
-        """The receipts of a job without a result: as `dump` gives a Result."""
-        query = sa.select(notice_table.c.result).where(notice_table.c.job_id == job_id)
-        with self._engine.connect() as connection:
-            return [dict(result) for result in connection.scalars(query)]
+    def record_stage(self, job_id: str, stage: str, started: float, seconds: float | None, detail: str = "") -> None:
+        """Record when a stage began (seconds since 1970) and how long it took."""
+        key = {"job_id": job_id, "stage": stage}
+        with self._engine.begin() as connection:
+            self._upsert(connection, stage_table, key, {"started": started, "seconds": seconds, "detail": detail})
 
-    def untold(self, job_id: str) -> list[tuple[Result, str]]:
-        """The receipts of a job without a result that have not reached a peer of theirs, each with the peer."""
-        query = sa.select(notice_table).where(notice_table.c.job_id == job_id).order_by(notice_table.c.at)
-        with self._engine.connect() as connection:
-            rows = connection.execute(query).mappings().all()
-        pairs = [(load(Result, row["result"]), peer) for row in rows for peer in row["send_to"]]
-        return [(result, peer) for result, peer in pairs if not self.delivered(job_id, result.sop_instance_uid, peer)]
+    def settle(self, job_id: str) -> None:
+        """Set the job's state from its deliveries: delivered when all are, failed when none is left to try."""
+        with self._engine.begin() as connection:
+            self._lock(connection, job_id)  # one caller at a time, else an older look could overwrite a newer one
+            job = self._read(connection, job_id)
+            if job is None or job.plan is None:
+                return
+            state, reason = _settled(job, job.plan)
+            if job.state in STOPPED or job.state not in predecessors(state):
+                return
+            connection.execute(
+                sa.update(job_table)
+                .where(job_table.c.id == job_id)
+                .values(state=state, reason=_reason(reason), updated=self._now)
+            )
 
-    def delivered_objects(self, job_id: str) -> list[str]:
-        """SOP Instance UIDs of a job that have reached any peer."""
-        query = sa.select(delivery_table.c.sop_instance_uid).where(
-            delivery_table.c.job_id == job_id, delivery_table.c.state == "delivered"
-        )
-        with self._engine.connect() as connection:
-            return sorted(set(connection.scalars(query)))
 
-    def last_attempt(self, job_id: str, sop_instance_uid: str, peer: str) -> int:
-        """The number of the newest attempt that was made, 0 where there was none."""
-        table = delivery_table
-        query = sa.select(sa.func.max(table.c.attempt)).where(
-            table.c.job_id == job_id,
-            table.c.sop_instance_uid == sop_instance_uid,
-            table.c.peer == peer,
-            table.c.status != ASKED_FOR.status,
-        )
-        with self._engine.connect() as connection:
-            return int(connection.execute(query).scalar() or 0)
+_LISTED = [column for column in job_table.c if column.name != "volume"]
+
+
+def _reason(reason: Reason | str) -> dict[str, Any]:
+    return asdict(text(reason) if isinstance(reason, str) else reason)
+
+
+def _settled(job: Job, plan: Plan) -> tuple[JobState, Reason]:
+    """Return the state that the deliveries of a job come to, and what is to be said of them."""
+    wanted = {(result.sop_instance_uid, peer) for result in job.results for peer in result.peers or plan.send_to}
+    by_attempt = sorted(job.deliveries, key=lambda row: row.attempt)  # no wall clock says which came last
+    last = {(row.sop_instance_uid, row.peer): row for row in by_attempt}
+    states = {last[key].state if key in last else None for key in wanted}
+    mine = [row for key, row in last.items() if key in wanted]
+    notes = {row.message for row in mine if row.state != DeliveryState.DELIVERED or row.warning}
+    if states <= _DONE:
+        state = JobState.DELIVERED
+        notes.add(nothing_shown(job.results, plan, job.empty))
+    else:
+        state = JobState.FAILED if states <= {*_DONE, DeliveryState.FAILED} else JobState.DELIVERING
+    notes.discard("")
+    return state, Reason("deliveries", {"messages": sorted(notes)}) if notes else Reason()

@@ -1,31 +1,64 @@
-"""The tables of the job book."""
+"""The tables of the job book, as the newest migration leaves them."""
 
 from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
 
 import sqlalchemy as sa
 
 metadata = sa.MetaData()
-_JSON = sa.JSON
+
+
+class DeflatedJson(sa.types.TypeDecorator[Any]):
+    """JSON, deflated (zlib): a series of 300 instances is 120 kB of text, of which a fifth says something."""
+
+    impl = sa.LargeBinary
+    cache_ok = True
+
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> bytes | None:  # noqa: ARG002
+        """Return what is stored of a JSON-able value."""
+        return None if value is None else deflate(value)
+
+    def process_result_value(self, value: Any, dialect: sa.Dialect) -> Any:  # noqa: ARG002
+        """Return the value again."""
+        return None if value is None else json.loads(zlib.decompress(value))
+
+
+def deflate(value: Any) -> bytes:
+    """Return a JSON-able value as the bytes that a DeflatedJson column holds."""
+    return zlib.compress(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode(), 9)
+
+
 job_table = sa.Table(
     "voxtell_job",
     metadata,
     sa.Column("id", sa.String(16), primary_key=True),
     sa.Column("state", sa.String(16), nullable=False, index=True),
-    sa.Column("reason", sa.Text, nullable=False, default=""),
+    sa.Column("reason", sa.JSON, nullable=False),  # Reason
     sa.Column("rule", sa.Text, nullable=False, default=""),
-    sa.Column("study_uid", sa.String(64), nullable=False, default=""),
+    sa.Column("study_uid", sa.String(64), nullable=False, default="", index=True),
     sa.Column("series_uid", sa.String(64), nullable=False, default="", index=True),
     sa.Column("series_version", sa.String(64), nullable=False, default=""),
     sa.Column("accession", sa.String(64), nullable=False, default="", index=True),
-    sa.Column("series", _JSON),
-    sa.Column("plan", _JSON),
-    sa.Column("volume", _JSON),
-    sa.Column("results", _JSON),
-    sa.Column("empty", _JSON),
-    sa.Column("warnings", _JSON),
-    sa.Column("supersedes", _JSON),
+    sa.Column("plan", DeflatedJson),
+    sa.Column("volume", DeflatedJson),
+    sa.Column("results", DeflatedJson),
+    sa.Column("empty", sa.JSON, nullable=False),
+    sa.Column("warnings", sa.JSON, nullable=False),
+    sa.Column("supersedes", sa.JSON, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("updated", sa.Float, nullable=False),
+)
+# A version of a series as it was handed on: once, however many jobs and queue messages refer to it.
+version_table = sa.Table(
+    "voxtell_series_version",
+    metadata,
+    sa.Column("series_uid", sa.String(64), primary_key=True),
+    sa.Column("version", sa.String(64), primary_key=True),
+    sa.Column("series", DeflatedJson, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
 )
 delivery_table = sa.Table(
     "voxtell_delivery",
@@ -55,7 +88,7 @@ notice_table = sa.Table(
     metadata,
     sa.Column("job_id", sa.String(16), primary_key=True),
     sa.Column("sop_instance_uid", sa.String(64), primary_key=True),
-    sa.Column("result", _JSON, nullable=False),
-    sa.Column("send_to", _JSON, nullable=False),
+    sa.Column("result", DeflatedJson, nullable=False),
+    sa.Column("send_to", sa.JSON, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
 )

@@ -29,7 +29,7 @@ def headers_of(volume: Volume, headers: HeaderSource | None = None) -> list[Data
 
 def values_of(plan: Plan) -> str:
     """What the model is given for a plan: ``stored`` (rescaled values) or ``suv`` (SUVbw, g/mL)."""
-    return str(plan.options.get("values", "stored"))
+    return plan.options.values
 
 
 def load_runs(

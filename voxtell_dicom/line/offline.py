@@ -19,7 +19,7 @@ from voxtell_dicom.line.load import load_runs
 from voxtell_dicom.line.plan import Planned, codes_of, lacking_of, soft_peers, with_lacking
 from voxtell_dicom.line.publish import judge, publish
 from voxtell_dicom.line.segment import Session, found_for, segment_volume
-from voxtell_dicom.model import Found, Plan, Prompt, Result, Series, Volume
+from voxtell_dicom.model import Found, Plan, PlanOptions, Prompt, Result, Series, Volume
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import stacks_of
 
@@ -74,21 +74,21 @@ class Offline:
             try:
                 if loaded:
                     gone = lacking_of(assembly, loaded[0], rule.max_gap) | codes_of(lacking)
-                    results.append(self._volume(*loaded, with_lacking({}, gone), headers))
+                    results.append(self._volume(*loaded, with_lacking(PlanOptions(), gone), headers))
             except Refusal as refusal:
                 aside.append(_not_processed(series, refusal.code, str(refusal)))
         return results, aside
 
     def _volume(
-        self, volume: Volume, arrays: tuple[Path, ...], options: dict[str, Any], headers: HeaderSource
+        self, volume: Volume, arrays: tuple[Path, ...], options: PlanOptions, headers: HeaderSource
     ) -> dict[str, Any]:
         (rule,) = self.config.rules
         if soft_peers(self.config):
-            options = {**options, "probabilities": True}
+            options = replace(options, probabilities=True)
         outputs, send_to = tuple(rule.outputs), tuple(rule.send_to)
         plan = Plan(volume.key, self.rule, 0, self.prompts, outputs, send_to, self.identity, ENCODER_REVISION, options)
-        if "incomplete" in options:
-            volume = replace(volume, warnings=(*volume.warnings, f"incomplete: {options['incomplete']}"))
+        if options.incomplete:
+            volume = replace(volume, warnings=(*volume.warnings, f"incomplete: {options.incomplete}"))
         answers = self.work / f"{plan.key}.answers.json"
         with self._timed("segment"):
             segmented = segment_volume(

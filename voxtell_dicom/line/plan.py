@@ -14,7 +14,7 @@ from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.line.load import Lacking, headers_of, load_runs
-from voxtell_dicom.model import Assembly, Plan, Series, SetAside, Volume, canonical_digest, load
+from voxtell_dicom.model import Assembly, Plan, PlanOptions, Series, SetAside, Volume, canonical_digest
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.geometry import GAP, widest_gap
 from voxtell_dicom.series.headers import assemble
@@ -33,11 +33,24 @@ class Planned:
     arrays: tuple[Path, ...]  # one for each of `volume.runs`
 
 
-def planned_of(data: dict[str, Any]) -> Planned:
-    """A Planned from JSON, also as it was written when volumes were not joined."""
-    if "array" in data:
-        data = {"volume": data["volume"], "plans": data["plans"], "arrays": [data["array"]]}
-    return load(Planned, data)
+@dataclass(frozen=True)
+class FailedCondition:
+    """A condition of a rule that a volume does not meet: what is wanted, and what was found. All are short words."""
+
+    volume: str
+    rule: str
+    subject: str  # a DICOM keyword, or a fact
+    wanted: str
+    found: str
+
+
+def failed_conditions_of(volume: str, matches: Iterable[Match]) -> list[FailedCondition]:
+    """Return the first condition that each rule of scope series fails by."""
+    return [
+        FailedCondition(volume, match.rule.name, failed[0].keyword, failed[0].wanted, failed[0].found)
+        for match in matches
+        if match.rule.scope == "series" and (failed := [each for each in match.conditions if not each.met])
+    ]
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,7 @@ class Planning:
     planned: tuple[Planned, ...]
     set_aside: tuple[SetAside, ...]  # what is not part of a volume, or was refused
     unmatched: tuple[Volume, ...]  # volumes that no rule of scope series wants
+    failed_conditions: tuple[FailedCondition, ...]  # of those, by volume and rule
     volumes: int  # how many there are in all
 
 
@@ -74,7 +88,7 @@ class PlanContext:
     soft_peers: Collection[str] = ()
     headers: HeaderSource = field(default_factory=HeaderSource)
 
-    def plan_for(self, found: Match, volume: Volume, options: dict[str, Any]) -> Plan:
+    def plan_for(self, found: Match, volume: Volume, options: PlanOptions) -> Plan:
         """Return the plan of a rule that matched a volume; see `plan_for`."""
         return plan_for(found, volume, self.engine_identity, self.encoder_revision, options, self.soft_peers)
 
@@ -83,7 +97,7 @@ def plan_series(
     series: Series,
     rules: Sequence[Rule],
     context: PlanContext,
-    options: dict[str, Any],
+    options: PlanOptions,
 ) -> Planning:
     """Headers → volumes → rules; decode the volumes that a rule wants, and write their arrays for the worker.
 
@@ -111,7 +125,12 @@ def plan_series(
         before = planned.get((volume.key, values))
         planned[volume.key, values] = Planned(volume, (*(before.plans if before else ()), *plans), arrays)
     unmatched = [volume for some, volume in zip(matches, volumes, strict=True) if not some]
-    return Planning(tuple(planned.values()), (*assembly.set_aside, *refused), tuple(unmatched), len(volumes))
+    failed_conditions = [
+        each for some, volume, all_of_it in zip(matches, volumes, every, strict=True) if not some
+        for each in failed_conditions_of(volume.name, all_of_it)
+    ]  # fmt: skip
+    set_aside = (*assembly.set_aside, *refused)
+    return Planning(tuple(planned.values()), set_aside, tuple(unmatched), tuple(failed_conditions), len(volumes))
 
 
 _Wishes = list[tuple[Match, Lacking]]  # of rules for the same runs, and what each rule lacks of the stack
@@ -152,27 +171,23 @@ def codes_of(lacking: Lacking) -> dict[str, str]:
     return {name: item.code for name, item in lacking.items()}
 
 
-def with_lacking(options: dict[str, Any], lacking: Mapping[str, str]) -> dict[str, Any]:
+def with_lacking(options: PlanOptions, lacking: Mapping[str, str]) -> PlanOptions:
     """The options of a plan whose result lacks runs of its stack: it is incomplete, and says which and why.
 
     lacking: the names of the runs, with the codes of their refusals.
     """
     said = [f"{name} is not in the result ({code})" for name, code in lacking.items()]
-    return (
-        {**options, "incomplete": "; ".join([*filter(None, [options.get("incomplete")]), *said])} if said else options
-    )
+    return replace(options, incomplete="; ".join(filter(None, [options.incomplete, *said])))
 
 
-def for_rule(
-    options: dict[str, Any], series: Series, rule: Rule, headers: HeaderSource | None = None
-) -> dict[str, Any]:
+def for_rule(options: PlanOptions, series: Series, rule: Rule, headers: HeaderSource | None = None) -> PlanOptions:
     """The options of a plan of a rule: what lacks only slices that the rule bridges is not incomplete to it."""
-    said = options.get("incomplete")
+    said = options.incomplete
     if not said or rule.max_gap <= GAP or said != missing_slices(series, GAP, headers):
         return options
     if missing_slices(series, rule.max_gap, headers):
         return options
-    return {name: value for name, value in options.items() if name != "incomplete"}
+    return replace(options, incomplete="")
 
 
 def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
@@ -182,12 +197,11 @@ def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
     if max(rule.max_gap, GAP) * (1 + 1e-6) < gap:
         words = f"a gap of {gap:.2f} times the spacing, where rule {rule.name!r} allows {rule.max_gap:g} (max_gap)"
         reason = f"Image Position (Patient) (0020,0032) of series {volume.series_uid}: {words}"
-        return SetAside("missing-slice", reason, uids, refused=True)
-    several = next((said for said in volume.warnings if said.startswith(f"{SEVERAL_REFERENCES}:")), "")
-    if several and rule.frames_of_reference == "refuse":
+        return SetAside("missing-slice", reason, uids, refused=True, rule=rule.name)
+    if volume.warnings_of(SEVERAL_REFERENCES) and rule.frames_of_reference == "refuse":
         words = f"several values of Frame of Reference UID (0020,0052), which rule {rule.name!r} refuses"
         reason = f"series {volume.series_uid}: {words} (frames_of_reference)"
-        return SetAside(SEVERAL_REFERENCES, reason, uids, refused=True)
+        return SetAside(SEVERAL_REFERENCES, reason, uids, refused=True, rule=rule.name)
     return None
 
 
@@ -214,18 +228,17 @@ def plan_for(
     volume: Volume,
     engine_identity: str,
     encoder_revision: str,
-    options: dict[str, Any],
+    options: PlanOptions,
     soft_peers: Collection[str] = (),
 ) -> Plan:
     """What a rule wants of a volume that met it and has its key."""
-    if set(soft_peers) & set(found.rule.send_to):
-        options = {**options, "probabilities": True}
-    if found.rule.minimum_confidence:  # it decides what the result holds, hence its UID
-        options = {**options, "minimum_confidence": found.rule.minimum_confidence}
-    if found.rule.values != "stored":  # so does what the model is given
-        options = {**options, "values": found.rule.values}
-    if found.rule.holes != "keyhole":
-        options = {**options, "holes": found.rule.holes}
+    options = replace(  # each decides what the result holds, hence its UID
+        options,
+        probabilities=options.probabilities or bool(set(soft_peers) & set(found.rule.send_to)),
+        minimum_confidence=found.rule.minimum_confidence or options.minimum_confidence,
+        values=found.rule.values if found.rule.values != "stored" else options.values,
+        holes=found.rule.holes if found.rule.holes != "keyhole" else options.holes,
+    )
     return Plan(
         volume_key=volume.key,
         rule=found.rule.name,
@@ -246,7 +259,7 @@ def soft_peers(config: Config) -> frozenset[str]:
 
 def wants_probabilities(plan: Plan) -> bool:
     """Whether a plan's results need the probability of each voxel: an output, or what one of its peers takes."""
-    return "fractional" in plan.outputs or bool(plan.options.get("probabilities"))
+    return "fractional" in plan.outputs or plan.options.probabilities
 
 
 def missing_slices(series: Series, max_gap: float = GAP, headers: HeaderSource | None = None) -> str:

@@ -13,7 +13,6 @@ from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode import encode, output_context
 from voxtell_dicom.model import Found, Plan, Result, Volume
 
-INCOMPLETE = "the series is incomplete"
 RELEASED = "held for a person to look at before it was sent"  # among the warnings of a result that was held
 
 
@@ -22,7 +21,7 @@ class Judged:
     """What the results of a plan are encoded from, and what its rule does with them.
 
     volume: with findings and notes among its warnings. minor: the warnings that alone are no reason for a receipt.
-    action: ``deliver``, ``hold`` or ``drop``; reason: why it is not delivered, "" where it is.
+    action: ``deliver``, ``hold`` or ``drop``; reasons: the sentences that say why it is not delivered.
     """
 
     plan: Plan
@@ -30,7 +29,7 @@ class Judged:
     found: tuple[Found, ...]
     minor: tuple[str, ...]
     action: str
-    reason: str
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,11 @@ def judge(
     """
     shown = gates.leave_out(plan, found)
     relevant = findings.without(against, shown)
-    action, reason = _verdict(plan, relevant, rules) if rules is not None else ("deliver", "")
-    if action == "hold" and reason.startswith(INCOMPLETE) and not any(item.mask.voxels for item in shown):
-        action, reason = "deliver", ""  # no segment depends on the missing slices
+    nothing_found = not any(item.mask.voxels for item in shown)
+    action, reasons = _verdict(plan, relevant, rules, nothing_found) if rules is not None else ("deliver", ())
     notes = gates.notes(shown) + ([RELEASED] if action == "hold" else [])
     noted = findings.noted(volume, relevant, notes)
-    return Judged(plan, noted, shown, _minor(noted, against), action, reason)
+    return Judged(plan, noted, shown, _minor(noted, against), action, reasons)
 
 
 def publish(judged: Judged, *, config: Config, directory: Path, headers: HeaderSource | None = None) -> Published:
@@ -79,17 +77,21 @@ def publish(judged: Judged, *, config: Config, directory: Path, headers: HeaderS
 def _minor(volume: Volume, against: Sequence[Finding]) -> tuple[str, ...]:
     """Warnings that alone are no problem: most scans cut an aorta, and some archives compress all that they keep."""
     cut = [str(finding) for finding in against if finding.kind == "edge"]
-    return (*cut, *(text for text in volume.warnings if text.startswith("lossy:")))
+    return (*cut, *volume.warnings_of("lossy"))
 
 
-def _verdict(plan: Plan, against: Sequence[Finding], rules: Sequence[Rule]) -> tuple[str, str]:
-    """What the rule does with the result, and why; see `Judged`."""
+def _verdict(
+    plan: Plan, against: Sequence[Finding], rules: Sequence[Rule], nothing_found: bool
+) -> tuple[str, tuple[str, ...]]:
+    """Return what the rule does with the result, and why; see `Judged`."""
     rule = next((rule for rule in rules if rule.name == plan.rule), None)
     on_warning = (rule.on_warning if rule else OnWarning()).model_dump()
     if rule and rule.empty == "hold" and on_warning["empty"] == "deliver":
         on_warning["empty"] = "hold"
-    action, reason = findings.verdict(against, on_warning)
-    of_incomplete = on_warning["incomplete"] if "incomplete" in plan.options else "deliver"
-    if findings.SEVERITY.index(of_incomplete) > findings.SEVERITY.index(action):
-        return of_incomplete, f"{INCOMPLETE} ({plan.options['incomplete']})"
-    return action, reason
+    action, reasons = findings.verdict(against, on_warning)
+    of_incomplete = on_warning["incomplete"] if plan.options.incomplete else "deliver"
+    if findings.SEVERITY.index(of_incomplete) <= findings.SEVERITY.index(action):
+        return action, reasons
+    if of_incomplete == "hold" and nothing_found:
+        return "deliver", ()  # no segment depends on the missing slices
+    return of_incomplete, (f"the series is incomplete ({plan.options.incomplete})",)

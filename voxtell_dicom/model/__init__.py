@@ -6,9 +6,12 @@ DICOM's: LPS, millimetres. The RAS grid is nibabel's sense: axes (z, y, x) run t
 
 from voxtell_dicom.model.engine import Cancelled, Engine, Progress, Request, RunReport, Segment
 from voxtell_dicom.model.mask import PROBABILITY_FLOOR, BoolArray, Box, ByteArray, Mask, Probabilities
-from voxtell_dicom.model.plan import Cleanup, Plan, Prompt, Resampling
+from voxtell_dicom.model.plan import Cleanup, Plan, PlanOptions, Prompt, Resampling
+from voxtell_dicom.model.reason import Reason
+from voxtell_dicom.model.receiving import Receiving
 from voxtell_dicom.model.result import Found, Outcome, Result
 from voxtell_dicom.model.serial import canonical_digest, dump, load
+from voxtell_dicom.model.states import DeliveryState, JobState
 from voxtell_dicom.model.volume import (
     Assembly,
     Frame,
@@ -30,17 +33,22 @@ __all__ = [
     "ByteArray",
     "Cancelled",
     "Cleanup",
+    "DeliveryState",
     "Engine",
     "Found",
     "Frame",
     "Grid",
     "Instance",
+    "JobState",
     "Mask",
     "Outcome",
     "Plan",
+    "PlanOptions",
     "Probabilities",
     "Progress",
     "Prompt",
+    "Reason",
+    "Receiving",
     "Request",
     "Resampling",
     "Result",

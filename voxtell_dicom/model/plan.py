@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from voxtell_dicom.model.serial import canonical_digest
@@ -47,6 +47,29 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class PlanOptions:
+    """What changes the result beside the prompts, and what is known of the series. A default is left out of the key."""
+
+    version: int | None = None  # of the series' results: 2, 3 … where an older one was handed on
+    supersedes: tuple[str, ...] = ()  # SOP Instance UIDs of delivered results that this one replaces
+    incomplete: str = ""  # why the volume is thought to be incomplete
+    probabilities: bool = False  # the result needs the probability of each voxel
+    minimum_confidence: float | None = None  # segments of a smaller mean probability are left out
+    values: str = "stored"  # what the model is given: "stored" (rescaled) or "suv" (SUVbw, g/mL)
+    holes: str = "keyhole"  # how contours show holes
+    outcome: str = ""  # of a receipt: the state of its job
+    reasons: tuple[str, ...] = ()  # of a receipt: the sentences on it
+    warnings: tuple[str, ...] = ()  # beside those of the volume
+    format: int = 1  # of this value where it is stored; not part of the key
+
+    def for_key(self) -> dict[str, Any]:
+        """Return what enters the plan key: what differs from its default, as version 0.1 wrote it."""
+        content = asdict(self)
+        return {item.name: content[item.name] for item in fields(self)
+                if item.name != "format" and content[item.name] != item.default}  # fmt: skip
+
+
+@dataclass(frozen=True)
 class Plan:
     """What one rule wants of one volume. One plan makes one result per output kind (contracts § 1)."""
 
@@ -58,13 +81,14 @@ class Plan:
     send_to: tuple[str, ...]
     engine_identity: str
     encoder_revision: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: PlanOptions = PlanOptions()
     run: int = 0  # grows with `jobs rerun`, hence new UIDs
 
     @property
     def key(self) -> str:
         """The plan key: everything that decides the content of the result, nothing that does not (not the peers)."""
         content = asdict(self)
+        content["options"] = self.options.for_key()
         for name in ("send_to", "rule_index"):
             del content[name]
         for prompt in content["prompts"]:

@@ -101,7 +101,7 @@ class Volume:
     grid: Grid
     to_ras: ToRas
     key: str
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()  # "code: sentence"
     keys: dict[str, str] = field(default_factory=dict)  # what distinguishes it: echo_time, b_value, kind …
     stack: str = ""  # names the stack that it is a run of, "" where it is the whole stack
     parts: tuple[Volume, ...] = ()  # of a joined volume, in the order of the frames
@@ -110,6 +110,10 @@ class Volume:
     def runs(self) -> tuple[Volume, ...]:
         """The regular volumes that are segmented: the parts of a joined volume, else the volume itself."""
         return self.parts or (self,)
+
+    def warnings_of(self, code: str) -> tuple[str, ...]:
+        """Return the warnings of a code: the word before their colon."""
+        return tuple(said for said in self.warnings if said.partition(": ")[0] == code)
 
     @property
     def frame_mm(self) -> tuple[float, ...]:
@@ -181,6 +185,7 @@ class SetAside:
     refused: bool = False
     run: str = ""  # the name of the run that it is, whose stack goes on without it
     stack: str = ""  # the stack of that run, as in Volume
+    rule: str = ""  # the name of the rule that refuses it, where others may take it
 
 
 @dataclass(frozen=True)

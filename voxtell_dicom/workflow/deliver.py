@@ -3,93 +3,72 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import structlog
 
 from voxtell_dicom.config import Config
 from voxtell_dicom.deliver import deliver_all
-from voxtell_dicom.jobs.book import STOPPED, JobBook
+from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.fallback import REPLACEABLE
-from voxtell_dicom.model import Outcome, Result, dump, load
-from voxtell_dicom.workflow.runtime import FORMAT, Runtime
+from voxtell_dicom.model import DeliveryState, Outcome, Result
+from voxtell_dicom.model.states import STOPPED
+from voxtell_dicom.workflow.messages import DeliverMessage
+from voxtell_dicom.workflow.runtime import Runtime
 
-RE_ENCODE = "re-encode"  # the peer refuses the object, and another encoding of it may be sent
-STATES = ("retry", RE_ENCODE, "replaced", "failed", "refused")  # of several objects, the first that one is in
+RE_ENCODE = DeliveryState.RE_ENCODE
+# Of several objects, the first of these that one is in.
+STATES = (
+    DeliveryState.RETRY,
+    DeliveryState.RE_ENCODE,
+    DeliveryState.REPLACED,
+    DeliveryState.FAILED,
+    DeliveryState.REFUSED,
+)
 
 log = structlog.get_logger(__name__)
 
 
-def delivery_inputs(
-    job: str, results: Iterable[Result], peers: Iterable[str], attempt: int = 1
-) -> list[dict[str, Any]]:
-    """The inputs of `deliver` for every object and peer of its own; `peers` for one that names none.
-
-    The objects of one series go together: one association for hundreds of images, not hundreds.
-    """
-    everyone = list(peers)
-    together: dict[tuple[str, str], list[Result]] = {}
-    for result in results:
-        for peer in result.peers or everyone:
-            together.setdefault((result.series_uid, peer), []).append(result)
-    return [
-        {"v": FORMAT, "job": job, "result": dump(first), "peer": peer, "attempt": attempt}
-        | ({"more": [result.sop_instance_uid for result in more]} if more else {})
-        for (_, peer), (first, *more) in together.items()
-    ]
-
-
-def uids_of(item: dict[str, Any]) -> list[str]:
-    """SOP Instance UIDs of the objects that an input of `deliver` is about."""
-    return [item["result"]["sop_instance_uid"], *item.get("more", ())]
-
-
-def notice_inputs(jobs: JobBook, job: str) -> list[dict[str, Any]]:
-    """The same of the receipts of a job without a result, where they have not arrived."""
-    inputs = []
-    for result, peer in jobs.untold(job):
-        attempt = jobs.last_attempt(job, result.sop_instance_uid, peer) + 1
-        inputs += [{**item, "notice": True} for item in delivery_inputs(job, [result], [peer], attempt)]
-    return inputs
-
-
-def send(runtime: Runtime, item: dict[str, Any]) -> str:
+def send(runtime: Runtime, message: DeliverMessage) -> str:
     """Try once. Returns the state of the outcome, or "cancelled" where the job is wanted no more.
 
     Of several objects the first of STATES that one of them is in: "retry" where one is to be sent again (then only
     those that are), `RE_ENCODE` where the peer refuses one that may be encoded otherwise: `fallback.encode_again`
     decides on it. The receipt of a job without a result (``notice``) leaves the job's state as it is.
     """
-    job, peer, notice = item["job"], item["peer"], bool(item.get("notice"))
+    job, peer, notice = message.job, message.peer, message.notice
     if runtime.jobs.state(job) in (("", "cancelled") if notice else ("", *STOPPED)):
         return "cancelled"
     began = time.time()
-    results = results_of(runtime.jobs, item, "retry") if item.get("more") else [load(Result, item["result"])]
+    results = results_of(runtime.jobs, message, None if len(message.uids) == 1 else DeliveryState.RETRY)
     outcomes = [
         replace(outcome, state=RE_ENCODE) if outcome.refused and result.kind in REPLACEABLE else outcome
         for result, outcome in zip(results, _tried(runtime, job, peer, results), strict=True)
     ]
     for result, outcome in zip(results, outcomes, strict=True):
-        runtime.jobs.record_delivery(job, result.sop_instance_uid, peer, item["attempt"], outcome)
-    log_outcomes(item, results, outcomes)
+        runtime.jobs.record_delivery(job, result.sop_instance_uid, peer, message.attempt, outcome)
+    log_outcomes(message, results, outcomes)
     statuses = ", ".join(dict.fromkeys(outcome.status for outcome in outcomes))
-    runtime.jobs.record_stage(job, f"deliver {peer} {item['attempt']}", began, time.time() - began, statuses)
+    runtime.jobs.record_stage(job, f"deliver {peer} {message.attempt}", began, time.time() - began, statuses)
     if not notice:
         runtime.jobs.settle(job)
     last = runtime.jobs.last_states(job, peer)  # not only of this call: a crash may have come after some of it
-    states = {last.get(uid) for uid in uids_of(item)}
+    states = {last.get(uid) for uid in message.uids}
     return next((state for state in STATES if state in states), "delivered")
 
 
-def results_of(jobs: JobBook, item: dict[str, Any], state: str) -> list[Result]:
-    """Return the objects of an input whose newest attempt ended in `state`; "retry" includes those never tried."""
-    row = jobs.get(item["job"])
-    known = {each["sop_instance_uid"]: each for each in (row or {}).get("results") or []}
-    known[item["result"]["sop_instance_uid"]] = item["result"]
-    last = jobs.last_states(item["job"], item["peer"])
-    return [load(Result, known[uid]) for uid in uids_of(item) if uid in known and last.get(uid, "retry") == state]
+def results_of(jobs: JobBook, message: DeliverMessage, state: DeliveryState | None) -> list[Result]:
+    """Return the objects of a message whose newest attempt ended in `state`, None for all.
+
+    RETRY includes those that were never tried.
+    """
+    job = jobs.get(message.job)
+    known = [found for uid in message.uids if job and (found := job.result(uid))]
+    if state is None:
+        return known
+    last = jobs.last_states(message.job, message.peer)
+    return [result for result in known if last.get(result.sop_instance_uid, DeliveryState.RETRY) == state]
 
 
 def _tried(runtime: Runtime, job: str, peer_name: str, results: Sequence[Result]) -> list[Outcome]:
@@ -102,7 +81,7 @@ def _tried(runtime: Runtime, job: str, peer_name: str, results: Sequence[Result]
     return [_give_up(outcome, runtime.config, since) for outcome in sent]
 
 
-def log_outcomes(item: dict[str, Any], results: Sequence[Result], outcomes: Sequence[Outcome]) -> None:
+def log_outcomes(message: DeliverMessage, results: Sequence[Result], outcomes: Sequence[Outcome]) -> None:
     """Log one line for each different outcome: of a series of hundreds not one for each object.
 
     What is to be encoded otherwise is logged when that is decided.
@@ -117,9 +96,9 @@ def log_outcomes(item: dict[str, Any], results: Sequence[Result], outcomes: Sequ
         report = log.info if state == "delivered" else log.warning
         report(
             f"delivery {state}",
-            job=item["job"],
-            peer=item["peer"],
-            attempt=item["attempt"],
+            job=message.job,
+            peer=message.peer,
+            attempt=message.attempt,
             status=status,
             sop_instance_uid=result.sop_instance_uid,
             reason=outcome.message,

@@ -6,41 +6,41 @@ The masks of a job are kept until all of its objects have arrived, because a fal
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from voxtell_dicom.encode import RECEIPTS, OutputContext, output_context, profile_of
 from voxtell_dicom.line.fallback import receipt_fallback, segmentation_fallback
 from voxtell_dicom.line.masks import drop_masks
-from voxtell_dicom.model import Outcome, Result, load
-from voxtell_dicom.workflow.deliver import RE_ENCODE, delivery_inputs, log_outcomes, notice_inputs, results_of
+from voxtell_dicom.model import Outcome, Result
+from voxtell_dicom.workflow.deliver import RE_ENCODE, log_outcomes, results_of
+from voxtell_dicom.workflow.messages import DeliverMessage, deliveries, notices
 from voxtell_dicom.workflow.publish import judged_of
 from voxtell_dicom.workflow.runtime import Runtime
 
 
-def encode_again(runtime: Runtime, item: dict[str, Any]) -> list[dict[str, Any]]:
-    """Encode another object in the place of each that the peer refuses; `item` is the input of that `deliver`.
+def encode_again(runtime: Runtime, message: DeliverMessage) -> list[DeliverMessage]:
+    """Encode another object in the place of each that the peer refuses; `message` is that of the `deliver`.
 
-    Returns the inputs of `deliver` for what the peer has not been sent yet. A refused object for which there is nothing
-    else has failed, and its message says what to do.
+    Returns the messages to `deliver` for what the peer has not been sent yet. A refused object for which there is
+    nothing else has failed, and its message says what to do.
     """
-    job, peer, notice = item["job"], item["peer"], bool(item.get("notice"))
-    waiting = results_of(runtime.jobs, item, RE_ENCODE)
-    outcomes = [_replaced(runtime, item, result) for result in waiting]
+    job, peer, notice = message.job, message.peer, message.notice
+    waiting = results_of(runtime.jobs, message, RE_ENCODE)
+    outcomes = [_replaced(runtime, message, result) for result in waiting]
     for result, outcome in zip(waiting, outcomes, strict=True):
         attempt = runtime.jobs.last_attempt(job, result.sop_instance_uid, peer)
         runtime.jobs.record_delivery(job, result.sop_instance_uid, peer, attempt, outcome)
-    log_outcomes(item, waiting, outcomes)
+    log_outcomes(message, waiting, outcomes)
     if not notice:
         runtime.jobs.settle(job)
     return _unsent(runtime, job, peer, notice=notice)
 
 
-def _replaced(runtime: Runtime, item: dict[str, Any], result: Result) -> Outcome:
+def _replaced(runtime: Runtime, message: DeliverMessage, result: Result) -> Outcome:
     """The outcome of a refused delivery: ``replaced`` where another object is sent instead, else ``failed``.
 
     A receipt that the peer takes in no form is ``refused`` where the peer gets objects of the job besides.
     """
-    job, peer, notice = item["job"], item["peer"], bool(item.get("notice"))
+    job, peer, notice = message.job, message.peer, message.notice
     refusal = runtime.jobs.last_outcome(job, result.sop_instance_uid, peer)
     tried = runtime.jobs.replaced(job, peer)
     if result.kind in RECEIPTS:
@@ -62,8 +62,8 @@ def _replaced(runtime: Runtime, item: dict[str, Any], result: Result) -> Outcome
         runtime.jobs.add_results(job, made.results)
     runtime.archive.remember_own([uid for other in made.results for uid in (other.sop_instance_uid, other.series_uid)])
     sent = ", ".join(_name(other) for other in made.results)
-    message = f"{_name(result)} is refused by peer '{peer}' ({refusal.status}); in its place goes {sent}"
-    return Outcome("replaced", refusal.status, message)
+    words = f"{_name(result)} is refused by peer '{peer}' ({refusal.status}); in its place goes {sent}"
+    return Outcome("replaced", refusal.status, words)
 
 
 def _context(runtime: Runtime, job: str) -> OutputContext:
@@ -80,25 +80,25 @@ def _gets_more(runtime: Runtime, job: str, peer: str) -> bool:
     return any(peer in (result.peers or (peer,)) for result in results if result.kind not in RECEIPTS)
 
 
-def _results(runtime: Runtime, job: str) -> list[Result]:
+def _results(runtime: Runtime, job: str) -> tuple[Result, ...]:
     row = runtime.jobs.get(job)
-    return [load(Result, result) for result in row["results"]] if row else []
+    return row.results if row else ()
 
 
 def _name(result: Result) -> str:
     return f"{result.kind.upper()} {result.sop_instance_uid}"
 
 
-def _unsent(runtime: Runtime, job: str, peer: str, *, notice: bool) -> list[dict[str, Any]]:
-    """The inputs of `deliver` for what has not been tried at this peer yet."""
+def _unsent(runtime: Runtime, job: str, peer: str, *, notice: bool) -> list[DeliverMessage]:
+    """Return the messages to `deliver` for what has not been tried at this peer yet."""
     if notice:
-        return [item for item in notice_inputs(runtime.jobs, job) if (item["peer"], item["attempt"]) == (peer, 1)]
+        return [item for item in notices(runtime.jobs, job) if (item.peer, item.attempt) == (peer, 1)]
     fresh = [
         replace(result, peers=(peer,))
         for result in _results(runtime, job)
         if peer in result.peers and not runtime.jobs.last_attempt(job, result.sop_instance_uid, peer)
     ]
-    return delivery_inputs(job, fresh, [peer])
+    return deliveries(job, fresh, [peer])
 
 
 def tidy(runtime: Runtime, job: str) -> None:

@@ -2,10 +2,11 @@
 
 Where node.yaml has rules of scope study, `process` enqueues a look at the `study`, too, which enqueues its `segment`.
 
-Inputs and outputs are versioned JSON; a refusal is a returned outcome, never an exception through DBOS. Workflow ids
-are made of what is done, so that the same work is never started twice, however often a series, a crash or a PACS
-repeats itself. DBOS itself gives nothing up (`max_recovery_attempts=None`): it counts how often the node was killed,
-which is not the series' fault. What fails by its own fault is counted in `failures.py`.
+Inputs and outputs are versioned JSON that refers to the job book (`messages.py`); a refusal is a returned outcome,
+never an exception through DBOS. Workflow ids are made of what is done, so that the same work is never started twice,
+however often a series, a crash or a PACS repeats itself. DBOS itself gives nothing up (`max_recovery_attempts=None`):
+it counts how often the node was killed, which is not the series' fault. What fails by its own fault is counted in
+`failures.py`.
 """
 
 from __future__ import annotations
@@ -20,18 +21,27 @@ import structlog
 from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, SetEnqueueOptions, SetWorkflowID
 
 from voxtell_dicom.archive.summary import SeriesSummary
-from voxtell_dicom.line.plan import job_id, planned_of
-from voxtell_dicom.model import Series, dump, load
+from voxtell_dicom.model import Series
 from voxtell_dicom.retry import RETRY_TRANSIENT, is_transient, retry_later
 from voxtell_dicom.workflow.deliver import RE_ENCODE, retry_delay_s, send
 from voxtell_dicom.workflow.failures import MAX_FAILURES, WorkflowFailures
 from voxtell_dicom.workflow.fallback import encode_again, tidy
+from voxtell_dicom.workflow.messages import (
+    FORMAT,
+    DeliverMessage,
+    NotifyMessage,
+    ProcessMessage,
+    PublishMessage,
+    SegmentMessage,
+    StudyMessage,
+    series_of_v1,
+)
 from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan
 from voxtell_dicom.workflow.queues import QueueLimits, QueuePoller, active_workflows
-from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
-from voxtell_dicom.workflow.segment import segment_plans
+from voxtell_dicom.workflow.runtime import Runtime, study_rules
+from voxtell_dicom.workflow.segment import segment_jobs
 from voxtell_dicom.workflow.study import look_at_study, look_input
 
 T = TypeVar("T")
@@ -107,35 +117,21 @@ def shut_down(drain_s: float) -> bool:
 def submit(connection: sa.Connection, series: Series) -> None:
     """Enqueue a complete series version within the caller's transaction. The same version starts nothing twice."""
     assert _client is not None, "launch() first"
+    _get().jobs.record_series(series, connection)
+    message = ProcessMessage(series.series_uid, series.version)
     options: EnqueueOptions = {
         "workflow_name": process.__name__,
         "queue_name": "process",
-        "workflow_id": process_id(series),
+        "workflow_id": message.id,
         "app_version": APPLICATION_VERSION,
         "priority": PRIORITY,
     }
-    _client.enqueue_in_transaction(connection, options, {"v": FORMAT, "series": dump(series)})
-
-
-def process_id(series: Series | SeriesSummary, attempt: int = 0) -> str:
-    """The workflow id of a series version."""
-    base = f"process:{job_id(series.series_uid, series.version)}"
-    return f"{base}:{attempt}" if attempt else base
-
-
-def deliver_id(sop_instance_uid: str, peer: str, attempt: int) -> str:
-    """The workflow id of one delivery attempt."""
-    return f"deliver:{sop_instance_uid}:{peer}:{attempt}"
+    _client.enqueue_in_transaction(connection, options, message.written())
 
 
 def publish_id(job: str, segment_id: str) -> str:
     """The workflow id of the encoding that follows a pass; a pass repeated by `jobs retry` is followed by its own."""
     return f"publish:{job}:{segment_id.rpartition(':')[2]}"
-
-
-def study_id(data: dict[str, Any]) -> str:
-    """The workflow id of one attempt to look at a state of a study."""
-    return f"study:{data['state']}{data['again']}:{data['attempt']}"
 
 
 def queue_of(workflow: Any, data: dict[str, Any]) -> tuple[str, str | None]:
@@ -198,21 +194,30 @@ def process(data: dict[str, Any]) -> dict[str, Any]:
         _enqueue(segment, item["id"], item)
     if study_rules(_get().config):
         look = _look_input(data)
-        _enqueue(study, study_id(look), look, _get().config.receive.quiet_s)
-    _tell({"v": FORMAT, "series": data["series"]})
+        _enqueue(study, StudyMessage.read(look).id, look, _get().config.receive.quiet_s)
+    message = ProcessMessage.read(data)
+    _tell(NotifyMessage(series_uid=message.series_uid, version=message.version).written())
     return {"v": FORMAT, "segment": [item["id"] for item in items]}
 
 
 @_step("process")
 def _process(data: dict[str, Any]) -> list[dict[str, Any]]:
-    return process_series(_get(), load(Series, data["series"]))
+    if series := series_of_v1(data):
+        _get().jobs.record_series(series)
+    message = ProcessMessage.read(data)
+    stored = _get().jobs.series(message.series_uid, message.version)
+    if stored is None:
+        log.error("series version is not in the job book", series_uid=message.series_uid, version=message.version[:12])
+        return []
+    return [item.written() for item in process_series(_get(), stored)]
 
 
 @_step("look_input")
 def _look_input(data: dict[str, Any]) -> dict[str, Any]:
-    series = load(Series, data["series"])
-    again = str(DBOS.workflow_id).removeprefix(process_id(series))  # `jobs retry` looks at a state that was looked at
-    return look_input(_get(), series.study_uid, again)
+    message = ProcessMessage.read(data)
+    series = _get().jobs.series(message.series_uid, message.version)
+    again = str(DBOS.workflow_id).removeprefix(message.id)  # `jobs retry` looks at a state that was looked at
+    return look_input(_get(), series.study_uid if series else "", again).written()
 
 
 @DBOS.workflow(name="study", max_recovery_attempts=None)
@@ -222,21 +227,21 @@ def study(data: dict[str, Any]) -> dict[str, Any]:
     for item in look["segment"]:
         _enqueue(segment, item["id"], item)
     if look["next"]:
-        _enqueue(study, study_id(look["next"]), look["next"], look["delay_s"])
+        _enqueue(study, StudyMessage.read(look["next"]).id, look["next"], look["delay_s"])
     else:
-        _tell({"v": FORMAT, "study": data["study_uid"]})
+        _tell(NotifyMessage(study_uid=data["study_uid"]).written())
     return {"v": FORMAT, "segment": [item["id"] for item in look["segment"]]}
 
 
 @_step("study")
 def _study(data: dict[str, Any]) -> dict[str, Any]:
-    return look_at_study(_get(), data, _in_process)
+    return look_at_study(_get(), StudyMessage.read(data), _in_process).written()
 
 
 def _in_process(series: Sequence[SeriesSummary]) -> bool:
     """Whether any of these series is still to be assembled: it may yet be refused."""
     going = DBOS.list_workflows(
-        workflow_ids=[process_id(each) for each in series],
+        workflow_ids=[ProcessMessage(each.series_uid, each.version).id for each in series],
         status=["ENQUEUED", "PENDING", "DELAYED"],
         load_input=False,
         load_output=False,
@@ -250,15 +255,15 @@ def segment(data: dict[str, Any]) -> dict[str, Any]:
     state = _segment(data)
     if state == "segmented":
         for job in data["jobs"]:
-            _enqueue(publish, publish_id(job, data["id"]), {"v": FORMAT, "job": job})
+            _enqueue(publish, publish_id(job, data["id"]), PublishMessage(job).written())
     else:
-        _tell({"v": FORMAT, "jobs": data["jobs"]})
+        _tell(NotifyMessage(jobs=tuple(data["jobs"])).written())
     return {"v": FORMAT, "state": state}
 
 
 @_step("segment")
 def _segment(data: dict[str, Any]) -> str:
-    return segment_plans(_get(), planned_of(data["planned"]), data["jobs"], count_failure=_count_failure)
+    return segment_jobs(_get(), SegmentMessage.read(data), count_failure=_count_failure)
 
 
 @DBOS.workflow(name="publish", max_recovery_attempts=None)
@@ -269,13 +274,13 @@ def publish(data: dict[str, Any]) -> dict[str, Any]:
     for item in items:
         _enqueue_delivery(item)
     if not items:
-        _tell({"v": FORMAT, "jobs": [data["job"]]})
+        _tell(NotifyMessage(jobs=(data["job"],)).written())
     return {"v": FORMAT, "objects": len(items)}
 
 
 @_step("publish")
 def _publish(data: dict[str, Any]) -> list[dict[str, Any]]:
-    return publish_plan(_get(), data["job"])
+    return [message.written() for message in publish_plan(_get(), PublishMessage.read(data).job)]
 
 
 @_step("tidy")
@@ -289,7 +294,7 @@ def deliver(data: dict[str, Any]) -> dict[str, Any]:
     DBOS.set_event("phase", "delivering")  # the fence: raises where another process has taken this workflow over
     state = _deliver(data)
     if state == "retry":
-        _enqueue_delivery({**data, "attempt": data["attempt"] + 1}, retry_delay_s(_get().config, data["attempt"]))
+        _enqueue_delivery(DeliverMessage.read(data).next().written(), retry_delay_s(_get().config, data["attempt"]))
     if state in (RE_ENCODE, "replaced"):
         for item in _encode_again(data):
             _enqueue_delivery(item)
@@ -298,20 +303,20 @@ def deliver(data: dict[str, Any]) -> dict[str, Any]:
 
 @_step("deliver")
 def _deliver(data: dict[str, Any]) -> str:
-    state = send(_get(), data)
-    if state == "delivered" and not data.get("notice"):
-        tidy(_get(), data["job"])
+    message = DeliverMessage.read(data)
+    state = send(_get(), message)
+    if state == "delivered" and not message.notice:
+        tidy(_get(), message.job)
     return state
 
 
 @_step("instead")  # the name of version 0.1: workflows under way go on
 def _encode_again(data: dict[str, Any]) -> list[dict[str, Any]]:
-    return encode_again(_get(), data)
+    return [message.written() for message in encode_again(_get(), DeliverMessage.read(data))]
 
 
 def _enqueue_delivery(item: dict[str, Any], delay_s: float | None = None) -> None:
-    workflow_id = deliver_id(item["result"]["sop_instance_uid"], item["peer"], item["attempt"])
-    _enqueue(deliver, workflow_id, item, delay_s)
+    _enqueue(deliver, DeliverMessage.read(item).id, item, delay_s)
 
 
 @DBOS.workflow(name="notify", max_recovery_attempts=None)
@@ -322,7 +327,7 @@ def notify(data: dict[str, Any]) -> dict[str, Any]:
 
 def notify_of(job: str) -> None:
     """Have the receipt of a job made that was given up."""
-    _enqueue(notify, f"notify:{job}:{time.time_ns()}", {"v": FORMAT, "jobs": [job]})
+    _enqueue(notify, f"notify:{job}:{time.time_ns()}", NotifyMessage(jobs=(job,)).written())
 
 
 def _tell(data: dict[str, Any]) -> int:
@@ -335,4 +340,4 @@ def _tell(data: dict[str, Any]) -> int:
 
 @_step("notices")
 def _notices(data: dict[str, Any]) -> list[dict[str, Any]]:
-    return notices_due(_get(), data)
+    return [message.written() for message in notices_due(_get(), NotifyMessage.read(data))]

@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Any
+from dataclasses import asdict
 
 import structlog
 
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
-from voxtell_dicom.jobs.book import FINAL
+from voxtell_dicom.jobs.book import NewJob
+from voxtell_dicom.jobs.sentences import sentence
 from voxtell_dicom.line.plan import PlanContext, Planned, accession_of, job_id, plan_series, soft_peers
-from voxtell_dicom.model import Plan, Series, SetAside, dump
+from voxtell_dicom.model import JobState, PlanOptions, Reason, Series, SetAside
+from voxtell_dicom.model.states import FINAL, predecessors
 from voxtell_dicom.retry import reraise_if_transient
-from voxtell_dicom.workflow.runtime import FORMAT, Runtime, study_rules
+from voxtell_dicom.workflow.messages import SegmentMessage
+from voxtell_dicom.workflow.runtime import Runtime, reason_of, study_rules
 
 log = structlog.get_logger(__name__)
 
 
-def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
-    """Open the jobs of a series version. Returns the inputs of `segment`, one for each volume that a rule wants.
+def process_series(runtime: Runtime, series: Series) -> list[SegmentMessage]:
+    """Open the jobs of a series version. Returns the messages to `segment`, one for each volume that a rule wants.
 
     Whatever is wrong with the series ends in a job that says so (refused, set_aside, unmatched, failed).
     """
     began = time.time()
     current = runtime.archive.current_version(series.series_uid)
     if current and current != series.version:
-        _note_series(runtime, series, "cancelled", "a newer version of the series arrived")
+        _note_series(runtime, series, JobState.CANCELLED, Reason("newer-version"))
         return []
     options = _supersede(runtime, series)
     try:
@@ -48,110 +50,97 @@ def process_series(runtime: Runtime, series: Series) -> list[dict[str, Any]]:
         note_refusals(runtime, series, [SetAside(refusal.code, str(refusal), (refusal.uid,), refused=True)])
         return []
     except VoxtellDicomError as error:
-        _note_series(runtime, series, "failed", f"{error.code}: {error}")
+        _note_series(runtime, series, JobState.FAILED, reason_of(error))
         return []
     except Exception as error:
         reraise_if_transient(error)
         log.exception("series failed", series_uid=series.series_uid)
-        _note_series(runtime, series, "failed", f"unexpected {type(error).__name__}: {error}")
+        _note_series(runtime, series, JobState.FAILED, reason_of(error))
         return []
     note_refusals(runtime, series, planning.set_aside)
     if planning.volumes and study_rules(runtime.config):
-        _note_series(runtime, series, "waiting", "for its study to be quiet")
+        _note_series(runtime, series, JobState.WAITING, Reason("study-not-quiet"))
     elif planning.unmatched and not planning.planned:
-        _note_series(runtime, series, "unmatched", "no rule matches: see `rules explain`")
+        conditions = [asdict(each) for each in planning.failed_conditions]
+        _note_series(runtime, series, JobState.UNMATCHED, Reason("no-rule", {"conditions": conditions}))
     return open_jobs(runtime, series, planning.planned, began)
 
 
-def _supersede(runtime: Runtime, series: Series) -> dict[str, Any]:
+def _supersede(runtime: Runtime, series: Series) -> PlanOptions:
     """Cancel what an older version of the series left undelivered; say which delivered results this one replaces."""
     jobs = runtime.jobs
-    older = [job for job in jobs.find(series_uid=series.series_uid) if job["series_version"] != series.version]
+    older = [job for job in jobs.find(series_uid=series.series_uid) if job.series_version != series.version]
     replaced: list[str] = []
     of_studies = {rule.name for _, rule in study_rules(runtime.config)}
     for job in older:
-        if job["state"] not in FINAL and jobs.advance(job["id"], "cancelled", "a newer version of the series arrived"):
-            log.info("job cancelled: a newer version of its series arrived", job=job["id"])
-        if not (job["plan"] and job["plan"]["rule"] in of_studies):  # what those replace, `study.py` says
-            replaced += jobs.delivered_objects(job["id"])
-    versions = {job["series_version"] for job in older}
-    options: dict[str, Any] = {}
-    if versions:
-        options["version"] = len(versions) + 1
-    if replaced:
-        options["supersedes"] = sorted(replaced)
-    if series.incomplete:
-        options["incomplete"] = series.incomplete
-    return options
+        if job.state not in FINAL and jobs.advance(job.id, JobState.CANCELLED, Reason("newer-version")):
+            log.info("job cancelled: a newer version of its series arrived", job=job.id)
+        if not (job.plan and job.plan.rule in of_studies):  # what those replace, `study.py` says
+            replaced += jobs.delivered_objects(job.id)
+    versions = {job.series_version for job in older}
+    return PlanOptions(
+        version=len(versions) + 1 if versions else None,
+        supersedes=tuple(sorted(replaced)),
+        incomplete=series.incomplete,
+    )
 
 
-def _note_series(runtime: Runtime, series: Series, state: str, reason: str) -> None:
+def _note_series(runtime: Runtime, series: Series, state: JobState, reason: Reason) -> None:
     _note(runtime, job_id(series.series_uid, series.version), series, state, reason)
 
 
 def note_refusals(runtime: Runtime, series: Series, items: Iterable[SetAside]) -> None:
     """One job for each thing of a series that was refused or set aside, to say why."""
     for item in items:
-        state = "refused" if item.refused else "set_aside"
+        state = JobState.REFUSED if item.refused else JobState.SET_ASIDE
         job = job_id(series.series_uid, series.version, item.code, item.uids)
-        _note(runtime, job, series, state, f"{item.code}: {item.reason}")
+        reason = Reason("refusal", {"code": item.code, "message": item.reason, "rule": item.rule})
+        _note(runtime, job, series, state, reason)
 
 
-def _note(runtime: Runtime, job: str, series: Series, state: str, reason: str) -> None:
-    opened = runtime.jobs.open_job(
-        job,
-        state=state,
-        reason=reason,
-        study_uid=series.study_uid,
-        series_uid=series.series_uid,
-        series_version=series.version,
-        series=series,
-    )
-    if not opened:
-        runtime.jobs.reopen(job, state, reason)
-    log.info("series " + state, series_uid=series.series_uid, job=job, reason=reason)
+def _note(runtime: Runtime, job: str, series: Series, state: JobState, reason: Reason) -> None:
+    new = NewJob(job, state, series.study_uid, series.series_uid, series.version, reason)
+    if not runtime.jobs.open(new) and runtime.jobs.state(job) in predecessors(state):
+        runtime.jobs.reopen(job, state, reason)  # not what a person has dropped
+    log.info("series " + state, series_uid=series.series_uid, job=job, reason=sentence(reason))
 
 
-def open_jobs(runtime: Runtime, series: Series, planned: Iterable[Planned], began: float) -> list[dict[str, Any]]:
-    """One job for each plan of each volume. Returns the inputs of `segment`, one for each volume not done long ago."""
-    opened = [_open_jobs(runtime, series, each, began) for each in planned]
+def open_jobs(
+    runtime: Runtime, series: Series, planned: Iterable[Planned], began: float, folder: str = ""
+) -> list[SegmentMessage]:
+    """One job for each plan of each volume. Returns the messages to `segment`, one for each volume not done long ago.
+
+    folder: of the arrays, below the work folder.
+    """
+    opened = [_open_jobs(runtime, series, each, began, folder) for each in planned]
     return [item for item in opened if item]
 
 
-def _open_jobs(runtime: Runtime, series: Series, planned: Planned, began: float) -> dict[str, Any] | None:
-    """One job for each plan of a volume. Returns the input of its `segment`; None where all were done long ago."""
-    going: dict[str, Plan] = {}
+def _open_jobs(runtime: Runtime, series: Series, planned: Planned, began: float, folder: str) -> SegmentMessage | None:
+    """One job for each plan of a volume. Returns the message to its `segment`; None where all were done long ago."""
+    going: list[str] = []
     for plan in planned.plans:
         job = plan.key[:16]
-        new = runtime.jobs.open_job(
-            job,
-            state="queued",
-            study_uid=series.study_uid,
-            series_uid=series.series_uid,
-            series_version=series.version,
-            accession=accession_of(planned.volume, runtime.headers.of(series.series_uid)),
-            series=series,
-            plan=plan,
-            volume=planned.volume,
-            warnings=planned.volume.warnings,
-            supersedes=plan.options.get("supersedes", ()),
+        new = runtime.jobs.open(
+            NewJob(
+                id=job,
+                state=JobState.QUEUED,
+                study_uid=series.study_uid,
+                series_uid=series.series_uid,
+                series_version=series.version,
+                accession=accession_of(planned.volume, runtime.headers.of(series.series_uid)),
+                plan=plan,
+                volume=planned.volume,
+                warnings=planned.volume.warnings,
+                supersedes=plan.options.supersedes,
+            )
         )
-        if new or runtime.jobs.state(job) == "queued":
+        if new or runtime.jobs.state(job) == JobState.QUEUED:
             runtime.jobs.record_stage(job, "process", began, time.time() - began)
-            going[job] = plan
+            going.append(job)
         log.info("series matched", series_uid=series.series_uid, rule=plan.rule, job=job, new=new)
     if not going:
         for array in planned.arrays:
             array.unlink(missing_ok=True)
         return None
-    return segment_input(replace(planned, plans=tuple(going.values())), list(going))
-
-
-def segment_input(planned: Planned, jobs: list[str]) -> dict[str, Any]:
-    """The input of `segment`, with the id that makes it idempotent."""
-    return {
-        "v": FORMAT,
-        "id": f"segment:{job_id(*jobs)}",
-        "jobs": jobs,
-        "planned": dump(planned),
-    }
+    return SegmentMessage(tuple(going), folder)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import structlog
 
@@ -11,33 +10,34 @@ from voxtell_dicom.check import gates
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.line.masks import load_findings, load_found
 from voxtell_dicom.line.publish import RELEASED, Judged, Published, judge, publish
+from voxtell_dicom.model import JobState, Reason
 from voxtell_dicom.retry import reraise_if_transient
-from voxtell_dicom.workflow.deliver import delivery_inputs
+from voxtell_dicom.workflow.messages import DeliverMessage, deliveries
 from voxtell_dicom.workflow.runtime import Runtime
 
-UNPUBLISHED = ("waiting", "queued", "segmenting", "encoding")  # states of jobs whose series' headers are read again
-DROPPED = "the rule drops a result with this finding"
+# States of jobs whose series' headers are read again.
+UNPUBLISHED = (JobState.WAITING, JobState.QUEUED, JobState.SEGMENTING, JobState.ENCODING)
 
-__all__ = ["DROPPED", "RELEASED", "judged_of", "publish_plan"]
+__all__ = ["RELEASED", "judged_of", "publish_plan"]
 log = structlog.get_logger(__name__)
 
 
-def publish_plan(runtime: Runtime, job: str) -> list[dict[str, Any]]:
-    """Encode a job's masks. Returns the inputs of `deliver`: none where nothing was found, or the job is held."""
+def publish_plan(runtime: Runtime, job: str) -> list[DeliverMessage]:
+    """Encode a job's masks. Returns the messages to `deliver`: none where nothing was found, or the job is held."""
     began = time.time()
-    if not runtime.jobs.advance(job, "encoding"):
+    if not runtime.jobs.advance(job, JobState.ENCODING):
         return []
     judged = judged_of(runtime, job)
     try:
         headers = runtime.headers.of(judged.volume.series_uid)
         published = publish(judged, config=runtime.config, directory=runtime.results_dir, headers=headers)
     except VoxtellDicomError as error:
-        runtime.fail([job], f"{error.code}: {error}")
+        runtime.fail([job], error)
         return []
     except Exception as error:
         reraise_if_transient(error)
         log.exception("encoding failed", job=job)
-        runtime.fail([job], f"unexpected {type(error).__name__}: {error}")
+        runtime.fail([job], error)
         return []
     # Before it leaves: a PACS that forwards what it stores must not make us work on our own results.
     runtime.archive.remember_own(
@@ -62,17 +62,17 @@ def judged_of(runtime: Runtime, job: str) -> Judged:
     return judge(plan, volume, load_found(masks), load_findings(masks), runtime.config.rules)
 
 
-def _send_or_hold(runtime: Runtime, job: str, judged: Judged, published: Published) -> list[dict[str, Any]]:
+def _send_or_hold(runtime: Runtime, job: str, judged: Judged, published: Published) -> list[DeliverMessage]:
     plan, jobs = judged.plan, runtime.jobs
     if judged.action == "drop":
-        jobs.advance(job, "dropped", f"{DROPPED}: {judged.reason}")
+        jobs.advance(job, JobState.DROPPED, Reason("dropped-by-rule", {"findings": list(judged.reasons)}))
     elif judged.action == "hold":
-        jobs.advance(job, "held", f"{judged.reason}: look at it, then `jobs release` or `jobs drop`")
+        jobs.advance(job, JobState.HELD, Reason("held", {"findings": list(judged.reasons)}))
     elif not published.results:
         nothing = gates.nothing(len(judged.found), published.empty)
-        jobs.advance(job, "empty", f"{nothing}: there is no object to send")
+        jobs.advance(job, JobState.EMPTY, Reason("nothing-to-send", {"nothing": nothing}))
     elif not plan.send_to:
-        jobs.advance(job, "kept", "the rule names no peer in send_to; the result lies in the storage folder")
-    elif jobs.advance(job, "delivering"):
-        return delivery_inputs(job, published.results, plan.send_to)
+        jobs.advance(job, JobState.KEPT, Reason("no-peer"))
+    elif jobs.advance(job, JobState.DELIVERING):
+        return deliveries(job, published.results, plan.send_to)
     return []

@@ -24,7 +24,9 @@ import structlog
 from dbos import DBOS
 
 from voxtell_dicom.errors import ConfigError
-from voxtell_dicom.jobs.book import FINAL, JobBook
+from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.model import JobState, Reason
+from voxtell_dicom.model.states import FINAL
 from voxtell_dicom.workflow.failures import WorkflowFailures
 from voxtell_dicom.workflow.periodic import PeriodicTask
 
@@ -165,8 +167,9 @@ def settle_given_up(jobs: JobBook, failures: WorkflowFailures) -> list[str]:
     for workflow in DBOS.list_workflows(workflow_ids=new, load_output=False):
         for job_id in _jobs_of(workflow):
             job = jobs.get(job_id)
-            if job and job_id not in in_work and job["state"] not in (*FINAL, "held"):
-                jobs.advance(job_id, "failed", f"given up: {workflow.name} ended in {workflow.status}")
+            if job and job_id not in in_work and job.state not in (*FINAL, JobState.HELD):
+                reason = Reason("given-up", {"workflow": workflow.name, "status": workflow.status})
+                jobs.advance(job_id, JobState.FAILED, reason)
                 failed.append(job_id)
         failures.settle(workflow.workflow_id)
     return failed

@@ -1,4 +1,4 @@
-"""What is dropped, and when: delivered series after a day, unmatched and refused ones after a week, by default.
+"""What is dropped, and when: delivered series after a day, unmatched and refused ones after a week, jobs after a year.
 
 Nothing undelivered is ever dropped: a series whose job waits, is held, or has failed stays, with its results, until a
 person retries or drops the job.
@@ -7,7 +7,6 @@ person retries or drops the job.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import structlog
 from dbos import DBOS
@@ -21,7 +20,6 @@ from voxtell_dicom.line.masks import drop_masks
 from voxtell_dicom.workflow.periodic import PeriodicTask
 
 PERIOD_S = 600.0
-FINISHED_WORKFLOWS_KEPT_S = 30 * 86400.0
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +39,10 @@ class Retention(PeriodicTask):
         with self._archive.exclusive("retention") as mine:
             if mine:
                 self.sweep(self._archive.now())
-        self._forget_finished_workflows()
+                here = {each.series_uid for each in self._archive.summaries()}
+                if gone := self._jobs.remove_older(self._limits.jobs_d * 86400, here):
+                    log.info("jobs removed by retention", jobs=len(gone), older_than_d=self._limits.jobs_d)
+        self._remove_finished_workflows()
 
     def sweep(self, now: float) -> list[str]:
         """Drop the series that are due at `now` (seconds since 1970, by the archive's clock). Returns their UIDs."""
@@ -64,10 +65,10 @@ class Retention(PeriodicTask):
     def _limit_h(self, kept: SeriesSummary) -> float | None:
         """How long to keep a series, None for as long as its work is not done."""
         jobs = self._jobs.find(series_uid=kept.series_uid, limit=1000)
-        current = [job["state"] for job in jobs if job["series_version"] == kept.version]
+        current = [job.state for job in jobs if job.series_version == kept.version]
         if not current:  # objects that never start work are nobody's job
             return None if kept.starts else self._limits.unmatched_h
-        limits = {
+        limits: dict[str, float] = {
             "delivered": self._limits.delivered_h,
             "kept": self._limits.delivered_h,
             "empty": self._limits.delivered_h,
@@ -78,26 +79,26 @@ class Retention(PeriodicTask):
             "refused": self._limits.refused_h,
         }
         # A state that is not here (queued, delivering, held, failed …) is work that is not done.
-        if any(state not in limits for state in (job["state"] for job in jobs)):
+        if any(state not in limits for state in (job.state for job in jobs)):
             return None
         given_up = ("cancelled", "dropped")
-        if any(job["state"] not in given_up and self._jobs.untold(job["id"]) for job in jobs):
+        if any(job.state not in given_up and self._jobs.untold(job.id) for job in jobs):
             return None  # a receipt is still on its way
         return max(limits[state] for state in current)
 
     def _drop_results(self, series_uid: str) -> None:
         for job in self._jobs.find(series_uid=series_uid, limit=1000):
-            results = [*(job["results"] or []), *self._jobs.notices(job["id"])]
-            for result in results:
-                for path in filter(None, (result["path"], result.get("other"))):
-                    Path(path).unlink(missing_ok=True)
-            drop_masks(self._config.node.storage / "work", job["id"])
+            for result in (*job.results, *self._jobs.notices(job.id)):
+                for path in filter(None, (result.path, result.other)):
+                    path.unlink(missing_ok=True)
+            drop_masks(self._config.node.storage / "work", job.id)
 
-    def _forget_finished_workflows(self) -> None:
-        """The job book remembers for ever; the durable engine's own records may go."""
+    def _remove_finished_workflows(self) -> None:
+        """Remove what the durable engine recorded of work that ended long ago."""
+        before = time.gmtime(time.time() - self._limits.workflows_d * 86400)
         old = DBOS.list_workflows(
             status=["SUCCESS", "ERROR", "CANCELLED"],
-            completed_before=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - FINISHED_WORKFLOWS_KEPT_S)),
+            completed_before=time.strftime("%Y-%m-%dT%H:%M:%SZ", before),
             limit=1000,
             load_input=False,
             load_output=False,

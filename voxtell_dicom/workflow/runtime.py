@@ -12,12 +12,12 @@ import structlog
 from voxtell_dicom.archive.summary import SeriesSummary
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.dicom.headers import HeaderCache
+from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.jobs.book import JobBook
+from voxtell_dicom.jobs.sentences import sentence
 from voxtell_dicom.line.masks import masks_path
-from voxtell_dicom.model import Series
+from voxtell_dicom.model import JobState, Reason, Series
 from voxtell_dicom.workers.pool import WorkerPool
-
-FORMAT = 1  # of what travels through the durable engine
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +70,16 @@ class Runtime:
         """Where the masks of a job lie from `segment` on, until nothing is encoded from them any more."""
         return masks_path(self.work_dir, job)
 
-    def fail(self, jobs: Sequence[str], reason: str) -> None:
+    def fail(self, jobs: Sequence[str], error: Exception) -> None:
         """End jobs, with the reason in the book and the log."""
+        reason = reason_of(error)
         for job in jobs:
-            self.jobs.advance(job, "failed", reason)
-        log.error("jobs failed", jobs=list(jobs), reason=reason)
+            self.jobs.advance(job, JobState.FAILED, reason)
+        log.error("jobs failed", jobs=list(jobs), reason=sentence(reason))
+
+
+def reason_of(error: Exception) -> Reason:
+    """Return the reason that an error is for a job: one of ours has a code; of others, the kind."""
+    if isinstance(error, VoxtellDicomError):
+        return Reason("error", {"code": error.code, "message": str(error)})
+    return Reason("unexpected", {"kind": type(error).__name__, "message": str(error)})

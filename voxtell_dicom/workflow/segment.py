@@ -13,18 +13,30 @@ import structlog
 from voxtell_dicom.check import findings
 from voxtell_dicom.errors import OutOfMemory, VoxtellDicomError
 from voxtell_dicom.line.limit import limit_of
+from voxtell_dicom.line.load import arrays_of, values_of
 from voxtell_dicom.line.masks import save_findings, save_found
 from voxtell_dicom.line.plan import Planned, job_id
 from voxtell_dicom.line.segment import Segmented, WorkCancelled, found_for, segment_volume
+from voxtell_dicom.model import JobState
 from voxtell_dicom.retry import reraise_if_transient
 from voxtell_dicom.workers.pool import WorkerDied, WorkerRefused
 from voxtell_dicom.workflow.failures import MAX_FAILURES
+from voxtell_dicom.workflow.messages import SegmentMessage
 from voxtell_dicom.workflow.runtime import Runtime
 
 ATTEMPTS = 3  # where memory is short
 MEMORY_PAUSE_S = 60.0  # before memory is asked for again: others may share the GPU
 
 log = structlog.get_logger(__name__)
+
+
+def segment_jobs(runtime: Runtime, message: SegmentMessage, *, count_failure: Callable[[], int]) -> str:
+    """Segment the volume of the jobs of a message: see `segment_plans`."""
+    pairs = [runtime.jobs.plan(job) for job in message.jobs]
+    plans, volume = tuple(plan for plan, _ in pairs), pairs[0][1]
+    arrays = arrays_of(runtime.work_dir / message.folder, volume, values_of(plans[0]))
+    planned = Planned(volume, plans, arrays)
+    return segment_plans(runtime, planned, list(message.jobs), count_failure=count_failure)
 
 
 def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str], *, count_failure: Callable[[], int]) -> str:
@@ -34,7 +46,7 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str], *, count_
     Returns "segmented", "cancelled" (no job is wanted any more) or "failed" (the jobs say why).
     """
     began = time.time()
-    if not [job for job in jobs if runtime.jobs.advance(job, "segmenting")]:
+    if not [job for job in jobs if runtime.jobs.advance(job, JobState.SEGMENTING)]:
         return "cancelled"
     answers = runtime.work_dir / f"{job_id(*jobs)}.answers.json"
     try:
@@ -48,11 +60,11 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str], *, count_
         return "cancelled"
     except VoxtellDicomError as error:
         reraise_if_transient(error)
-        return _fail(runtime, jobs, f"{error.code}: {error}")
+        return _fail(runtime, jobs, error)
     except Exception as error:
         reraise_if_transient(error)
         log.exception("segmentation failed", jobs=jobs)
-        return _fail(runtime, jobs, f"unexpected {type(error).__name__}: {error}")
+        return _fail(runtime, jobs, error)
     finally:
         answers.unlink(missing_ok=True)
     for array in planned.arrays:
@@ -63,8 +75,8 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str], *, count_
     return "segmented"
 
 
-def _fail(runtime: Runtime, jobs: list[str], reason: str) -> str:
-    runtime.fail(jobs, reason)
+def _fail(runtime: Runtime, jobs: list[str], error: Exception) -> str:
+    runtime.fail(jobs, error)
     return "failed"
 
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -14,7 +13,7 @@ from voxtell_dicom.config import Rule
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.jobs.book import FINAL
+from voxtell_dicom.jobs.records import Job
 from voxtell_dicom.line.load import Lacking, load_runs
 from voxtell_dicom.line.plan import (
     Planned,
@@ -27,14 +26,17 @@ from voxtell_dicom.line.plan import (
     soft_peers,
     with_lacking,
 )
-from voxtell_dicom.model import Assembly, Plan, Series, Volume, load
+from voxtell_dicom.model import Assembly, JobState, Plan, PlanOptions, Reason, Series, Volume
+from voxtell_dicom.model.states import FINAL
 from voxtell_dicom.rules.choose import Candidate, Ranked, as_good, choose
+from voxtell_dicom.workflow.messages import SegmentMessage
 from voxtell_dicom.workflow.process import note_refusals, open_jobs
 from voxtell_dicom.workflow.runtime import Runtime, study_rules
 
 log = structlog.get_logger(__name__)
 
 
+ARRAYS = "study"  # the folder of the arrays: `process` may want the same volume, and drops its own
 Wanted = tuple[tuple[int, ...], str]  # ids of candidates (the runs of one stack), and what the model is given of them
 
 
@@ -50,15 +52,15 @@ class StudyChoice:
     reasons: dict[str, list[str]] = field(default_factory=dict)  # by Series Instance UID: why it lost
     assemblies: dict[str, Assembly] = field(default_factory=dict)  # by Series Instance UID
 
-    def segment(self) -> list[dict[str, Any]]:
-        """Choose, open the jobs, and say in the book what became of each series. Returns the inputs of `segment`."""
+    def segment(self) -> list[SegmentMessage]:
+        """Choose, open the jobs, and say in the book what became of each series. Returns the messages to `segment`."""
         began = time.time()
         candidates = self._candidates()
         for index, rule in study_rules(self.runtime.config):
             ranked, lacking = self._rank(index, candidates)
             self._plan(rule, ranked, lacking)
             self._explain(rule, ranked)
-        items: list[dict[str, Any]] = []
+        items: list[SegmentMessage] = []
         for series in self.series:
             mine = {id(each) for each in candidates if each.volume.series_uid == series.series_uid}
             planned = [
@@ -66,7 +68,7 @@ class StudyChoice:
                 for wanted, plans in self.plans.items()
                 if wanted[0][0] in mine
             ]
-            items += open_jobs(self.runtime, series, planned, began)
+            items += open_jobs(self.runtime, series, planned, began, ARRAYS)
         for key, (_, arrays) in self.loaded.items():
             if key not in self.plans:
                 for array in arrays:
@@ -111,7 +113,7 @@ class StudyChoice:
         if not refused and wanted not in self.loaded:
             runs = [each.volume for each in chosen]
             loaded, refused = load_runs(
-                runs, self.runtime.work_dir / "study", rule.values, self._headers(chosen[0].volume.series_uid)
+                runs, self.runtime.work_dir / ARRAYS, rule.values, self._headers(chosen[0].volume.series_uid)
             )
             if loaded and not refused:
                 self.loaded[wanted] = loaded
@@ -135,10 +137,10 @@ class StudyChoice:
         before = [
             job
             for job in self.runtime.jobs.find(study_uid=self.study_uid, limit=1000)
-            if job["plan"] and job["plan"]["rule"] == rule.name
+            if job.plan and job.plan.rule == rule.name
         ]
         if before and self._stands(before[0], volume, rule):
-            reason = f"the volume chosen before, of series {before[0]['series_uid']}, is as good"
+            reason = f"the volume chosen before, of series {before[0].series_uid}, is as good"
             ranked[:] = [each if each.lost else replace(each, lost=reason) for each in ranked]
             return
         gone = {run.volume.name: code for run, code in lacking if run.stack == chosen[0].candidate.stack}
@@ -148,33 +150,31 @@ class StudyChoice:
         plan = plan_for(chosen[0].match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options, soft)
         self.plans.setdefault(wanted, []).append(plan)
 
-    def _stands(self, job: dict[str, Any], volume: Volume, rule: Rule) -> bool:
+    def _stands(self, job: Job, volume: Volume, rule: Rule) -> bool:
         """Whether an earlier choice, whose series is here no more, is as good as what is here."""
-        if job["state"] == "cancelled" or any(each.series_uid == job["series_uid"] for each in self.series):
+        if job.state == JobState.CANCELLED or any(each.series_uid == job.series_uid for each in self.series):
             return False
-        return as_good(load(Volume, job["volume"]), volume, rule.choose.best)
+        return as_good(self.runtime.jobs.plan(job.id)[1], volume, rule.choose.best)
 
-    def _options(
-        self, before: Sequence[dict[str, Any]], volume: Volume, gone: dict[str, str], rule: Rule
-    ) -> dict[str, Any]:
+    def _options(self, before: Sequence[Job], volume: Volume, gone: dict[str, str], rule: Rule) -> PlanOptions:
         """The options of the newest choice where it is the same; else what it replaces, whose jobs are cancelled.
 
         before: the jobs of the rule on this study, newest first. volume: chosen now. gone: runs that it lacks, and why.
         """
         jobs = self.runtime.jobs
-        if before and before[0]["plan"]["volume_key"] == volume.key and before[0]["state"] != "cancelled":
-            return dict(before[0]["plan"]["options"])
+        newest = before[0] if before and before[0].state != JobState.CANCELLED else None
+        if newest and newest.plan and newest.plan.volume_key == volume.key:
+            return newest.plan.options
         for job in before:
-            if job["state"] not in FINAL and jobs.advance(job["id"], "cancelled", "the rule chose another volume"):
-                log.info("job cancelled: the study rule chose another volume", job=job["id"])
-        options: dict[str, Any] = {}
-        if before:
-            options["version"] = max(job["plan"]["options"].get("version", 1) for job in before) + 1
-        if replaced := {uid for job in before for uid in jobs.delivered_objects(job["id"])}:
-            options["supersedes"] = sorted(replaced)
+            if job.state not in FINAL and jobs.advance(job.id, JobState.CANCELLED, Reason("other-volume")):
+                log.info("job cancelled: the study rule chose another volume", job=job.id)
+        versions = [job.plan.options.version or 1 for job in before if job.plan]
         series = next(each for each in self.series if each.series_uid == volume.series_uid)
-        if series.incomplete:
-            options["incomplete"] = series.incomplete
+        options = PlanOptions(
+            version=max(versions) + 1 if versions else None,
+            supersedes=tuple(sorted({uid for job in before for uid in jobs.delivered_objects(job.id)})),
+            incomplete=series.incomplete,
+        )
         return with_lacking(for_rule(options, series, rule, self._headers(series.series_uid)), gone)
 
     def _explain(self, rule: Rule, ranked: Sequence[Ranked]) -> None:
@@ -198,14 +198,14 @@ class StudyChoice:
     def _settle(self, series: Series) -> None:
         """A series that waited has jobs now, or it is unmatched and the book says to what it lost."""
         jobs, note = self.runtime.jobs, job_id(series.series_uid, series.version)
-        if jobs.state(note) not in ("waiting", "unmatched"):
+        if jobs.state(note) not in (JobState.WAITING, JobState.UNMATCHED):
             return
         mine = jobs.find(series_uid=series.series_uid, limit=1000)
-        if any(job["plan"] and job["series_version"] == series.version for job in mine):
-            jobs.forget(note)
+        if any(job.plan and job.series_version == series.version for job in mine):
+            jobs.remove(note)
             return
-        reason = "lost: " + "; ".join(self.reasons.get(series.series_uid, ["no volume of it can be segmented"]))
-        jobs.reopen(note, "unmatched", reason)
+        reasons = self.reasons.get(series.series_uid, ["no volume of it can be segmented"])
+        jobs.reopen(note, JobState.UNMATCHED, Reason("lost-choice", {"reasons": reasons}))
 
 
 def _wanted(chosen: Sequence[Candidate], rule: Rule) -> Wanted:

@@ -105,15 +105,15 @@ def identify(ds: Dataset, identity: Identity) -> None:
 
 def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequence[Found]) -> str:
     """Series Description of any result of the plan."""
-    warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
+    warned = bool(volume.warnings) or bool(plan.options.incomplete or plan.options.warnings)
     count = sum(1 for item in found if item.mask.voxels)
     return words.series_description(plan, maker, count, len(found), warned)
 
 
 def problems_of(plan: Plan, volume: Volume) -> list[str]:
     """What speaks against a result, or is missing from it, in words."""
-    own = [f"the series is incomplete: {plan.options['incomplete']}"] if "incomplete" in plan.options else []
-    return [*volume.warnings, *own, *(str(warning) for warning in plan.options.get("warnings", ()))]
+    own = [f"the series is incomplete: {plan.options.incomplete}"] if plan.options.incomplete else []
+    return [*volume.warnings, *own, *plan.options.warnings]
 
 
 def remarks(plan: Plan, volume: Volume, found: Sequence[Found]) -> str:

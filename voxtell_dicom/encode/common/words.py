@@ -76,8 +76,8 @@ def series_description(plan: Plan, maker: Maker, found: int, asked: int, warning
 def description(plan: Plan, maker: Maker, outcome: str, warnings: bool = False, part: str = "") -> str:
     """As `series_description`, of any outcome: "refused", "held" …"""
     text, counts, ending = f"AI RESEARCH {plan.rule}", f" [{outcome}]", ""
-    if int(plan.options.get("version", 1)) > 1:
-        ending += f" v{plan.options['version']}"
+    if (plan.options.version or 1) > 1:
+        ending += f" v{plan.options.version}"
     if warnings:
         ending += " [!]"
     if maker.test:

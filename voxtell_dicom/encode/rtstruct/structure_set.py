@@ -45,7 +45,7 @@ def encode_rtstruct(context: OutputContext, holes: str = "") -> Result | None:
     shown = [item for _, item in context.shown]
     if not shown:
         return None
-    of_plan = str(plan.options.get("holes", "keyhole"))
+    of_plan = plan.options.holes
     profile = holes if holes and holes != of_plan else "generic"
     method = holes or of_plan
     path = context.path("rtstruct", profile=profile)

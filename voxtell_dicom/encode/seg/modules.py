@@ -44,7 +44,7 @@ def segmentation(part: Part, sources: Sources, *, frames: int, overlap: bool) ->
     context, form, shown, ordinal = part.context, part.form, part.shown, part.ordinal
     plan, maker, volume, remarks = context.plan, context.maker, context.volume, context.remarks
     prompts = [item.prompt for _, item in shown]
-    warned = bool(volume.warnings) or "incomplete" in plan.options or bool(plan.options.get("warnings"))
+    warned = bool(volume.warnings) or bool(plan.options.incomplete or plan.options.warnings)
     which = "" if part.of == 1 else prompts[0].label if len(shown) == 1 else f"{ordinal} of {part.of}"
     description = words.series_description(plan, maker, len(context.shown), len(plan.prompts), warned, which)
     texts = [description, plan.rule, remarks, *(prompt.label + prompt.text for prompt in prompts)]

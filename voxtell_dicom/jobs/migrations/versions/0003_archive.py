@@ -10,7 +10,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Make the tables of `archive/tables.py`; a storage folder of version 0.1 is read into them at the next start."""
+    """Make the tables of `archive/tables.py`, unless `archive rebuild` has made them."""
     uid = sa.String(64)
     op.create_table(
         "voxtell_series",
@@ -22,12 +22,18 @@ def upgrade() -> None:
         sa.Column("last_at", sa.Float, nullable=False),
         sa.Column("has_new_instances", sa.Boolean, nullable=False),
         sa.Column("due_at", sa.Float, nullable=False),
+        if_not_exists=True,
     )
-    op.create_index("ix_voxtell_series_study_uid", "voxtell_series", ["study_uid"])
-    op.create_index("ix_voxtell_series_last_at", "voxtell_series", ["last_at"])
+    op.create_index("ix_voxtell_series_study_uid", "voxtell_series", ["study_uid"], if_not_exists=True)
+    op.create_index("ix_voxtell_series_last_at", "voxtell_series", ["last_at"], if_not_exists=True)
     pending = sa.column("has_new_instances", sa.Boolean) == sa.true()
     op.create_index(
-        "ix_voxtell_series_due", "voxtell_series", ["due_at"], sqlite_where=pending, postgresql_where=pending
+        "ix_voxtell_series_due",
+        "voxtell_series",
+        ["due_at"],
+        sqlite_where=pending,
+        postgresql_where=pending,
+        if_not_exists=True,
     )
     op.create_table(
         "voxtell_instance",
@@ -45,8 +51,9 @@ def upgrade() -> None:
         sa.Column("arrived", sa.Float, nullable=False),
         sa.Column("header", sa.LargeBinary),
         sa.Column("header_version", sa.String(64)),
+        if_not_exists=True,
     )
-    op.create_index("ix_voxtell_instance_series_uid", "voxtell_instance", ["series_uid"])
+    op.create_index("ix_voxtell_instance_series_uid", "voxtell_instance", ["series_uid"], if_not_exists=True)
     op.create_table(
         "voxtell_hold",
         sa.Column("series_uid", uid, primary_key=True),
@@ -56,29 +63,38 @@ def upgrade() -> None:
         sa.Column("opened", sa.Float, nullable=False),
         sa.Column("ended", sa.Float),
         sa.Column("released", sa.Boolean),
+        if_not_exists=True,
     )
-    op.create_index("ix_voxtell_hold_association", "voxtell_hold", ["association"])
+    op.create_index("ix_voxtell_hold_association", "voxtell_hold", ["association"], if_not_exists=True)
     is_open = sa.column("ended").is_(None)
     op.create_index(
-        "ix_voxtell_hold_open", "voxtell_hold", ["series_uid"], sqlite_where=is_open, postgresql_where=is_open
+        "ix_voxtell_hold_open",
+        "voxtell_hold",
+        ["series_uid"],
+        sqlite_where=is_open,
+        postgresql_where=is_open,
+        if_not_exists=True,
     )
     op.create_table(
         "voxtell_unstored",
         sa.Column("series_uid", uid, primary_key=True),
         sa.Column("sop_uid", uid, primary_key=True),
+        if_not_exists=True,
     )
     op.create_table(
-        "voxtell_series_version",
+        "voxtell_handed_on",
         sa.Column("series_uid", uid, primary_key=True),
         sa.Column("version", sa.String(64), primary_key=True),
         sa.Column("at", sa.Float, nullable=False),
         sa.Column("incomplete", sa.Text, nullable=False),
+        if_not_exists=True,
     )
-    op.create_table("voxtell_own_object", sa.Column("uid", uid, primary_key=True))
-    op.create_table("voxtell_dropped_series", sa.Column("series_uid", uid, primary_key=True))
+    op.create_table("voxtell_own_object", sa.Column("uid", uid, primary_key=True), if_not_exists=True)
+    op.create_table("voxtell_dropped_series", sa.Column("series_uid", uid, primary_key=True), if_not_exists=True)
     op.create_table(
         "voxtell_archive",
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("store_id", sa.String(64), nullable=False),
         sa.Column("generation", sa.BigInteger, nullable=False),
+        if_not_exists=True,
     )
