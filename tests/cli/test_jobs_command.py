@@ -16,6 +16,7 @@ from tests.system.made_series import write_ct
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.cli import app
 from voxtell_dicom.cli.folder import series_in
+from voxtell_dicom.dicom.headers import HeaderCache
 from voxtell_dicom.jobs import summaries
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.model import Receiving
@@ -54,7 +55,8 @@ class Site:
             config=config,
             jobs=book,
             pool=SimpleNamespace(identity=lambda: "threshold 1"),
-            current_version=lambda _: series.version,
+            archive=SimpleNamespace(current_version=lambda _: series.version),
+            headers=HeaderCache(),
             work_dir=self.folder / "work",
         )
         assert process_series(cast(Runtime, runtime), series) == []

@@ -118,7 +118,7 @@ def jobs_of(site: Site, series_uid: str) -> list[dict[str, Any]]:
         }
         for job in site.jobs.find(series_uid=series_uid)
     ]
-    return sorted(found, key=lambda job: (job["series_version"], job.rule, job["job"]))
+    return sorted(found, key=lambda job: (job["series_version"], job["rule"], job["job"]))
 
 
 def _plan(plan: Plan) -> dict[str, Any]:

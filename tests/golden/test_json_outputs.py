@@ -19,7 +19,6 @@ from tests.json_page import assert_documented, schemas
 from tests.workflow.test_study import Site, deliver
 from voxtell_dicom.cli import app
 from voxtell_dicom.config import load_config
-from voxtell_dicom.model import Result, load
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import torso
 from voxtell_dicom.phantom.writer import write_series
@@ -128,7 +127,7 @@ def test_jobs(study: Path, golden: Golden) -> None:
     deliver(site, job)
     stored = site.jobs.get(job)
     assert stored is not None
-    result = load(Result, stored["results"][0])
+    result = stored.results[0]
     site.jobs.record_results(job, [result], ["> 5000"], ["edge: the segment touches the first slice"])
     site.jobs.record_notice(job, replace(result, kind="receipt"), ["pacs"])
     golden("voxtell-dicom jobs list", printed("voxtell-dicom jobs list", "-c", str(path)))

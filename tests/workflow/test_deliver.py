@@ -100,5 +100,5 @@ def test_a_refused_report_fails_at_once(peer: Peer) -> None:
     report = replace(RESULT, kind="sr", sop_instance_uid="2.25.14")
     peer.book.add_results("a1", [report])
     peer.answers = {report.sop_instance_uid: REFUSED}
-    (item,) = deliver.delivery_inputs("a1", [report], ["pacs"])
+    (item,) = deliveries("a1", [report], ["pacs"])
     assert deliver.send(peer.runtime, item) == "failed"

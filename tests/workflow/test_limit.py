@@ -112,7 +112,7 @@ def run(tmp_path: Path, worker: Played, going: bool = True) -> Segmented:
     jobs = SimpleNamespace(is_going=lambda _: going, record_stage=lambda *_: None)
     config = SimpleNamespace(rules=[rule("a", 10)])
     runtime = cast(Runtime, SimpleNamespace(jobs=jobs, pool=Pool(), config=config))
-    return segment._run_engine(runtime, planned(tmp_path, plan("a", LIVER)), ["job"], tmp_path / "out.json")
+    return segment._run_engine(runtime, planned(tmp_path, plan("a", LIVER)), ["job"], tmp_path / "out.json", lambda: 1)
 
 
 @pytest.mark.usefixtures("quick")

@@ -51,9 +51,10 @@ failures.add("wrong again")  # by a node that was killed since
 failures.add("wrong again")
 pipeline.publish_plan = lambda runtime, job: runs.append(job) or 1 / 0
 assert ended("wrong again") == ("ZeroDivisionError", 1), runs
-pipeline.send = lambda runtime, item, after: "failed"
+pipeline.send = lambda runtime, message: "failed"
 with SetWorkflowID("of 0.1"), SetEnqueueOptions(priority=10):  # a delivery that version 0.1 left behind names no peer
-    DBOS.enqueue_workflow("deliver", pipeline.deliver, {"v": 1, "job": "j", "peer": "p", "attempt": 1})
+    DBOS.enqueue_workflow("deliver", pipeline.deliver,
+        {"v": 1, "job": "j", "result": {"sop_instance_uid": "2.25.1"}, "peer": "p", "attempt": 1})
 assert DBOS.retrieve_workflow("of 0.1").get_result()["state"] == "failed"
 assert pipeline.shut_down(10)
 assert pipeline.shut_down(10), "once more is no error"

@@ -16,8 +16,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from voxtell_dicom.archive import tables
 from voxtell_dicom.archive.part10 import Facts
-from voxtell_dicom.archive.summary import Links, Receiving, SeriesSummary
+from voxtell_dicom.archive.summary import Links, SeriesSummary
 from voxtell_dicom.dicom.identity import series_version
+from voxtell_dicom.model import Receiving
 
 _BATCH = 500
 _NOW_PENDING = tables.series.c.has_new_instances == sa.true()
@@ -197,11 +198,11 @@ def receiving(connection: sa.Connection, limit: int) -> list[Receiving]:
     """Return the series that have new instances and were not handed on since, the newest first."""
     series, instance, hold = tables.series, tables.instance, tables.hold
     count = sa.select(sa.func.count()).where(instance.c.series_uid == series.c.series_uid).scalar_subquery()
-    last = sa.select(sa.func.max(instance.c.arrived)).where(instance.c.series_uid == series.c.series_uid)
+    first = sa.select(sa.func.min(instance.c.arrived)).where(instance.c.series_uid == series.c.series_uid)
     is_open = sa.exists().where(hold.c.series_uid == series.c.series_uid, hold.c.ended.is_(None))
     columns = [
         series.c.series_uid, series.c.study_uid, count.label("instances"), series.c.calling_ae,
-        is_open.label("open"), series.c.due_at, sa.func.coalesce(last.scalar_subquery(), 0.0).label("last_at"),
+        is_open.label("open"), sa.func.coalesce(first.scalar_subquery(), series.c.last_at).label("since"),
     ]  # fmt: skip
     wanted = sa.select(*columns).where(_NOW_PENDING).order_by(series.c.due_at.desc()).limit(limit)
     return [Receiving(**{**row._mapping, "open": bool(row.open)}) for row in connection.execute(wanted)]

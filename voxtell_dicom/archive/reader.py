@@ -11,10 +11,10 @@ from voxtell_dicom.archive import index, tables
 from voxtell_dicom.archive.clock import Clock
 from voxtell_dicom.archive.headers import Headers
 from voxtell_dicom.archive.store import Store
-from voxtell_dicom.archive.summary import Links, Receiving, SeriesSummary
+from voxtell_dicom.archive.summary import Links, SeriesSummary
 from voxtell_dicom.dicom.identity import series_version
 from voxtell_dicom.dicom.sop_classes import starts_work
-from voxtell_dicom.model import Instance, Series
+from voxtell_dicom.model import Instance, Receiving, Series
 
 
 class Reader:

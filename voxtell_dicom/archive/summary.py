@@ -31,16 +31,3 @@ class Links:
     open: bool  # one is still open
     ended: float  # when the last one ended, 0.0 where none has
     lost: bool  # one broke, and none opened later brought instances and was released
-
-
-@dataclass(frozen=True)
-class Receiving:
-    """A series that is arriving and was not handed on since."""
-
-    series_uid: str
-    study_uid: str
-    instances: int
-    calling_ae: str
-    open: bool  # an association that brought instances is still open
-    due_at: float  # when it is looked at next
-    last_at: float

@@ -12,6 +12,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from voxtell_dicom.archive import index
 from voxtell_dicom.check.gates import nothing_shown
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.jobs.compact import pack, unpack
@@ -19,7 +20,7 @@ from voxtell_dicom.jobs.delivery_book import DeliveryBook
 from voxtell_dicom.jobs.records import Delivery, Job, Notice, Stage
 from voxtell_dicom.jobs.store import stored_series
 from voxtell_dicom.jobs.tables import delivery_table, job_table, notice_table, stage_table, version_table
-from voxtell_dicom.model import DeliveryState, JobState, Plan, Reason, Result, Volume, dump, load
+from voxtell_dicom.model import DeliveryState, JobState, Plan, Reason, Receiving, Result, Volume, dump, load
 from voxtell_dicom.model.reason import text
 from voxtell_dicom.model.states import FINAL, STOPPED, predecessors
 
@@ -190,6 +191,11 @@ class JobBook(DeliveryBook):
                 query = query.where(job_table.c[column] == value)
         with self._engine.connect() as connection:
             return [Job.from_row(row, self._paths) for row in connection.execute(query).mappings()]
+
+    def receiving(self) -> list[Receiving]:
+        """Return the series that are arriving, by the archive's index."""
+        with self._engine.connect() as connection:
+            return index.receiving(connection, limit=1000)
 
     def remove_older(self, age_s: float, still_here: Collection[str] = ()) -> list[str]:
         """Remove the jobs that ended so long ago, with all that is said of them. Returns their ids.

@@ -13,11 +13,6 @@ from voxtell_dicom.model import JobState, Receiving, dump
 Arriving = Callable[[], Iterable[Receiving]]
 
 
-def nothing_arriving() -> Iterable[Receiving]:
-    """Return no series: what is arriving is not known."""
-    return ()
-
-
 def summary(job: Job) -> dict[str, Any]:
     """Return what ``jobs list --json`` says of a job."""
     return {
@@ -82,7 +77,7 @@ def failed_conditions(job: Job) -> list[dict[str, str]]:
 
 def listed(
     jobs: JobBook,
-    arriving: Arriving = nothing_arriving,
+    arriving: Arriving | None = None,
     *,
     states: Sequence[str] = (),
     series_uid: str = "",
@@ -90,12 +85,15 @@ def listed(
     accession: str = "",
     limit: int = 100,
 ) -> list[Job | Receiving]:
-    """Return the jobs that meet all that is given, and the series that are arriving, the newest first."""
+    """Return the jobs that meet all that is given, and the series that are arriving, the newest first.
+
+    arriving: default: what the archive's index says.
+    """
     found: list[Job | Receiving] = []
     if not accession and (not states or JobState.RECEIVING in states):
         found += [
             each
-            for each in sorted(arriving(), key=lambda each: each.since, reverse=True)
+            for each in sorted((arriving or jobs.receiving)(), key=lambda each: each.since, reverse=True)
             if series_uid in ("", each.series_uid) and study_uid in ("", each.study_uid)
         ]
     found += jobs.find(states=states, series_uid=series_uid, study_uid=study_uid, accession=accession, limit=limit)

@@ -14,3 +14,4 @@ class Receiving:
     instances: int  # received so far
     calling_ae: str  # who sends it
     since: float  # arrival of the first instance, seconds since 1970
+    open: bool = False  # an association that brought instances is still open
