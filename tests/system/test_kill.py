@@ -142,8 +142,10 @@ def test_the_deaths_of_its_worker_count_over_restarts_of_the_node(
 ) -> None:
     """A series whose pass kills the worker each time must not do so for ever, however often the node starts anew."""
     storescu(fresh, node.port)
+    passes: set[float] = set()  # by their start
     for death in range(1, 4):
-        node.wait(lambda: "segment" in node.pending() and node.children(), what="the segmentation", every_s=0.002)
+        node.wait(lambda: passes_under_way(node) - passes, what="a pass of the engine", every_s=0.002)
+        passes |= passes_under_way(node)
         worker = node.children()[0]
         os.kill(worker, signal.SIGKILL)
         node.wait(lambda death=death: own_failures(node) == [death], what="the death to be counted", every_s=0.002)
@@ -155,6 +157,12 @@ def test_the_deaths_of_its_worker_count_over_restarts_of_the_node(
     (job,) = node.wait_for_jobs("failed")
     assert "worker" in job["reason"]
     assert orthanc.instances(str(pydicom.dcmread(fresh[0]).StudyInstanceUID), "SEG") == []
+
+
+def passes_under_way(node: NodeProcess) -> set[float]:
+    """When each pass of the engine began whose worker has reported a first step."""
+    rows = node.read("SELECT started FROM voxtell_stage WHERE stage = 'segment' AND seconds IS NULL")
+    return {row["started"] for row in rows}
 
 
 def own_failures(node: NodeProcess) -> list[int]:
