@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
 
 from tests.system.peers.ports import free_port, wait_for_port
 from voxtell_dicom.config import Peer
@@ -85,6 +87,8 @@ class Orthanc:
         self._process: subprocess.Popen[bytes] | None = None
         self._http = requests.Session()
         self._http.trust_env = False
+        # Orthanc closes connections that were idle, at times just when the next request is on its way.
+        self._http.mount("http://", HTTPAdapter(max_retries=Retry(5, backoff_factor=0.2, allowed_methods=None)))
 
     def __enter__(self) -> Orthanc:
         self.start()
