@@ -144,7 +144,7 @@ def test_the_deaths_of_its_worker_count_over_restarts_of_the_node(
     storescu(fresh, node.port)
     passes: set[float] = set()  # by their start
     for death in range(1, 4):
-        node.wait(lambda: passes_under_way(node) - passes, what="a pass of the engine", every_s=0.002)
+        node.wait(lambda seen=frozenset(passes): passes_under_way(node) - seen, what="a pass", every_s=0.002)
         passes |= passes_under_way(node)
         worker = node.children()[0]
         os.kill(worker, signal.SIGKILL)
