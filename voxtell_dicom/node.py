@@ -119,4 +119,6 @@ class Node:
         unknown = self._pool.unknown(list(wanted))
         if unknown:
             names = ", ".join(f"{text!r} (rule {wanted[text]!r})" for text in unknown)
-            raise UnknownPrompt(f"the engine cannot run the prompts {names}: mend node.yaml, or add them to the bank")
+            raise UnknownPrompt(
+                f"the engine cannot run the prompts {names}: correct node.yaml, or add them to the bank"
+            )

@@ -37,6 +37,9 @@ ROWS: list[tuple[Step, str, str, bool]] = [
     (0xB000, "delivered", "B000", True),
     (0xB006, "delivered", "B006", True),
     (0xB007, "delivered", "B007", True),
+    (0x0001, "delivered", "0001", True),
+    (0x0107, "delivered", "0107", True),
+    (0x0116, "delivered", "0116", True),
     (0xA700, "retry", "A700", False),
     (0xA7FF, "retry", "A7FF", False),
     ("reject transient", "retry", "rejected (transient)", False),
@@ -74,6 +77,27 @@ def test_each_answer_has_its_outcome(
         assert word in outcome.message
     assert ("jobs retry" in outcome.message) == (state == "failed")
     assert again.state == "delivered"
+
+
+@pytest.mark.parametrize(
+    ("rejection", "advice"),
+    [
+        ((1, 3), "let the peer know our AE title VOXTELL"),
+        ((1, 7), "does not answer to the AE title"),
+        ((1, 2), "does not speak this version of DICOM"),
+        ((2, 2), "does not speak this version of DICOM"),
+        ((1, 1), "find out from the peer's log"),
+        ((2, 1), "find out from the peer's log"),
+    ],
+)
+def test_a_permanent_rejection_gets_the_advice_that_fits(
+    spooled: Result, rejection: tuple[int, int], advice: str
+) -> None:
+    with ScriptedScp(["reject permanent"]) as scp:
+        scp.rejection = rejection
+        outcome = send(spooled, scp.peer())
+    assert (outcome.state, outcome.status) == ("failed", "rejected (permanent)")
+    assert advice in outcome.message
 
 
 def test_the_very_bytes_of_the_file_arrive(spooled: Result, large: Result) -> None:

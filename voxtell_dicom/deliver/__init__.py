@@ -31,7 +31,7 @@ def deliver_all(results: Sequence[Result], peer: Peer, *, calling_ae: str, name:
     try:
         sent = iter(_send(whole, peer, calling_ae, name))
     except ConfigError as error:
-        todo = "mend the peer in node.yaml or the node's environment"
+        todo = "fix the peer in node.yaml or the node's environment"
         sent = iter([outcome("failed", "settings", str(error), result, name, todo=todo) for result in whole])
     return [failure or next(sent) for failure in outcomes]
 

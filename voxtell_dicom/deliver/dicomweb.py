@@ -33,15 +33,15 @@ log = logging.getLogger(__name__)
 
 _CONFLICT: Final = 409
 _UNSUPPORTED: Final = 415
-_MENDABLE: Final = {
-    301: "the peer has moved: mend its 'dicomweb' address",
-    302: "the peer has moved: mend its 'dicomweb' address",
-    307: "the peer has moved: mend its 'dicomweb' address",
-    308: "the peer has moved: mend its 'dicomweb' address",
-    401: "mend the peer's credentials",
+_ADVICE: Final = {
+    301: "the peer has moved: correct its 'dicomweb' address",
+    302: "the peer has moved: correct its 'dicomweb' address",
+    307: "the peer has moved: correct its 'dicomweb' address",
+    308: "the peer has moved: correct its 'dicomweb' address",
+    401: "correct the peer's credentials",
     403: "let the peer allow us to store",
-    404: "mend the peer's 'dicomweb' address",
-    405: "mend the peer's 'dicomweb' address",
+    404: "correct the peer's 'dicomweb' address",
+    405: "correct the peer's 'dicomweb' address",
     413: "let the peer accept larger requests",
     _UNSUPPORTED: "let the peer accept this SOP class and transfer syntax",
 }
@@ -134,14 +134,14 @@ def _store(client: _StowClient, result: Result, peer: Peer, name: str) -> Outcom
         response = client.store_file(result.path, (peer.timeout_s, patience_s(result, peer)))
     except requests.exceptions.SSLError as error:
         if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
-            todo = "mend the peer's certificate or our trust in it"
+            todo = "fix the peer's certificate or our trust in it"
             return outcome("failed", "TLS refused", "certificate not trusted", result, name, todo=todo)
         return outcome("retry", "lost link", _cause(error), result, name)
     except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
         never = any(isinstance(cause, NewConnectionError | ConnectTimeoutError) for cause in _causes(error))
         return outcome("retry", "no connection" if never else "lost link", _cause(error), result, name)
     except requests.RequestException as error:
-        return outcome("failed", "bad request", type(error).__name__, result, name, todo="mend the peer's settings")
+        return outcome("failed", "bad request", type(error).__name__, result, name, todo="correct the peer's settings")
     except OSError as error:  # the file went away since it was checked
         return outcome("failed", "unreadable", f"{result.path}: {error.strerror}", result, name)
     status = f"HTTP {response.status_code}"
@@ -152,13 +152,13 @@ def _store(client: _StowClient, result: Result, peer: Peer, name: str) -> Outcom
     answer = _body(response)
     failure = _reason(answer, "FailedSOPSequence", "FailureReason", result)
     if failure in REFUSED:
-        return outcome("failed", status, _failed(failure), result, name, todo=_MENDABLE[_UNSUPPORTED], refused=True)
+        return outcome("failed", status, _failed(failure), result, name, todo=_ADVICE[_UNSUPPORTED], refused=True)
     if response.status_code == _CONFLICT or failure == DUPLICATE:
         return _look_up(client, result, name, status, _failed(failure) or "conflict")
     if failure is not None:
         return outcome("failed", status, _failed(failure), result, name)
     if state == "failed":
-        todo = _MENDABLE.get(response.status_code, "")
+        todo = _ADVICE.get(response.status_code, "")
         refused = response.status_code == _UNSUPPORTED
         return outcome("failed", status, response.reason or "", result, name, todo=todo, refused=refused)
     warning = _reason(answer, "ReferencedSOPSequence", "WarningReason", result)

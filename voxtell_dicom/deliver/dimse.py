@@ -96,10 +96,23 @@ def _open(peer: Peer, calling_ae: str, contexts: list[PresentationContext]) -> A
         case NotOpenedReason.REJECTED_TRANSIENT:
             return _Failure("retry", "rejected (transient)", f"{address} answers: {opened.detail}")
         case NotOpenedReason.REJECTED_PERMANENT:
-            todo = f"let the peer know our AE title {calling_ae}, and check its own"
+            todo = _rejection_advice(opened.rejection, peer, calling_ae)
             return _Failure("failed", "rejected (permanent)", f"{address} answers: {opened.detail}", todo)
         case NotOpenedReason.CONTEXTS_REFUSED:
             return _Failure("failed", CONTEXT, f"{address} accepts none of {_names(contexts)}", _allow(contexts))
+
+
+def _rejection_advice(rejection: tuple[int, int], peer: Peer, calling_ae: str) -> str:
+    """Return what to do about a permanent rejection, by its Source and Reason/Diag. (PS3.8 Table 9-21)."""
+    match rejection:
+        case (1, 3):
+            return f"let the peer know our AE title {calling_ae}"
+        case (1, 7):
+            return f"the peer does not answer to the AE title {peer.ae_title}: correct its 'ae_title' in node.yaml"
+        case (1, 2) | (2, 2):
+            return f"what listens at {peer.host}:{peer.port} does not speak this version of DICOM: check host and port"
+        case _:
+            return f"find out from the peer's log why it rejects {calling_ae}"
 
 
 def _names(contexts: Sequence[PresentationContext]) -> str:

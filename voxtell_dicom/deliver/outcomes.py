@@ -16,10 +16,16 @@ TRANSFER_SYNTAX: Final = 0xC122  # of STOW-RS alone (PS3.18 Table I.2-2)
 # The peer does not take the SOP class or the transfer syntax: another object might do.
 REFUSED: Final = frozenset({0x0122, 0x0124, TRANSFER_SYNTAX})
 
+# Warnings of DIMSE that are no Bxxx (PS3.7 Annex C): the object is stored.
+_STORED_WITH_WARNING: Final = frozenset({0x0001, 0x0107, 0x0116})
+
 _MEANING: Final = {
     0x0000: "stored",
+    0x0001: "stored, optional attributes are not supported",
+    0x0107: "stored, with a warning about its attributes",
     0x0110: "processing failure",
     DUPLICATE: "duplicate SOP Instance UID",
+    0x0116: "stored, with values out of range",
     0x0117: "invalid SOP instance",
     0x0122: "SOP class not supported",
     0x0124: "not authorised",
@@ -52,11 +58,12 @@ def meaning(status: int) -> str:
 def of_store_status(status: int) -> tuple[State, bool]:
     """(state, warning) for a C-STORE status. 0111 counts as failed here: the caller looks the instance up first.
 
-    Every other Bxxx is a warning too (PS3.7 C.3): the object is stored. A status that no table knows is a failure.
+    Every other Bxxx, 0001, 0107 and 0116 are warnings too (PS3.7 Annex C): the object is stored. A status that no table
+    knows is a failure.
     """
     if status == 0x0000:
         return "delivered", False
-    if 0xB000 <= status <= 0xBFFF:
+    if 0xB000 <= status <= 0xBFFF or status in _STORED_WITH_WARNING:
         return "delivered", True
     if 0xA700 <= status <= 0xA7FF:
         return "retry", False
@@ -93,5 +100,5 @@ def outcome(
     if what and what != status:
         message += f", {what}"
     if state == "failed":
-        message += f"; {todo or 'mend the cause at the peer'}, then run 'jobs retry'"
+        message += f"; {todo or 'fix the problem on the peer'}, then run 'jobs retry'"
     return Outcome(state, status, message, warning, refused)

@@ -1,4 +1,4 @@
-"""Masks mended after the network, inside their boxes: holes, components, small pieces."""
+"""Masks cleaned up after the network, inside their boxes: holes, components, small pieces."""
 
 from __future__ import annotations
 

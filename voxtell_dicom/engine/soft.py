@@ -61,7 +61,7 @@ def with_probabilities(run: Run, requests: Sequence[Request]) -> Iterator[Soft]:
 
 
 def map_of(low: Segment, mask: Mask, threshold: float) -> Probabilities:
-    """The map of a mask that was mended, as above; nothing where the mask is empty.
+    """The map of a mask that was cleaned up, as above; nothing where the mask is empty.
 
     low: what the engine gave at a low threshold. threshold: that of the mask.
     """

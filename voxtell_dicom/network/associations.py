@@ -38,10 +38,14 @@ class NotOpenedReason(enum.Enum):
 
 @dataclass(frozen=True)
 class NotOpened:
-    """An association that was not established; `detail` quotes the peer or the system, "" if neither said why."""
+    """An association that was not established; `detail` quotes the peer or the system, "" if neither said why.
+
+    rejection: Source and Reason/Diag. of an A-ASSOCIATE-RJ (PS3.8 Table 9-21).
+    """
 
     reason: NotOpenedReason
     detail: str = ""
+    rejection: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ def open_association(peer: Peer, request: AssociationRequest) -> Association | N
     if rejections:
         permanent = rejections[0].result == _REJECTED_PERMANENT
         reason = NotOpenedReason.REJECTED_PERMANENT if permanent else NotOpenedReason.REJECTED_TRANSIENT
-        return NotOpened(reason, rejections[0].reason_str)
+        rejection = rejections[0]
+        return NotOpened(reason, rejection.reason_str, (rejection.source or 0, rejection.reason_diagnostic or 0))
     answer = association.acceptor.primitive
     if answer is not None and answer.result == 0:
         return NotOpened(NotOpenedReason.CONTEXTS_REFUSED)

@@ -22,6 +22,7 @@ from voxtell_dicom.config import Peer
 STUDY_ROOT_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 LABEL_MAP = UID("1.2.840.10008.5.1.4.1.1.66.7")
 
+STORED = {0x0000, 0x0001, 0x0107, 0x0116}
 AT_ASSOCIATION = {"reject transient", "reject permanent", "refuse context"}
 AT_STORE = {"abort", "drop", "silence"}
 Step = int | str
@@ -75,6 +76,7 @@ class ScriptedScp:
         self.ae_title = ae_title
         self.port = port or free_port()
         self.find = find
+        self.rejection = (1, 7)  # Source and Reason/Diag. of "reject permanent" (PS3.8 Table 9-21)
         self.holds = set(holds)
         self.only = only
         self.attempts: list[Stored] = []
@@ -86,7 +88,7 @@ class ScriptedScp:
     @property
     def stored(self) -> list[Stored]:
         """What was answered with success or a warning."""
-        return [s for s in self.attempts if s.status == 0 or 0xB000 <= s.status <= 0xBFFF]
+        return [s for s in self.attempts if s.status in STORED or 0xB000 <= s.status <= 0xBFFF]
 
     def peer(self, **more: Any) -> Peer:
         """This SCP as a peer of node.yaml."""
@@ -138,8 +140,8 @@ class ScriptedScp:
             if step == "reject transient":
                 entity._maximum_associations = 0  # the setter does not go below 1
             elif step == "reject permanent":
-                entity.require_called_aet = True
-                event.assoc.acceptor.ae_title = "SOMEBODY ELSE"
+                event.assoc.acse.send_reject(1, *self.rejection)
+                event.assoc.kill()
             else:
                 event.assoc.acceptor.supported_contexts = [build_context("1.2.840.10008.1.1")]
 
@@ -162,7 +164,7 @@ class ScriptedScp:
             event.assoc.dul.socket.close()
         elif step == "silence":
             self._over.wait(30)
-        if status == 0 or 0xB000 <= status <= 0xBFFF:
+        if status in STORED or 0xB000 <= status <= 0xBFFF:
             self.holds.add(stored.sop_instance_uid)
         return max(status, 0)
 
