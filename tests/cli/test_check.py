@@ -44,7 +44,7 @@ def test_peers_that_answer(tmp_path: Path, orthanc: Orthanc) -> None:
     done = check(tmp_path, peers, "--json")
     assert done.exit_code == 0, done.output
     found = {name: state for name, (state, _) in states(done).items()}
-    assert found == {"model": "ok", "dimse": "ok", "web": "ok", "folder": "ok", "ct": "skipped"}
+    assert found == {"model": "ok", "storage": "ok", "dimse": "ok", "web": "ok", "folder": "ok", "ct": "skipped"}
     table = check(tmp_path, peers).stdout
     assert "C-ECHO" in table
     assert "QIDO-RS" in table
@@ -139,8 +139,39 @@ def test_test_seg_that_is_refused(tmp_path: Path) -> None:
         done = check(tmp_path, {"pacs": settings}, "--send-test-seg", "pacs", "--json")
     assert done.exit_code == 1
     report = assert_documented("voxtell-dicom check", done.stdout)
-    assert [(each["kind"], each["state"]) for each in report["checks"][1:]] == [
+    assert [(each["kind"], each["state"]) for each in report["checks"][2:]] == [
         ("C-ECHO", "ok"),
         ("test SEG", "failed"),
     ]
     assert "C000" in report["checks"][-1]["message"]
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "fold_0/checkpoint_final.pth"])
+def test_an_imported_model_and_an_official_one_are_right(tmp_path: Path, weights: str) -> None:
+    model = tmp_path / "model"
+    (model / weights).parent.mkdir(parents=True)
+    (model / "plans.json").write_text("{}")
+    assert found_with(tmp_path, f"model: {{directory: {model}}}")["model"] == (
+        "failed",
+        "there is neither model.safetensors nor fold_0/checkpoint_final.pth in it",
+    )
+    (model / weights).write_bytes(b"")
+    assert found_with(tmp_path, f"model: {{directory: {model}}}")["model"] == ("ok", "is there")
+
+
+def test_a_storage_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    text = f"model: {{engine: threshold}}\nnode: {{storage: {tmp_path}/file/data}}"
+    assert found_with(tmp_path, text)["storage"] == ("failed", f"cannot be made: {tmp_path}/file is no folder")
+    result = CliRunner().invoke(app, ["serve", "-c", str(tmp_path / "node.yaml")])
+    assert result.exit_code == 2
+    assert f"the storage folder {tmp_path}/file/data (node.storage) cannot be written: Not a directory" in result.output
+    state, message = found_with(tmp_path, "model: {engine: threshold}")["storage"]
+    assert (state, message.split(" ", 1)[1]) == ("ok", "GB free")
+    assert not (tmp_path / "data").exists(), "check makes nothing"
+
+
+def found_with(folder: Path, text: str) -> dict[str, tuple[str, str]]:
+    (folder / "node.yaml").write_text(f"version: 1\n{text}\n")
+    result = CliRunner().invoke(app, ["check", "--json", "-c", str(folder / "node.yaml")])
+    return {each["peer"]: (each["state"], each["message"]) for each in json.loads(result.stdout)["checks"]}

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.json_page import assert_documented
+from voxtell_dicom import __version__
 from voxtell_dicom.cli import BAD_INPUT, COMMANDS, app
 from voxtell_dicom.errors import ConfigError, EncodingError, VoxtellDicomError
 
@@ -75,3 +76,8 @@ def test_which_errors_are_bad_input() -> None:
     assert issubclass(ConfigError, BAD_INPUT)
     assert not issubclass(EncodingError, BAD_INPUT)
     assert not issubclass(VoxtellDicomError, BAD_INPUT)
+
+
+def test_version_is_an_option_too() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"voxtell-dicom {__version__}\n")

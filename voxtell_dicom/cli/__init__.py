@@ -8,11 +8,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from voxtell_dicom import __version__
 from voxtell_dicom.errors import ConfigError, ModelError, Refusal, UnknownPrompt, VoxtellDicomError
 
 # In the order of the help page. A name is the command's; the module is voxtell_dicom.cli.NAME.
@@ -72,8 +73,18 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"voxtell-dicom {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
     """A DICOM node for free-text 3-D segmentation with VoxTell. Research use, not a medical device."""
 
 

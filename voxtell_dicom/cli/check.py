@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from voxtell_dicom.config import Config
 
 app = typer.Typer()
+
+WEIGHTS = ("model.safetensors", "fold_0/checkpoint_final.pth")  # either: an imported model, or an official one
 
 
 @app.command()
@@ -38,7 +42,11 @@ def check(
     configure_logs(level=logging.WARNING)
     settings = load_config(config)
     check_secrets(settings)
-    answers = [_model(settings), *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items())]
+    answers = [
+        _model(settings),
+        _storage(settings),
+        *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items()),
+    ]
     answers += _findings(settings)
     if load_model:
         answers.append(_prompts(settings))
@@ -62,11 +70,28 @@ def _model(settings: Config) -> Answer:
     directory = settings.model.directory
     if directory is None:
         return Answer("model", "engine", str(settings.model.engine), "ok", "TEST - NOT FOR PATIENTS", 0)
-    needed = [directory / "plans.json", directory / "fold_0"]
-    missing = next((path for path in needed if not path.exists()), None)
-    if missing is not None:
-        return Answer("model", "directory", str(directory), "failed", f"there is no {missing.name} in it", 0)
+    if not (directory / "plans.json").is_file():
+        return Answer("model", "directory", str(directory), "failed", "there is no plans.json in it", 0)
+    if not any((directory / name).is_file() for name in WEIGHTS):
+        return Answer(
+            "model", "directory", str(directory), "failed", f"there is neither {' nor '.join(WEIGHTS)} in it", 0
+        )
     return Answer("model", "directory", str(directory), "ok", "is there", 0)
+
+
+def _storage(settings: Config) -> Answer:
+    """Whether the storage folder can be made and written, and how much of its disk is free. Nothing is made."""
+    from voxtell_dicom.cli.peers import Answer
+
+    folder = settings.node.storage
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        state, message = "failed", f"cannot be made: {there} is no folder"
+    elif not os.access(there, os.W_OK | os.X_OK):
+        state, message = "failed", f"cannot be written: no permission for {there}"
+    else:
+        state, message = "ok", f"{shutil.disk_usage(there).free / 1e9:.0f} GB free"
+    return Answer("storage", "folder", str(folder), state, message, 0)
 
 
 def _findings(settings: Config) -> list[Answer]:

@@ -45,10 +45,16 @@ lease_table = sa.Table(
 def lock_storage(storage: Path) -> IO[str]:
     """Take the storage folder for this process, until the returned file is closed or the process ends.
 
-    Raises ConfigError where another node holds it.
+    Raises ConfigError if another node holds it, or it cannot be made or written.
     """
-    storage.mkdir(parents=True, exist_ok=True)
-    handle = (storage / "node.lock").open("w")
+    try:
+        storage.mkdir(parents=True, exist_ok=True)
+        handle = (storage / "node.lock").open("w")
+    except OSError as error:
+        raise ConfigError(
+            f"the storage folder {storage} (node.storage) cannot be written: {error.strerror}; make it writable "
+            "for the user that runs the node, or set another one"
+        ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
