@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from voxtell_dicom.engine.cpu import computes_bfloat16
 from voxtell_dicom.engine.forward import WindowModel
 from voxtell_dicom.engine.fused_encoder import FusedEncoder, can_be_fused
 from voxtell_dicom.engine.kernels.choose import ops_for, self_test
 from voxtell_dicom.engine.kernels.twin import TorchOps
 from voxtell_dicom.engine.network import VoxTellNetwork
 from voxtell_dicom.engine.statistics import InstanceNorm
+from voxtell_dicom.errors import ModelError
 
 ROOT = Path(__file__).resolve().parents[2]
 INTERPRETED = """
@@ -101,6 +103,10 @@ def test_bfloat16_on_a_cpu_stays_near_float32(tiny_network: VoxTellNetwork) -> N
     generator = torch.Generator().manual_seed(3)
     image, prompts = torch.randn(32, 32, 32, generator=generator), torch.randn(2, 2560, generator=generator)
     cpu = torch.device("cpu")
+    if not computes_bfloat16():  # older processors: the option is refused by name
+        with pytest.raises(ModelError, match="this CPU computes no convolutions in bfloat16"):
+            WindowModel(tiny_network, cpu, bfloat16=True)
+        return
     with torch.inference_mode():
         wide, half = (
             torch.cat([logits for _, logits in WindowModel(tiny_network, cpu, bfloat16=b).logits(image, prompts)])

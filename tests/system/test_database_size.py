@@ -8,6 +8,9 @@ from pathlib import Path
 from tests.system.made_series import write_ct
 from tests.system.node_process import NodeProcess
 from tests.system.peers.dcmtk import storescu
+from voxtell_dicom.archive.archive import Archive
+from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.config import load_config
 
 LIMIT = 60_000  # bytes; version 0.1: 628,000
 RULE = {"name": "bright", "when": {"Modality": "CT"}, "prompts": ["> 900"], "send_to": ["pacs"]}
@@ -33,6 +36,17 @@ def by_table(node: NodeProcess) -> list[tuple[str, int]]:
     return sorted(found, key=lambda pair: -pair[1])
 
 
+def drop_series(node: NodeProcess) -> None:
+    """Drop what the archive holds, as retention does a day after the delivery; the jobs stay."""
+    config = load_config(node.yaml)
+    archive = Archive(node.storage / "spool", open_database(config), config.receive)
+    try:
+        for series in list(archive.summaries()):
+            assert archive.drop(series.series_uid, series.version)
+    finally:
+        archive.close()
+
+
 def test_a_job_of_300_slices(tmp_path: Path) -> None:
     peers = {"pacs": {"folder": str(tmp_path / "out")}}
     used: list[int] = []
@@ -41,7 +55,10 @@ def test_a_job_of_300_slices(tmp_path: Path) -> None:
             storescu(write_ct(tmp_path / f"ct{number}", slices=300, rows=16, columns=16, seed=number), node.port)
             node.wait_for_jobs(*["delivered"] * (number + 1), timeout_s=120)
             assert node.wait_until_idle(30)
+            assert node.stop() == 0
+            drop_series(node)
             used.append(bytes_in_use(node))
+            node.start()
         tables = by_table(node)
     each = (used[2] - used[0]) / 2
     print(f"{each:.0f} bytes for each job; by table, of three: {tables[:6]}")
