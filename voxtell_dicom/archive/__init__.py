@@ -1,1 +1,1 @@
-"""What the node holds: received instances, their index and their state."""
+"""Archive of the node: received instances, their index and their state."""

@@ -26,7 +26,7 @@ _NOW_PENDING = tables.series.c.has_new_instances == sa.true()
 
 @dataclass(frozen=True)
 class Stored:
-    """What the index knows of an instance."""
+    """An instance as the index has it."""
 
     sop_uid: str
     series_uid: str

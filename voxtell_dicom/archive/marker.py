@@ -1,4 +1,4 @@
-"""Whether index and store belong together: both record a store id and a generation that grows while work is done.
+"""Marker that tells if index and store belong together: a store id, and a generation that grows while work is done.
 
 A database that was lost, or restored from an older backup, has a lower generation than the store: then the store holds
 instances that no row knows, and the index is completed from it.

@@ -31,7 +31,7 @@ _TEXT = (b"AE", b"SH")  # padded with a space, UIDs and bytes with zero (PS3.5 s
 
 @dataclass(frozen=True)
 class Facts:
-    """What the archive knows of an instance without opening its dataset."""
+    """Facts of an instance that are read without parsing its dataset."""
 
     sop_class_uid: str
     sop_instance_uid: str

@@ -1,4 +1,4 @@
-"""What is here, by the index: series, their summaries, and what is due."""
+"""Reading side of the archive: series, their summaries, and the series that are due."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the index says of a series."""
+"""Summaries of series, as the index has them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What speaks for or against a result: self-check, gates, confidence."""
+"""Checks of a result: self-check, gates, confidence."""

@@ -46,7 +46,7 @@ def noted(volume: Volume, findings: Sequence[Finding], notes: Sequence[str] = ()
 
 
 def verdict(findings: Sequence[Finding], on_warning: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """What happens to the result ("deliver", "hold" or "drop": the severest), and the findings that say why."""
+    """Return the action for the result ("deliver", "hold" or "drop": the severest), and the findings that say why."""
     worst = max((on_warning[finding.kind] for finding in findings), key=SEVERITY.index, default="deliver")
     why = tuple(str(finding) for finding in findings if on_warning[finding.kind] == worst)
     return worst, why if worst != "deliver" else ()

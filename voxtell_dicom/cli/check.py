@@ -80,7 +80,7 @@ def _model(settings: Config) -> Answer:
 
 
 def _storage(settings: Config) -> Answer:
-    """Whether the storage folder can be made and written, and how much of its disk is free. Nothing is made."""
+    """Return if the storage folder can be made and written, and how much of its disk is free. Makes nothing."""
     from voxtell_dicom.cli.peers import Answer
 
     folder = settings.node.storage

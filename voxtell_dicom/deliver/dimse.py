@@ -72,7 +72,7 @@ def deliver_all(results: Sequence[Result], peer: Peer, *, calling_ae: str, name:
 
 @dataclass(frozen=True)
 class _Failure:
-    """What a failed association means for everything that was to be sent over it."""
+    """The outcome that a failed association has for everything that was to be sent over it."""
 
     state: State
     status: str

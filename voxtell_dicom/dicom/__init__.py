@@ -1,1 +1,1 @@
-"""What every part knows about DICOM, once: attributes, SUV, codecs, our own identity."""
+"""DICOM knowledge that several parts need, in one place: attributes, SUV, codecs, our own identity."""

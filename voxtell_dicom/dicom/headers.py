@@ -67,7 +67,7 @@ class HeaderSource:
         return self.header(path).dataset
 
     def __contains__(self, path: Path) -> bool:
-        """Whether an instance's header has been parsed."""
+        """Return True if the header of an instance has been parsed."""
         return path in self._headers
 
     def copy(self, path: Path) -> Dataset:

@@ -1,4 +1,4 @@
-"""What pydicom and dicomweb-client keep to themselves and we need: the only place that imports it.
+"""Private names of pydicom and dicomweb-client that we need: the only place that imports them.
 
 A version of pydicom that was not tried is refused when this module is imported, rather than read wrongly.
 """

@@ -1,4 +1,4 @@
-"""What a person may do to a job: retry, rerun, release, drop. The command line and the web console call these."""
+"""Actions of a person on a job: retry, rerun, release, drop. The command line and the web console call these."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class TransitionRefused(VoxtellDicomError):
 
 @dataclass(frozen=True)
 class NewJob:
-    """What a job is opened with."""
+    """The values that a job is opened with."""
 
     id: str
     state: JobState | str

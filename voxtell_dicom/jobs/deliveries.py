@@ -1,4 +1,4 @@
-"""What is sent together: the objects of one series go in one association, not in hundreds."""
+"""Grouping of deliveries: the objects of one series go in one association, not in hundreds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the job book holds, as values: a job, its deliveries, its timeline, its receipts."""
+"""Values of the job book: a job, its deliveries, its timeline, its receipts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of the job book share: the database, how values are stored in it, and the versions of series."""
+"""Base of the job book: the database, the form of stored values, and the versions of series."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ REPLACEABLE = (*SEGMENTATIONS, *RECEIPTS)  # kinds of results for which there ma
 
 @dataclass(frozen=True)
 class Replacement:
-    """What is sent in the place of a refused object; nothing: `reason` says why, and what to do."""
+    """Objects to send in the place of a refused one; if there are none, `reason` says why, and what to do."""
 
     results: tuple[Result, ...] = ()
     reason: str = ""

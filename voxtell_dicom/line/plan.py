@@ -80,7 +80,7 @@ def match_series(series: Series, rules: Sequence[Rule], headers: HeaderSource) -
 
 @dataclass(frozen=True)
 class PlanContext:
-    """What plans are made with, the same for all rules. soft_peers: see `soft_peers`; work_dir: for arrays."""
+    """Arguments of planning that are the same for all rules. soft_peers: see `soft_peers`; work_dir: for arrays."""
 
     engine_identity: str
     encoder_revision: str

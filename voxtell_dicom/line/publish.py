@@ -18,7 +18,7 @@ RELEASED = "held for a person to look at before it was sent"  # among the warnin
 
 @dataclass(frozen=True)
 class Judged:
-    """What the results of a plan are encoded from, and what its rule does with them.
+    """The input of the encoder for a plan, and the action of its rule.
 
     volume: with findings and notes among its warnings. minor: the warnings that alone are no reason for a receipt.
     action: ``deliver``, ``hold`` or ``drop``; reasons: the sentences that say why it is not delivered.

@@ -42,7 +42,7 @@ class Session(Protocol):
 
 @dataclass(frozen=True)
 class Segmented:
-    """What the engine answered for each run of a volume, and what it took for all of them."""
+    """The answers of the engine for each run of a volume, and the cost of all of them."""
 
     answers: Answers
     report: RunReport | None
@@ -137,7 +137,7 @@ def segment_in_process(plan: Plan, runs: Sequence[tuple[Volume, FloatArray]], en
 
 
 def request_for(plan: Plan, prompt: Prompt) -> Request:
-    """What the engine is asked for a prompt of a plan. Equal requests of several rules are computed once."""
+    """Return the request to the engine for a prompt of a plan. Equal requests of several rules are computed once."""
     group = f"{plan.rule}: {prompt.exclusive_group}" if prompt.exclusive_group else ""  # rules do not share groups
     return Request(
         prompt.text,

@@ -48,7 +48,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What changes the result beside the prompts, and what is known of the series. A default is left out of the key."""
+    """Options that change the result beside the prompts, and facts of the series. Defaults are left out of the key."""
 
     version: int | None = None  # of the series' results: 2, 3 … where an older one was handed on
     supersedes: tuple[str, ...] = ()  # SOP Instance UIDs of delivered results that this one replaces

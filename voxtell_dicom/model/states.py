@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class JobState(StrEnum):
-    """What a job is doing, or how it ended. The values stand in the database and in ``--json``."""
+    """State of a job. The values stand in the database and in ``--json``."""
 
     RECEIVING = "receiving"
     """The series is arriving; there is no job yet."""
@@ -43,7 +43,7 @@ class JobState(StrEnum):
 
 
 class DeliveryState(StrEnum):
-    """What one attempt to send one object to one peer came to (contracts § 4)."""
+    """Outcome of one attempt to send one object to one peer (contracts § 4)."""
 
     RETRY = "retry"
     """Not arrived; the next attempt follows."""

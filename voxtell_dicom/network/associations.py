@@ -50,7 +50,7 @@ class NotOpened:
 
 @dataclass(frozen=True)
 class AssociationRequest:
-    """What to ask a peer for. Titles without padding; `timeout_s` holds for connecting and for each answer."""
+    """Parameters of an association. Titles without padding; `timeout_s` holds for connecting and for each answer."""
 
     calling_ae: str
     contexts: Sequence[PresentationContext]

@@ -1,4 +1,4 @@
-"""How often a workflow failed by a fault of its own: stored, so that restarts of the node neither count nor reset it.
+"""Counts of failures of workflows by their own fault: stored, so that restarts of the node neither add nor reset.
 
 Own faults: its step raised what is not transient, or its worker process died in it. That the node was killed or stopped
 meanwhile is none.

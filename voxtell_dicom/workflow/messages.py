@@ -1,4 +1,4 @@
-"""What travels through the durable engine: versioned, and references only. What they refer to is in the job book.
+"""Messages of the durable engine: versioned, and references only. The values they refer to are in the job book.
 
 Each message is JSON on the way (`written`) and is read by `read`, also as version 0.1 wrote it (``v`` 1): a database
 may hold work that was queued before an upgrade.

@@ -30,7 +30,7 @@ _BUSY_FOR_S = 1.0  # after something was enqueued here: the next stage is near
 
 @dataclass(frozen=True)
 class QueueLimits:
-    """How much of a queue runs in this process at once: in all, or for each partition key. None: no limit."""
+    """Limits on the workflows of a queue that run in this process at once: in all, or per partition. None: no limit."""
 
     name: str
     at_once: int | None = None

@@ -1,4 +1,4 @@
-"""What is dropped, and when: delivered series after a day, unmatched and refused ones after a week, jobs after a year.
+"""Retention: delivered series are dropped after a day, unmatched and refused ones after a week, jobs after a year.
 
 Nothing undelivered is ever dropped: a series whose job waits, is held, or has failed stays, with its results, until a
 person retries or drops the job.

@@ -28,7 +28,7 @@ def study_rules(config: Config) -> list[tuple[int, Rule]]:
 
 
 class SeriesArchive(Protocol):
-    """What steps need of the archive."""
+    """The part of the archive that workflow steps use."""
 
     def now(self) -> float:
         """Return the time of the archive's clock, which a change of the host's clock does not move."""

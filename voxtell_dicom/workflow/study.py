@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Look:
-    """What a look at a study came to: what is to be segmented, and the next look, None where none is due."""
+    """Result of a look at a study: messages to `segment`, and the next look, None if none is due."""
 
     segment: Sequence[SegmentMessage] = ()
     following: StudyMessage | None = None

@@ -1,4 +1,4 @@
-"""Where objects lie: a dumb store of bytes under keys. The index decides what exists, never the store."""
+"""Store of objects: bytes under keys. The index decides what exists, never the store."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What every kind of result object shares: identity, output context, source headers, Part 10."""
+"""Shared parts of all kinds of result objects: identity, output context, source headers, Part 10."""

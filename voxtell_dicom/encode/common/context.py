@@ -1,4 +1,4 @@
-"""What the outputs of one plan share: masks, source headers, identity, and where objects are written."""
+"""Context that the outputs of one plan share: masks, source headers, identity, and the folder for objects."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from voxtell_dicom.model import Found, Plan, Result, Volume
 
 @dataclass(frozen=True)
 class OutputContext:
-    """What the outputs of a plan are made of.
+    """The input of all outputs of a plan.
 
     found: one per prompt of the plan, in that order, masks on the source grid (frame, row, column). directory: where
     objects are written. engine: `model.engine` of node.yaml, for the test mark. headers: of the source instances.
@@ -44,7 +44,7 @@ class OutputContext:
 
     @cached_property
     def shown(self) -> tuple[tuple[int, Found], ...]:
-        """What has voxels, each with the index of its prompt in the plan."""
+        """Return the found segments that have voxels, each with the index of its prompt in the plan."""
         return tuple((index, item) for index, item in enumerate(self.found) if item.mask.voxels)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What all result objects but the segmentation's own modules have in common: patient, study, series, equipment."""
+"""Attributes common to all result objects: patient, study, series, equipment."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ PATIENT_AND_STUDY = (
 
 
 class Source(Protocol):
-    """Where a result comes from: a volume, or a series that made none."""
+    """Source of a result: a volume, or a series that made none."""
 
     @property
     def study_uid(self) -> str: ...
@@ -50,7 +50,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Identity:
-    """What identifies an object of `kind`. header: of a source instance; texts: those of the object in any language.
+    """Identity of an object of `kind`. header: of a source instance; texts: those of the object, in any language.
 
     remarks: see `remarks`.
     """
@@ -111,13 +111,13 @@ def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequenc
 
 
 def problems_of(plan: Plan, volume: Volume) -> list[str]:
-    """What speaks against a result, or is missing from it, in words."""
+    """Return sentences on problems of a result, and on parts that are missing from it."""
     own = [f"the series is incomplete: {plan.options.incomplete}"] if plan.options.incomplete else []
     return [*volume.warnings, *own, *plan.options.warnings]
 
 
 def remarks(plan: Plan, volume: Volume, found: Sequence[Found]) -> str:
-    """What is not in a result, and what speaks against it, as every object says it; "" where there is nothing to say.
+    """Return the text of Comments: prompts without a segment, then the warnings; "" if there are none.
 
     For Comments on the Performed Procedure Step (0040,0280), ST, of the series (PS3.3 Table 10-16).
     """

@@ -1,4 +1,4 @@
-"""What the values of source frames measure (HU, SUV, signal), and their rescaling."""
+"""Quantities that the values of source frames measure (HU, SUV, signal)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Quantity:
-    """What the values of a modality are: name and unit in codes, and the factor from rescaled values to it."""
+    """The quantity that a modality measures: name and unit in codes, and the factor from rescaled values to it."""
 
     name: Code
     unit: Code

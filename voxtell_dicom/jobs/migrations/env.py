@@ -1,4 +1,4 @@
-"""How alembic runs a migration: on the connection, and in the transaction, that `upgrade` gives it."""
+"""Alembic environment: run migrations on the connection, and in the transaction, that `upgrade` gives."""
 
 from __future__ import annotations
 
