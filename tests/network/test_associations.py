@@ -61,16 +61,16 @@ def test_an_association_has_our_identity_and_options(start_scp: Callable[..., Sc
 
 
 @pytest.mark.parametrize(
-    ("step", "reason", "detail"),
+    ("step", "expected"),
     [
-        ("reject transient", NotOpenedReason.REJECTED_TRANSIENT, "Local limit exceeded"),
-        ("reject permanent", NotOpenedReason.REJECTED_PERMANENT, "Called AE title not recognised"),
-        ("refuse context", NotOpenedReason.CONTEXTS_REFUSED, ""),
+        ("reject transient", NotOpened(NotOpenedReason.REJECTED_TRANSIENT, "Local limit exceeded", (3, 2))),
+        ("reject permanent", NotOpened(NotOpenedReason.REJECTED_PERMANENT, "Called AE title not recognised", (1, 7))),
+        ("refuse context", NotOpened(NotOpenedReason.CONTEXTS_REFUSED)),
     ],
 )
-def test_a_peer_that_refuses(step: str, reason: NotOpenedReason, detail: str) -> None:
+def test_a_peer_that_refuses(step: str, expected: NotOpened) -> None:
     with ScriptedScp([step]) as scp:
-        assert open_association(scp.peer(), request()) == NotOpened(reason, detail)
+        assert open_association(scp.peer(), request()) == expected
 
 
 def test_nobody_there() -> None:
