@@ -1,4 +1,4 @@
-"""What a node costs while nothing is to be done, and how soon it hands a small series on.
+"""Measure the CPU time of an idle node, and how soon it hands a small series on.
 
     python benchmarks/idle.py                 # 60 s idle, then five small series, one after the other
     python benchmarks/idle.py --json          # the same as JSON

@@ -1,4 +1,4 @@
-"""What the node adds around the model: a complete series → an object stored by a peer, seconds by stage and memory.
+"""Measure the cost of the node around the model: complete series → object stored by a peer, seconds by stage, memory.
 
     python benchmarks/overhead.py                       # 300 × 512² CT, 20 large segments by the threshold engine
     python benchmarks/overhead.py --json                # last line: one JSON object; `ratios` are theirs over ours
@@ -69,7 +69,7 @@ def write_series(folder: Path, slices: int, size: int, number: int) -> list[Path
 
 
 def script(folder: Path, port: int) -> None:
-    """What a user would write, as a process of its own; prints its seconds, CPU seconds and peak memory."""
+    """Run the script that a user would write, as a process of its own; print seconds, CPU seconds and peak memory."""
     import highdicom as hd
     import numpy as np
     import pydicom

@@ -1,4 +1,4 @@
-"""What holds for every test: which ones this machine can run, and how Hypothesis looks for examples."""
+"""Configure all tests: selection by what this machine has, and the profiles of Hypothesis."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.needs(*sorted(names)))
         if names or (WHOLE | SLOW) & set(item.path.parts):
             item.add_marker(pytest.mark.whole)
-        lacking = (names & missing) | (absent & {marker.name for marker in item.iter_markers()})
-        for name in lacking:
+        unmet = (names & missing) | (absent & {marker.name for marker in item.iter_markers()})
+        for name in unmet:
             _deselected[f"{name}: {item.nodeid.partition('[')[0]}"] += 1
-        (gone if lacking else chosen).append(item)
+        (gone if unmet else chosen).append(item)
     if gone:
         config.hook.pytest_deselected(items=gone)
         items[:] = chosen

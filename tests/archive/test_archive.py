@@ -1,4 +1,4 @@
-"""What the archive stores, takes for the same, refuses, and finds again after a restart."""
+"""Test the archive: storing, re-sent and refused instances, and restarts."""
 
 from __future__ import annotations
 

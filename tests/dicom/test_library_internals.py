@@ -1,4 +1,4 @@
-"""What is private in other libraries is imported in one place, which knows the versions that it fits."""
+"""Test that private names of other libraries are imported in one place, which checks their versions."""
 
 from __future__ import annotations
 

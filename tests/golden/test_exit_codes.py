@@ -68,7 +68,7 @@ COMMANDS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the commands are run on."""
+    """Return the input of the commands."""
     folder = tmp_path_factory.mktemp("commands")
     scan = Acquisition(shape=(6, 32, 32), slice_spacing_mm=16.0, pixel_spacing_mm=(12.0, 12.0))
     write_series(torso(5), scan, folder / "ct")

@@ -119,7 +119,7 @@ def association_request(connect: Connect, scp: Scp) -> bytes:
 
 
 def end_of(connection: socket.socket) -> bytes:
-    """What the SCP sends before it closes the connection."""
+    """Return the bytes that the SCP sends before it closes the connection."""
     received = b""
     with connection:
         try:

@@ -1,4 +1,4 @@
-"""What a job of 300 slices costs in the database for ever, the durable engine's own rows included."""
+"""Test the bytes that a job of 300 slices takes in the database for ever, the durable engine's own rows included."""
 
 from __future__ import annotations
 

@@ -166,5 +166,5 @@ def passes_under_way(node: NodeProcess) -> set[float]:
 
 
 def own_failures(node: NodeProcess) -> list[int]:
-    """How often each workflow failed by a fault of its own."""
+    """Return the number of failures of each workflow by its own fault."""
     return [row["failures"] for row in node.read("SELECT failures FROM voxtell_failure WHERE failures > 0")]

@@ -63,7 +63,7 @@ def test_a_side_that_is_coded_is_checked(prompt: str) -> None:
 
 
 def test_a_side_in_latin_is_coded_but_not_judged() -> None:
-    """What lies near the midline is known by its English name only."""
+    """Structures near the midline are known by their English names only."""
     laterality = term_of("kidney dexter").laterality
     assert laterality is not None
     assert (laterality.meaning, side_of("arteria coronaria dextra")) == ("Right", "")

@@ -49,7 +49,7 @@ def failed_conditions_of(volume: str, matches: Iterable[Match]) -> list[FailedCo
     return [
         FailedCondition(volume, match.rule.name, failed[0].keyword, failed[0].wanted, failed[0].found)
         for match in matches
-        if match.rule.scope == "series" and (failed := [each for each in match.conditions if not each.met])
+        if match.rule.scope == "series" and (failed := match.failed)
     ]
 
 

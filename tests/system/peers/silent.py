@@ -19,7 +19,7 @@ class SilentPeer:
 
     @property
     def connections(self) -> int:
-        """How many connections were opened so far."""
+        """Return the number of connections that were opened so far."""
         return len(self._open)
 
     @property
