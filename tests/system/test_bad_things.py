@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
@@ -147,11 +149,14 @@ def test_a_disk_that_fills_while_the_result_is_written(orthanc: Orthanc, small_d
     files = write_ct(tmp_path / "ct", slices=20, rows=200, columns=200)
     study = str(pydicom.dcmread(files[0]).StudyInstanceUID)
     with NodeProcess(tmp_path / "node", peers={"pacs": orthanc.dimse_settings}, storage=small_disk / "data") as node:
+        worker = node.children()[0]
+        os.kill(worker, signal.SIGSTOP)  # so that the segmentation is still running when the disk is full
         storescu(files, node.port)
-        node.wait(lambda: "segment" in node.pending(), what="the segmentation", every_s=0.002)
+        node.wait(lambda: "segment" in node.pending(), what="the segmentation")
         with suppress(OSError), (small_disk / "filler").open("wb") as filler:
             while True:
                 filler.write(bytes(1 << 16))
+        os.kill(worker, signal.SIGCONT)
         node.wait(lambda: "the database does not answer" in node.log(), what="the trouble")
         assert not node.wait_until_idle(2), "the job ended on a full disk: the test would prove nothing"
         assert orthanc.instances(study, "SEG") == []
