@@ -164,18 +164,22 @@ class Archive(Reader):
         return verdict
 
     def _known(self, connection: sa.Connection, facts: Facts) -> index.Stored | None:
-        """Return what is here of the instance. Raises Refusal where its series is not what it was."""
+        """Return what is here of the instance. Raises Refusal where its series is not what it was.
+
+        The series of an instance that is not here yet is checked by `_hold` and `_claim`.
+        """
         old = index.find(connection, facts.sop_instance_uid)
-        if old and old.series_uid != facts.series_uid:
+        if old is None:
+            return None
+        if old.series_uid != facts.series_uid:
             raise Refusal(
                 "instance-conflict",
                 f"SOP Instance UID {facts.sop_instance_uid} is already here in another series than "
                 f"{facts.series_uid}; send it under a new SOP Instance UID",
                 uid=facts.sop_instance_uid,
             )
-        wanted = sa.select(tables.series).where(tables.series.c.series_uid == facts.series_uid)
-        _check_series(connection.execute(wanted).first(), facts)
-        return old if old and self.objects.exists(old.object) else None
+        _check_series(index.find_series(connection, facts.series_uid), facts)
+        return old if self.objects.exists(old.object) else None
 
     def _compare(self, old: index.Stored, facts: Facts, data: bytes) -> str:
         if (old.digest, old.transfer_syntax) == (facts.digest, facts.transfer_syntax_uid):

@@ -2,6 +2,7 @@
 
 Each function works within the caller's transaction. What is read to be decided upon is locked first and read in a
 second statement: on PostgreSQL a statement sees what was committed when it began, not when it got its lock.
+The statements that run for each instance are built once: building one costs as much as running it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,28 +44,39 @@ class Stored:
 
 
 _STORED = [tables.instance.c[name] for name in Stored.__dataclass_fields__]
+_FIND = sa.select(*_STORED).where(tables.instance.c.sop_uid == sa.bindparam("sop_uid"))
+_SERIES = sa.select(tables.series).where(tables.series.c.series_uid == sa.bindparam("series_uid"))
+_LOCKED_SERIES = _SERIES.with_for_update()
+
+
+@cache
+def _insert_ignore(table: sa.Table, dialect: str) -> sa.Executable:
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
 
 
 def insert_ignore(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Insert rows whose key is not there yet. Returns how many were inserted, for one row at a time."""
     if not rows:
         return 0
-    insert = sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
-    statement = insert.on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+    statement = _insert_ignore(table, connection.dialect.name)
     found = connection.execute(statement, list(rows) if len(rows) > 1 else dict(rows[0]))
     return found.rowcount
 
 
 def lock_series(connection: sa.Connection, series_uid: str) -> sa.Row[Any] | None:
     """Lock the row of a series until the transaction ends. Returns it, None where the series is not here."""
-    return connection.execute(
-        sa.select(tables.series).where(tables.series.c.series_uid == series_uid).with_for_update()
-    ).first()
+    return connection.execute(_LOCKED_SERIES, {"series_uid": series_uid}).first()
+
+
+def find_series(connection: sa.Connection, series_uid: str) -> sa.Row[Any] | None:
+    """Return the row of a series, None where it is not here."""
+    return connection.execute(_SERIES, {"series_uid": series_uid}).first()
 
 
 def find(connection: sa.Connection, sop_uid: str) -> Stored | None:
     """Return what is known of an instance."""
-    row = connection.execute(sa.select(*_STORED).where(tables.instance.c.sop_uid == sop_uid)).first()
+    row = connection.execute(_FIND, {"sop_uid": sop_uid}).first()
     return Stored(**row._mapping) if row else None
 
 
