@@ -47,7 +47,7 @@ def open_writer(engine: sa.Engine, *, durable: bool) -> sa.Engine:
 
     @sa.event.listens_for(writer, "begin")
     def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        connection.connection.cursor().execute("BEGIN IMMEDIATE")  # past SQLAlchemy: it runs for each instance
 
     return writer
 

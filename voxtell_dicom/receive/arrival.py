@@ -18,12 +18,14 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from voxtell_dicom.archive.instance import Arrival, Sender
 from voxtell_dicom.archive.part10 import PIXEL_TAGS
-from voxtell_dicom.dicom.own_objects import is_own
+from voxtell_dicom.dicom.own_objects import MANUFACTURER, is_own
 from voxtell_dicom.errors import Refusal
 
 __all__ = ["Arrival", "Sender", "read_arrival"]
 
 _CHARACTER_SET = 0x00080005
+_MANUFACTURER = 0x00080070
+_EQUIPMENT = 0x0018A001  # Contributing Equipment Sequence
 _ROWS = 0x00280010
 _ITEM, _ITEMS_END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
 _UNDEFINED = 0xFFFFFFFF
@@ -163,7 +165,9 @@ def _number(elements: dict[int, Any], tag: int, default: int) -> int:
 
 
 def _is_own(elements: dict[int, Any]) -> bool:
-    header = Dataset({BaseTag(tag): elements[tag] for tag in (0x00080070, 0x0018A001) if tag in elements})
+    if _EQUIPMENT not in elements and MANUFACTURER not in _text(elements, _MANUFACTURER).casefold():
+        return False  # nearly always, and without building a dataset
+    header = Dataset({BaseTag(tag): elements[tag] for tag in (_MANUFACTURER, _EQUIPMENT) if tag in elements})
     try:
         header.get("ContributingEquipmentSequence")
     except Exception as error:  # whatever a corrupt sequence makes the parser raise
