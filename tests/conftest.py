@@ -18,9 +18,22 @@ settings.register_profile("random", max_examples=2000, deadline=None, print_blob
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 WHOLE = {"system", "oracles", "viewers", "chaos", "test_readme.py"}  # folders and files that drive whole programs
-SLOW = {  # the files that take longest; make test-fast leaves them out
-    *("test_kill.py", "test_matrix.py", "test_verify.py", "test_gates.py", "test_study.py", "test_workers.py"),
-    *("test_segment.py", "test_demo.py", "test_training.py", "test_joined.py"),
+SLOW = {  # folders and their files that take longest for what they test; make test-fast leaves them out
+    "cli": ("check", "demo", "segment"),
+    "deliver": ("dimse",),
+    "encode": ("analytic_measurements", "joined", "matrix", "secondary"),
+    "engine": (
+        *("engine_allocator", "engine_checkpoint", "engine_kernels", "engine_memory", "engine_memory_cap"),
+        *("engine_options", "engine_postprocess", "engine_predictor", "engine_pretend_cuda", "engine_startup"),
+    ),
+    "golden": ("results",),
+    "network": ("association_loops", "pynetdicom_suite"),
+    "phantom": ("model", "training"),
+    "receive": ("completion", "dimse", "kill"),
+    "series": ("benchmark", "strange_headers"),
+    "tests": ("dependencies", "needs"),
+    "verify": ("verify",),
+    "workflow": ("gates", "job_states", "joined", "migrations", "recovery", "steps", "study", "watch", "workers"),
 }
 _deselected: Counter[str] = Counter()
 
@@ -35,6 +48,10 @@ def _absent() -> set[str]:
     return absent
 
 
+def _is_slow(path: Path) -> bool:
+    return path.stem.removeprefix("test_") in SLOW.get(path.parent.name, ())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with the programs that it needs; deselect, by name, those that cannot run here."""
@@ -44,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         names = needs.needed(item) if isinstance(item, pytest.Function) else set()
         if names:
             item.add_marker(pytest.mark.needs(*sorted(names)))
-        if names or (WHOLE | SLOW) & set(item.path.parts):
+        if names or WHOLE & set(item.path.parts) or _is_slow(item.path):
             item.add_marker(pytest.mark.whole)
         unmet = (names & missing) | (absent & {marker.name for marker in item.iter_markers()})
         for name in unmet:

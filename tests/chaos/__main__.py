@@ -35,7 +35,9 @@ def main() -> None:
         pacs = stack.enter_context(Orthanc(folder / "orthanc"))
         peers = {"pacs": pacs.dimse_settings}
         url = database.url if database else None
-        node = stack.enter_context(NodeProcess(folder / "node", peers=peers, rules=[RULE], database=url))
+        node = stack.enter_context(
+            NodeProcess(folder / "node", peers=peers, rules=[RULE], database=url, receive={"incomplete_s": 30})
+        )
         chaos = Chaos(folder, node, pacs, random.Random(arguments.seed), database, say)
         for number in range(1, arguments.rounds + 1):
             chaos.round(number)

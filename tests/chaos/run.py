@@ -79,7 +79,7 @@ class Chaos:
             time.sleep(down_s)
             self.node.start()
         elif victim == "worker":
-            if self.node.children():
+            if self.node.children() and not self._about_to_be_given_up():
                 self.node.kill_worker()
         elif victim == "pacs":
             self.pacs.stop(kill=True)
@@ -90,13 +90,24 @@ class Chaos:
             time.sleep(down_s)
             self.database.start()
 
+    def _about_to_be_given_up(self) -> bool:
+        """Return whether a pass has lost its worker twice: a third death counts as the fault of its series."""
+        workflows = "dbos.workflow_status" if self.database else "workflow_status"
+        query = (
+            f"SELECT 1 FROM voxtell_failure JOIN {workflows} ON workflow_uuid = workflow_id "
+            "WHERE failures >= 2 AND status IN ('PENDING', 'ENQUEUED')"
+        )
+        return bool(self._read(query))
+
     def jobs(self) -> list[dict[str, Any]]:
         """The job book, read directly."""
+        return self._read("SELECT id, state, reason FROM voxtell_job")
+
+    def _read(self, query: str) -> list[dict[str, Any]]:
         url = self.database.url if self.database else f"sqlite:///{self.node.storage / 'node.sqlite'}"
         engine = sa.create_engine(url.replace("postgresql://", "postgresql+psycopg://"), poolclass=sa.pool.NullPool)
-        query = sa.text("SELECT id, state, reason FROM voxtell_job")
         with engine.connect() as connection:
-            return [dict(row) for row in connection.execute(query).mappings()]
+            return [dict(row) for row in connection.execute(sa.text(query)).mappings()]
 
     def storm(self, kills: int, seconds: float) -> None:
         """Kill the node at random instants within that time, and start it again at once, ready or not."""

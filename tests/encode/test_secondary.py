@@ -19,6 +19,7 @@ from voxtell_dicom.encode.capture.drawing import LACKING, figure_of
 from voxtell_dicom.encode.capture.fonts import fonts_for
 from voxtell_dicom.encode.capture.scene import read_scene, scene_of
 from voxtell_dicom.encode.capture.secondary import encode_secondary
+from voxtell_dicom.encode.common.context import ASCII_WORDS
 from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.provenance import TEST_MARK, maker_of
 from voxtell_dicom.encode.receipt.page import receipt_figure
@@ -182,7 +183,7 @@ def test_japanese_words_stay_in_the_character_set_of_the_source(tmp_path: Path) 
     charset, name = ["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎=やまだ^たろう"
     volume = made.volume(tmp_path / "s", SpecificCharacterSet=charset, PatientName=name)
     source = pydicom.dcmread(volume.frames[0].path).get_item("PatientName").value
-    for text, kept in (("肝臓 (liver)", charset), ("größe", "ISO_IR 192"), ("조직 肝", "ISO_IR 192")):
+    for text, label in (("肝臓 (liver)", "肝臓 (liver)"), ("größe", "Grosse"), ("조직 肝", "JoJig Gan")):
         plan = made.plan([text], outputs=("seg", "sr", "rtstruct", "secondary", "labelmap"))
         found = made.found(plan, made.masks(volume.grid.shape, 1))
         rule = {"name": "abdomen", "when": {"Modality": "CT"}, "prompts": [text], "receipt": "always"}
@@ -190,14 +191,15 @@ def test_japanese_words_stay_in_the_character_set_of_the_source(tmp_path: Path) 
         results = encode(output_context(plan, volume, found, config=config, directory=tmp_path / "out"), config)
         objects = {result.kind: pydicom.dcmread(result.path) for result in results}
         del objects["secondary"]  # the text is in its pixels alone
-        assert all(ds.SpecificCharacterSet == kept for ds in objects.values())
-        assert all((ds.get_item("PatientName").value == source) == (kept == charset) for ds in objects.values())
+        assert all(ds.SpecificCharacterSet == charset for ds in objects.values())
+        assert all(ds.get_item("PatientName").value == source for ds in objects.values())
         (segment,) = objects["seg"].SegmentSequence
-        raw = segment.get_item("SegmentLabel").value.decode("iso2022_jp" if kept == charset else "utf-8")
-        assert raw.startswith(text.capitalize())
-        assert (segment.SegmentLabel, segment.SegmentDescription) == (f"{text.capitalize()} {TEST_MARK}", text)
-        assert objects["rtstruct"].RTROIObservationsSequence[0].ROIObservationLabel == text.capitalize()
-        assert f"  {text.capitalize()}  found, " in objects["receipt"].ImageComments
+        assert segment.get_item("SegmentLabel").value.decode("iso2022_jp").startswith(label)
+        assert segment.SegmentLabel == f"{label} {TEST_MARK}"
+        assert segment.SegmentDescription.casefold() == label.casefold()
+        assert objects["rtstruct"].RTROIObservationsSequence[0].ROIObservationLabel == label
+        assert f"  {label}  found, " in objects["receipt"].ImageComments
+        assert all((ASCII_WORDS in result.warnings) == (label != text) for result in results)
 
 
 def test_the_receipt_says_what_was_found_and_what_not(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ when a UID that is already in the archive arrives with other bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -41,9 +42,11 @@ _CONTENT = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
+_DEFAULTS: Mapping[str, int] = {"NumberOfFrames": 1, "RescaleSlope": 1, "RescaleIntercept": 0}  # absence means these
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-# What a change of transfer syntax may change with no correction meant.
+# What a change of transfer syntax or character set may change with no correction meant; text is compared decoded.
 _FORM = (
+    "SpecificCharacterSet",
     "PhotometricInterpretation",
     "PlanarConfiguration",
     "BitsAllocated",
@@ -61,13 +64,19 @@ def compare(old: BinaryIO, new: BinaryIO, uid: str) -> str:
     """
     try:
         before, after = dcmread(old), dcmread(new)
-        different = [keyword for keyword in _CONTENT if before.get(keyword) != after.get(keyword)]
+        different = [keyword for keyword in _CONTENT if _meaning(before, keyword) != _meaning(after, keyword)]
     except Exception as error:  # whatever a broken value makes the parser raise
         raise _conflict(uid, f"it cannot be read to compare it ({error})") from error
     if different:
         raise _conflict(uid, f"{', '.join(different)} differs")
     _compare_pixels(before, after, uid)
     return SAME if _same_headers(before, after) else HEADERS
+
+
+def _meaning(dataset: FileDataset, keyword: str) -> Any:
+    """Return a value, or what its absence means: an archive may write either (PS3.3 C.7.6.6, C.11.1)."""
+    value = dataset.get(keyword)
+    return _DEFAULTS.get(keyword) if value is None or value == "" else value
 
 
 def _compare_pixels(before: FileDataset, after: FileDataset, uid: str) -> None:
@@ -98,18 +107,33 @@ def _stored_values(dataset: FileDataset) -> npt.NDArray[Any]:
 
 def _same_headers(before: FileDataset, after: FileDataset) -> bool:
     """All but pixels and form. A false difference does no harm: the newest copy is kept then, with the same content."""
-    left_out = {tag_for_keyword(keyword) for keyword in _FORM}
+    left_out = {tag_for_keyword(keyword) for keyword in (*_FORM, *_DEFAULTS)}  # the defaults are part of the content
     tags = [
-        {tag for tag in dataset.keys() if tag.group < 0x7FE0 and tag.element and int(tag) not in left_out}  # noqa: SIM118
+        {
+            tag
+            for tag in dataset.keys()  # noqa: SIM118 - undecoded
+            if tag.group < 0x7FE0 and tag.element and int(tag) not in left_out and not _is_empty(dataset, tag)
+        }
         for dataset in (before, after)
     ]
-    return tags[0] == tags[1] and all(_same_value(before, after, tag) for tag in tags[0])
+    same_set = before.get("SpecificCharacterSet") == after.get("SpecificCharacterSet")
+    return tags[0] == tags[1] and all(_same_value(before, after, tag, undecoded=same_set) for tag in tags[0])
 
 
-def _same_value(before: FileDataset, after: FileDataset, tag: BaseTag) -> bool:
-    """Undecoded where that is enough."""
+def _is_empty(dataset: FileDataset, tag: BaseTag) -> bool:
+    """Return True if an element has no value: archives add and remove such elements."""
+    value = dataset.get_item(tag).value
+    return value is None or (hasattr(value, "__len__") and len(value) == 0)
+
+
+def _same_value(before: FileDataset, after: FileDataset, tag: BaseTag, *, undecoded: bool) -> bool:
+    """undecoded: whether equal bytes are equal values, because the character set is the same."""
     values = [dataset.get_item(tag).value for dataset in (before, after)]
-    if all(isinstance(value, bytes) for value in values) and values[0].rstrip(b"\0 ") == values[1].rstrip(b"\0 "):
+    if (
+        undecoded
+        and all(isinstance(value, bytes) for value in values)
+        and values[0].rstrip(b"\0 ") == values[1].rstrip(b"\0 ")
+    ):
         return True
     try:
         return bool(before[tag].value == after[tag].value)

@@ -40,6 +40,14 @@ def context_group(cid: int) -> Iterator[tuple[str, str, str]]:
             yield value, scheme, meaning
 
 
+def write_undecoded(ds: Dataset, *, implicit: bool) -> None:
+    """Have pydicom write the undecoded elements of a dataset as they are, in Little Endian.
+
+    It decodes them otherwise: where the character set is not known to be the one they were read in.
+    """
+    ds.set_original_encoding(implicit, True, ds._character_set)
+
+
 def dataset_of_xml(root: Element) -> Dataset:
     """Return the dataset of a Native DICOM Model (PS3.19 A.1): pydicom reads JSON only."""
     from dicomweb_client.web import _load_xml_dataset  # here: not every process that reads DICOM talks to a web server

@@ -7,13 +7,19 @@ from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
 
+_WEST_MINUTES, _EAST_MINUTES = -12 * 60, 14 * 60
+
 
 def zone(source: Dataset) -> timezone:
-    """The source's Timezone Offset From UTC (0008,0201) where it has one, else this machine's."""
+    """The source's Timezone Offset From UTC (0008,0201) where it has a valid one, else this machine's.
+
+    Valid: from -1200 to +1400, minutes below 60 (PS3.3 C.12.1.1.8).
+    """
     match = re.fullmatch(r"([+-])(\d\d)(\d\d)", str(source.get("TimezoneOffsetFromUTC") or "").strip())
-    if match:
-        minutes = int(match[2]) * 60 + int(match[3])
-        return timezone(timedelta(minutes=minutes if match[1] == "+" else -minutes))
+    if match and int(match[3]) < 60:
+        minutes = int(f"{match[1]}1") * (int(match[2]) * 60 + int(match[3]))
+        if _WEST_MINUTES <= minutes <= _EAST_MINUTES:
+            return timezone(timedelta(minutes=minutes))
     return timezone(datetime.now().astimezone().utcoffset() or timedelta())
 
 

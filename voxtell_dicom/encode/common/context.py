@@ -12,13 +12,19 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from voxtell_dicom.dicom.headers import HeaderSource
-from voxtell_dicom.encode.common import objects, provenance
+from voxtell_dicom.dicom.source_text import is_ascii
+from voxtell_dicom.encode.common import objects, provenance, words
 from voxtell_dicom.encode.common.frame_values import USERS, FrameValues
 from voxtell_dicom.encode.common.objects import Identity
 from voxtell_dicom.encode.common.part10 import write_once
-from voxtell_dicom.encode.common.sources import Sources, read_sources
+from voxtell_dicom.encode.common.sources import Sources, newest_path, read_sources
 from voxtell_dicom.files import sha256_of
 from voxtell_dicom.model import Found, Plan, Result, Volume
+
+ASCII_WORDS = (
+    "labels and descriptions are written in ASCII: Specific Character Set (0008,0005) of the source cannot hold them, "
+    "and the patient's text is not encoded anew"
+)
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,20 @@ class OutputContext:
         """The values of the source frames."""
         return FrameValues(self.volume, self.headers, shared=len(USERS & set(self.plan.outputs)) > 1)
 
+    @cached_property
+    def text(self) -> Dataset:
+        """What results repeat of the newest source instance, undecoded: see `source_text`."""
+        return self.headers.text(newest_path(self.volume))
+
+    @cached_property
+    def warnings(self) -> tuple[str, ...]:
+        """Return the volume's warnings, and one where our words do not fit the character set of the source."""
+        charset = self.headers(newest_path(self.volume)).get("SpecificCharacterSet")
+        texts = [self.plan.rule, *(prompt.label + prompt.text for prompt in self.plan.prompts)]
+        if is_ascii(self.text) or words.holds(charset, "".join(texts)):
+            return self.volume.warnings
+        return (*self.volume.warnings, ASCII_WORDS)
+
     def sources(self) -> Sources:
         """Return the source headers, the newest as a copy of its own. Raises as `read_sources`."""
         return read_sources(self.volume, self.headers)
@@ -79,6 +99,7 @@ class OutputContext:
             maker=self.maker,
             source=self.volume,
             header=header,
+            text=self.text,
             kind=kind,
             description=self.description,
             series_number_base=self.series_number_base,
@@ -104,7 +125,7 @@ class OutputContext:
         transfer_syntax: UID = ExplicitVRLittleEndian,
     ) -> Result:
         """Write an object once; tail: encoded elements whose tags come after all of `ds`."""
-        digest = write_once(path, ds, tail, transfer_syntax=transfer_syntax)
+        digest = write_once(path, ds, tail, text=self.text, transfer_syntax=transfer_syntax)
         return self.with_labels(objects.result_of(ds, kind, path, digest))
 
     def with_labels(self, result: Result) -> Result:
@@ -113,5 +134,5 @@ class OutputContext:
             result,
             labels=tuple(item.prompt.label for _, item in self.shown),
             empty=tuple(item.prompt.label for item in self.found if not item.mask.voxels),
-            warnings=self.volume.warnings,
+            warnings=self.warnings,
         )

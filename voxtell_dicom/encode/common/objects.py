@@ -11,32 +11,12 @@ from typing import Protocol
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from voxtell_dicom.dicom.source_text import is_ascii
+from voxtell_dicom.dicom.subject import copy_subject
 from voxtell_dicom.dicom.text import ST
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.clock import stamp, zone
-from voxtell_dicom.encode.common.template import CARRIED, TYPE_2
 from voxtell_dicom.model import Found, Plan, Result, Volume
-
-PATIENT_AND_STUDY = (
-    *TYPE_2,
-    *CARRIED,
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
-    "OtherPatientIDsSequence",
-    "PatientSpeciesDescription",
-    "PatientIdentityRemoved",
-    "DeidentificationMethod",
-    "DeidentificationMethodCodeSequence",
-    "LongitudinalTemporalInformationModified",
-    "StudyDescription",
-    "ClinicalTrialSponsorName",
-    "ClinicalTrialProtocolID",
-    "ClinicalTrialProtocolName",
-    "ClinicalTrialSiteID",
-    "ClinicalTrialSiteName",
-    "ClinicalTrialSubjectID",
-)
 
 
 class Source(Protocol):
@@ -50,15 +30,16 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Identity:
-    """Identity of an object of `kind`. header: of a source instance; texts: those of the object, in any language.
+    """Identity of an object of `kind`. header: of a source instance; text: what results repeat of it, undecoded.
 
-    remarks: see `remarks`.
+    texts: those of the object, in any language. remarks: see `remarks`.
     """
 
     plan: Plan
     maker: provenance.Maker
     source: Source
     header: Dataset
+    text: Dataset
     kind: str
     description: str
     series_number_base: int
@@ -69,21 +50,13 @@ class Identity:
 
 
 def identify(ds: Dataset, identity: Identity) -> None:
-    """Write Patient, General Study, Series, Equipment and SOP Common into a result (not its SOP class, modality).
-
-    `identity.header` is recoded into the character set that the result needs.
-    """
+    """Write Patient, General Study, Series, Equipment and SOP Common into a result (not its SOP class, modality)."""
     plan, header, remarks = identity.plan, identity.header, identity.remarks
     texts = [identity.description, plan.rule, remarks, *identity.texts]
-    charset = words.character_set(header.get("SpecificCharacterSet"), texts)
-    words.recode(header, charset)
+    charset = words.character_set(header.get("SpecificCharacterSet"), texts, ascii_source=is_ascii(identity.text))
     if charset:
         ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
-    for keyword in PATIENT_AND_STUDY:
-        if header.get(keyword):
-            ds[keyword] = header[keyword]
-        elif keyword in TYPE_2:
-            setattr(ds, keyword, "")
+    copy_subject(ds, header)
     for keyword in ("BodyPartExamined", "Laterality"):
         if header.get(keyword):
             ds[keyword] = header[keyword]

@@ -17,6 +17,8 @@ from pydicom.filewriter import write_dataset, write_file_meta_info
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from voxtell_dicom.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from voxtell_dicom.dicom.source_text import is_ascii, restore_text
+from voxtell_dicom.encode.common import words
 from voxtell_dicom.files import sha256_of, sync_folder
 
 
@@ -25,13 +27,19 @@ def write_once(
     ds: Dataset,
     tail: Iterable[bytes | memoryview] = (),
     *,
+    text: Dataset,
     transfer_syntax: UID = ExplicitVRLittleEndian,
 ) -> str:
     """Write `ds` and then `tail` (elements in explicit VR whose tags come after all of `ds`) atomically.
 
+    text: what `ds` repeats of the source, undecoded; it replaces what is there, and our own words are written in ASCII
+    where the character set of the source cannot hold them. `ds` is changed by that.
     Returns the SHA-256 (hex) of the file. The file appears whole or not at all; an existing one is never replaced:
     then its own digest is returned. Raises OSError as the file system does.
     """
+    if not is_ascii(text):
+        words.fit(ds, ds.get("SpecificCharacterSet"))
+    restore_text(ds, text, implicit=transfer_syntax.is_implicit_VR)
     chunks: Iterable[bytes | memoryview] = chain([_dataset(ds, transfer_syntax)], tail)
     if transfer_syntax == DeflatedExplicitVRLittleEndian:
         chunks = _deflated(chunks)

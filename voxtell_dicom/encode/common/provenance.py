@@ -17,18 +17,10 @@ from pydicom.uid import UID
 
 import voxtell_dicom
 from voxtell_dicom.dicom.own_objects import MANUFACTURER
+from voxtell_dicom.dicom.source_text import EQUIPMENT
 from voxtell_dicom.model import Plan
 
 TEST_MARK = "TEST - NOT FOR PATIENTS"
-SCANNER = (
-    "Manufacturer",
-    "InstitutionName",
-    "StationName",
-    "ManufacturerModelName",
-    "DeviceSerialNumber",
-    "SoftwareVersions",
-    "DeviceUID",
-)
 
 
 def made_uid(*parts: Any) -> UID:
@@ -132,7 +124,7 @@ def contributing_equipment(maker: Maker, source: Dataset, when: str) -> list[Dat
     items = [algorithm]
     if source.get("Manufacturer"):
         scanner = Dataset()
-        for keyword in SCANNER:
+        for keyword in EQUIPMENT:
             if source.get(keyword):
                 scanner[keyword] = source[keyword]
         scanner.PurposeOfReferenceCodeSequence = Sequence([_code("109101", "Acquisition Equipment")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydicom.dataset import Dataset
@@ -37,11 +38,9 @@ def read_sources(volume: Volume, source: HeaderSource) -> Sources:
     Raises Refusal (``mixed-patients``, ``mixed-studies``, ``mixed-series``) where identity differs within the series,
     EncodingError where a file no longer holds the frame that the volume was made of.
     """
-    paths = list(dict.fromkeys(frame.path for frame in volume.frames))
-    headers = {path: source(path) for path in paths}
+    headers = {path: source(path) for path in _paths(volume)}
     _check_same(list(headers.values()), volume.series_uid)
-    newest_path = max(paths, key=lambda path: path.stat().st_mtime_ns)
-    newest = source.copy(newest_path)
+    newest = source.copy(newest_path(volume))
     complete_header(newest)
     if str(newest.StudyInstanceUID) != volume.study_uid:
         raise Refusal(
@@ -65,6 +64,15 @@ def read_sources(volume: Volume, source: HeaderSource) -> Sources:
         tuple(float(v) for v in _values(example.get("LossyImageCompressionRatio"))),
         tuple(str(v) for v in _values(example.get("LossyImageCompressionMethod"))),
     )
+
+
+def newest_path(volume: Volume) -> Path:
+    """Return the file of the instance that arrived last."""
+    return max(_paths(volume), key=lambda path: path.stat().st_mtime_ns)
+
+
+def _paths(volume: Volume) -> list[Path]:
+    return list(dict.fromkeys(frame.path for frame in volume.frames))
 
 
 def complete_header(header: Dataset) -> None:

@@ -14,23 +14,12 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from voxtell_dicom.dicom.subject import TYPE_2, copy_subject
 from voxtell_dicom.encode.common.sources import decimal
 from voxtell_dicom.encode.common.spacing import common_step_mm
 from voxtell_dicom.encode.seg.planes import FULL
 from voxtell_dicom.model import Volume
 
-TYPE_2 = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyDate",
-    "StudyTime",
-    "ReferringPhysicianName",
-)
-CARRIED = ("IssuerOfPatientID", "IssuerOfPatientIDQualifiersSequence", "IssuerOfAccessionNumberSequence")
 SERIES_LEVEL = ("BodyPartExamined", "Laterality", "PatientPosition")
 REPLACED = ("SpecificCharacterSet", "NumberOfFrames", "DimensionOrganizationSequence", "DimensionIndexSequence")
 _TYPES = {"binary": "BINARY", "occupancy": "FRACTIONAL", "fractional": "FRACTIONAL", "labelmap": "LABELMAP"}
@@ -59,9 +48,9 @@ def build(
     *,
     encoding: str = "binary",
 ) -> Dataset:
-    """A Segmentation dataset without per-frame groups and pixels. `header`: a source header, text in `charset`.
+    """A Segmentation dataset without per-frame groups and pixels. `header`: a source header.
 
-    `encoding`: as in `profiles.Form`.
+    `charset`: Specific Character Set of the object. `encoding`: as in `profiles.Form`.
     """
     stand_in = _stand_in(volume, header, position)
     built = highdicom.seg.Segmentation(
@@ -166,15 +155,8 @@ def _placeholder() -> highdicom.seg.SegmentDescription:
 
 
 def _restore(ds: Dataset, header: Dataset) -> None:
-    """Identity word for word as the source has it, empty where it has none (type 2)."""
-    for keyword in TYPE_2:
-        if header.get(keyword):
-            ds[keyword] = header[keyword]
-        else:
-            setattr(ds, keyword, "")
-    for keyword in CARRIED:
-        if header.get(keyword):
-            ds[keyword] = header[keyword]
+    """Identity as the source has it."""
+    copy_subject(ds, header)
     for keyword in SERIES_LEVEL:
         if header.get(keyword) and keyword not in ds:
             ds[keyword] = header[keyword]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 
+from anyascii import anyascii
 from pydicom.charset import python_encoding
+from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
-from pydicom.valuerep import PersonName
+from pydicom.valuerep import CUSTOMIZABLE_CHARSET_VR
 
 from voxtell_dicom.dicom.text import LO, ST, clipped
 from voxtell_dicom.encode.common.provenance import TEST_MARK, Maker
@@ -98,18 +100,21 @@ def series_number(source: object, plan: Plan, base: int) -> int:
     return max(1, number * base + min(plan.rule_index, base - 1))
 
 
-def character_set(source: object, texts: Iterable[str]) -> list[str]:
-    """Specific Character Set of the result: the source's, or ISO_IR 192 where it cannot hold `texts`."""
-    own = [source] if isinstance(source, str) else list(source or [])  # type: ignore[call-overload]
-    own = [str(value) for value in own]
-    written = "".join(texts)
-    if written.isascii() or _holds(own, written):
-        return own
-    return ["ISO_IR 192"]
+def character_set(source: object, texts: Iterable[str], *, ascii_source: bool) -> list[str]:
+    """Return the Specific Character Set of a result: the source's, or ISO_IR 192 where that cannot hold `texts`.
+
+    ascii_source: what the result repeats of the source has the same bytes in every set. Where it has not, the set is
+    the source's in any case, and `fit` writes our words in ASCII: the patient's text is never encoded anew.
+    """
+    own = _values(source)
+    return ["ISO_IR 192"] if ascii_source and not holds(own, "".join(texts)) else own
 
 
-def _holds(charset: list[str], written: str) -> bool:
-    """Whether text can be written in one character set, or in Japanese with code extensions (PS3.5 H.3)."""
+def holds(source: object, written: str) -> bool:
+    """Return whether text can be written in one character set, or in Japanese with code extensions (PS3.5 H.3)."""
+    charset = _values(source)
+    if written.isascii():
+        return True
     if len(charset) == 1 and charset[0] in python_encoding:
         encoding = python_encoding[charset[0]]
     elif len(charset) > 1 and set(charset) <= JAPANESE:
@@ -123,25 +128,17 @@ def _holds(charset: list[str], written: str) -> bool:
     return True
 
 
-def recode(ds: Dataset, charset: list[str]) -> None:
-    """Turn the text of `ds` from its own character set into `charset`, in nested items too."""
-    ds.decode()
-    _unbind(ds)
-    if charset:
-        ds.SpecificCharacterSet = charset if len(charset) > 1 else charset[0]
-    elif "SpecificCharacterSet" in ds:
-        del ds.SpecificCharacterSet
-
-
-def _unbind(ds: Dataset) -> None:
-    """Names keep the bytes they were read from: make them plain text, so that they are encoded anew."""
-    for element in ds:
+def fit(ds: Dataset, source: object) -> None:
+    """Write the text of `ds` in ASCII where the character set cannot hold it, in nested items too."""
+    for element in list(ds):
         if element.VR == "SQ":
             for item in element.value:
-                _unbind(item)
-                if "SpecificCharacterSet" in item:
-                    del item.SpecificCharacterSet
-        elif element.VR == "PN" and element.value:
-            values = element.value if element.VM > 1 else [element.value]
-            names = [PersonName(str(value)) for value in values]
-            element.value = names if len(names) > 1 else names[0]
+                fit(item, source)
+        elif element.VR in CUSTOMIZABLE_CHARSET_VR and not holds(source, str(element.value)):
+            values = [anyascii(str(value)) for value in (element.value if element.VM > 1 else [element.value])]
+            ds[element.tag] = DataElement(element.tag, element.VR, values if len(values) > 1 else values[0])
+
+
+def _values(source: object) -> list[str]:
+    values = [source] if isinstance(source, str) else list(source or [])  # type: ignore[call-overload]
+    return [str(value) for value in values]

@@ -10,7 +10,8 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.encode.common import objects as common
+from voxtell_dicom.dicom.source_text import source_text
+from voxtell_dicom.dicom.subject import PATIENT_AND_STUDY
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.sources import complete_header
 from voxtell_dicom.encode.receipt.receipt import write_receipt
@@ -57,13 +58,14 @@ def encode_notice(
     """
 
     def content() -> ReceiptContent:
-        headers = _headers(notice.paths)
+        found = _headers(notice.paths)
+        headers = [each.header for each in found]
         header = _agreed(headers, notice)
         maker = provenance.maker_of(plan, engine)
         said = words.description(plan, maker, notice.outcome)
         instances = tuple((str(each.SOPClassUID), str(each.SOPInstanceUID)) for each in headers)
         statement = statement_of(plan, maker, notice, header, len(headers))
-        return ReceiptContent(statement, notice, header, said, instances, series_number_base)
+        return ReceiptContent(statement, notice, header, said, instances, found[-1].text, series_number_base)
 
     return write_receipt(plan, content, form=form, directory=directory)
 
@@ -83,16 +85,23 @@ def statement_of(plan: Plan, maker: provenance.Maker, notice: Notice, header: Da
     )
 
 
-def _headers(paths: Sequence[Path]) -> list[Dataset]:
+@dataclass(frozen=True)
+class _Readable:
+    header: Dataset
+    text: Dataset
+
+
+def _headers(paths: Sequence[Path]) -> list[_Readable]:
     """What can be read of the files, oldest first; each instance once."""
-    headers: dict[str, Dataset] = {}
+    headers: dict[str, _Readable] = {}
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
         try:
             ds = pydicom.dcmread(path, stop_before_pixels=True)
+            text = source_text(ds)
         except Exception:  # whatever a broken file raises inside the parser; the notice says that it is broken
             continue
         if ds.get("SOPInstanceUID") and ds.get("SOPClassUID"):
-            headers[str(ds.SOPInstanceUID)] = ds
+            headers[str(ds.SOPInstanceUID)] = _Readable(ds, text)
     return list(headers.values())
 
 
@@ -106,7 +115,7 @@ def _agreed(headers: Sequence[Dataset], notice: Notice) -> Dataset:
     header = headers[-1]
     if str(header.StudyInstanceUID) != notice.study_uid:
         raise Refusal("mixed-studies", f"series {notice.series_uid}: of another study by now", notice.series_uid)
-    for keyword in (*common.PATIENT_AND_STUDY, "BodyPartExamined", "Laterality", "SeriesNumber", "SeriesDescription"):
+    for keyword in (*PATIENT_AND_STUDY, "BodyPartExamined", "Laterality", "SeriesNumber", "SeriesDescription"):
         if keyword in header and len({_plain(each, keyword) for each in headers}) > 1:
             del header[keyword]
     complete_header(header)

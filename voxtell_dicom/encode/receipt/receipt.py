@@ -46,7 +46,9 @@ def encode_receipt(context: OutputContext, form: str = "secondary") -> Result:
     def content() -> ReceiptContent:
         header, volume = context.sources().newest, context.volume
         statement = statement_of(context.plan, context.maker, volume, context.found, header)
-        return ReceiptContent(statement, volume, header, context.description, tuple(instances_of(volume)), *base)
+        return ReceiptContent(
+            statement, volume, header, context.description, tuple(instances_of(volume)), context.text, *base
+        )
 
     base = (context.series_number_base,)
     return context.with_labels(write_receipt(context.plan, content, form=form, directory=context.directory))
@@ -59,7 +61,7 @@ def write_receipt(plan: Plan, content: Callable[[], ReceiptContent], *, form: st
     words = content() if missing else None
     for kind in missing:
         if words is not None:
-            write_once(paths[kind], _BUILDERS[kind](plan, words))
+            write_once(paths[kind], _BUILDERS[kind](plan, words), text=words.text)
     (other,) = (path for kind, path in paths.items() if kind != KINDS[form])
     return _read(paths[KINDS[form]], KINDS[form], other)
 

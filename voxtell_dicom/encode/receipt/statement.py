@@ -56,13 +56,17 @@ class Statement:
 
 @dataclass(frozen=True)
 class ReceiptContent:
-    """A statement with what an object needs besides. `header`: of a source instance; `instances`: what it is about."""
+    """A statement with what an object needs besides. `header`: of a source instance; `instances`: what it is about.
+
+    `text`: what it repeats of the header, undecoded.
+    """
 
     statement: Statement
     source: common.Source
     header: Dataset
     description: str
     instances: tuple[tuple[str, str], ...]  # SOP class, SOP instance
+    text: Dataset
     series_number_base: int = 100
 
     def identity(self, plan: Plan, kind: str) -> common.Identity:
@@ -72,6 +76,7 @@ class ReceiptContent:
             maker=self.statement.maker,
             source=self.source,
             header=self.header,
+            text=self.text,
             kind=kind,
             description=self.description,
             series_number_base=self.series_number_base,
@@ -82,7 +87,8 @@ class ReceiptContent:
 def series_name(header: Dataset) -> str:
     """Which series it is, as a radiologist names it."""
     names = [str(header.get(keyword) or "").strip() for keyword in ("SeriesNumber", "SeriesDescription")]
-    return ", ".join(" ".join(name.split()) for name in names if name)
+    shown = ", ".join(" ".join(name.split()) for name in names if name)
+    return shown.replace("\N{REPLACEMENT CHARACTER}", "?")
 
 
 def now() -> datetime:

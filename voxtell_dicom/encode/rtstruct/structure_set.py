@@ -16,6 +16,7 @@ from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
+from voxtell_dicom.dicom.source_text import is_ascii
 from voxtell_dicom.dicom.text import LO, ST, clipped
 from voxtell_dicom.encode.common import implicit_vr as vr
 from voxtell_dicom.encode.common import objects as common
@@ -77,6 +78,8 @@ def encode_rtstruct(context: OutputContext, holes: str = "") -> Result | None:
     rest = Dataset()
     rest.RTROIObservationsSequence = Items([_observation(number, label) for number, label in enumerate(short, 1)])
     rest.ApprovalStatus = "UNAPPROVED"
+    if not is_ascii(context.text):
+        words.fit(rest, ds.get("SpecificCharacterSet"))
     tail = (vr.sequence(0x3006, 0x0039, contours), _encoded(rest, ds.get("SpecificCharacterSet", "iso8859")))
     return context.write(ds, "rtstruct", path, tail, ImplicitVRLittleEndian)
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from voxtell_dicom.dicom.source_text import is_ascii
 from voxtell_dicom.dicom.text import clipped
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.clock import stamp, zone
@@ -48,9 +49,9 @@ def segmentation(part: Part, sources: Sources, *, frames: int, overlap: bool) ->
     which = "" if part.of == 1 else prompts[0].label if len(shown) == 1 else f"{ordinal} of {part.of}"
     description = words.series_description(plan, maker, len(context.shown), len(plan.prompts), warned, which)
     texts = [description, plan.rule, remarks, *(prompt.label + prompt.text for prompt in prompts)]
-    charset = words.character_set(sources.newest.get("SpecificCharacterSet"), texts)
-    words.recode(sources.newest, charset)
     header = sources.newest
+    ascii_source = is_ascii(context.text)
+    charset = words.character_set(header.get("SpecificCharacterSet"), texts, ascii_source=ascii_source)
     terms = [term_for(prompt) for prompt in prompts]
     naming = Naming(
         provenance.result_uid(plan, form.kind, form.tag, ordinal),

@@ -136,7 +136,7 @@ def _write(part: Part, sources: Sources, path: Path) -> Result:
         ds.ContentDescription = POLICY
     groups = per_frame_groups(index, volume, sources.positions, labelmap=labelmap)
     syntax: UID = SYNTAXES[form.transfer_syntax]
-    digest = write_once(path, ds, chain([groups], pixels), transfer_syntax=syntax)
+    digest = write_once(path, ds, chain([groups], pixels), text=part.context.text, transfer_syntax=syntax)
     return _result(part.context, form, ds, path, digest, [index for index, _ in part.shown])
 
 
@@ -189,6 +189,6 @@ def _result(context: OutputContext, form: Form, ds: Dataset, path: Path, digest:
     return replace(
         common.result_of(ds, form.kind, path, digest),
         labels=tuple(labels[index] for index in indices),
-        warnings=context.volume.warnings,
+        warnings=context.warnings,
         segments=tuple(indices),
     )
