@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from voxtell_dicom.cli.peers import Answer
     from voxtell_dicom.config import Config
+    from voxtell_dicom.engine.bank import Bank
 
 app = typer.Typer()
 
@@ -47,7 +50,7 @@ def check(
         _storage(settings),
         *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items()),
     ]
-    answers += _findings(settings)
+    answers += [*_findings(settings), *_outside_bank(settings, config)]
     if load_model:
         answers.append(_prompts(settings))
     if send_test_seg is not None:
@@ -109,6 +112,39 @@ def _findings(settings: Config) -> list[Answer]:
     return found
 
 
+def _bank(settings: Config) -> Bank | None:
+    """Return the prompts whose vectors the node will have, None where that is not known without loading the engine."""
+    from voxtell_dicom.engine.bank import Bank, find_bank
+
+    model = settings.model
+    path = model.bank or (find_bank(model.directory) if model.directory and model.directory.is_dir() else None)
+    return Bank.read(path) if path else None
+
+
+def _outside_bank(settings: Config, config: Path) -> Iterator[Answer]:
+    """Yield a line for each prompt that the bank does not hold: it fails where no text model is set."""
+    from voxtell_dicom.cli.peers import Answer
+    from voxtell_dicom.config.source import Source
+    from voxtell_dicom.rules import prompts
+
+    bank = _bank(settings)
+    if bank is None:
+        return
+    source = Source.read(config)
+    for index, rule in enumerate(settings.rules):
+        for number, prompt in enumerate(prompts(rule)):
+            if prompt.text in bank:
+                continue
+            place = f"{config}:{source.line(('rules', index, 'prompts', number))}"
+            if settings.model.text_model:
+                message = f"{prompt.text!r} is not in the bank: the text model embeds it when the node starts"
+                yield Answer(rule.name, "prompt", place, "ok", message, 0)
+            else:
+                near = bank.nearest(prompt.text)
+                hint = f"; near it: {', '.join(near)}" if near else ""
+                yield Answer(rule.name, "prompt", place, "failed", f"{prompt.text!r} is not in the bank{hint}", 0)
+
+
 def _prompts(settings: Config) -> Answer:
     """Whether the engine loads, and can run every prompt of every rule."""
     from voxtell_dicom.cli.peers import Answer
@@ -123,7 +159,7 @@ def _prompts(settings: Config) -> Answer:
         identity = pool.identity()
         unknown = pool.unknown(texts)
         state = "failed" if unknown else "ok"
-        message = f"unknown: {', '.join(unknown)}" if unknown else f"can run all {len(texts)}"
+        message = "; ".join(_named(settings, text) for text in unknown) or f"can run all {len(texts)}"
     except VoxtellDicomError as error:
         state, message = "failed", str(error)
     finally:
@@ -131,13 +167,27 @@ def _prompts(settings: Config) -> Answer:
     return Answer("prompts", "engine", identity, state, message, round(1000 * (time.monotonic() - began)))
 
 
+def _named(settings: Config, text: str) -> str:
+    """Return an unknown prompt with the rules that have it and the nearest words of the bank."""
+    from voxtell_dicom.rules import prompts
+
+    rules = [rule.name for rule in settings.rules if text in [prompt.text for prompt in prompts(rule)]]
+    bank = _bank(settings)
+    near = bank.nearest(text) if bank else []
+    hint = f", near it: {', '.join(near)}" if near else ""
+    return f"unknown: {text!r} (rule {', '.join(map(repr, rules))}){hint}"
+
+
 def _show(answers: list[Answer]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("What", "How", "Where", "State", "", "ms")
+    table = Table(*(Column(name, overflow="fold") for name in ("What", "How", "Where", "State", "", "ms")))
     colors = {"ok": "green", "failed": "bold red", "skipped": "dim"}
     for answer in answers:
         state = f"[{colors[answer.state]}]{answer.state}[/]"
         table.add_row(answer.peer, answer.kind, answer.address, state, answer.message, str(answer.milliseconds))
-    Console().print(table)
+    console = Console()
+    if not console.is_terminal:  # a file or a pipe: rich would cut it into 80 columns
+        console.width = 1000
+    console.print(table)

@@ -64,7 +64,7 @@ rules:                                     # `voxtell-dicom rules explain DICOM_
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("node.yaml"),
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("config/node.yaml"),
     ae_title: Annotated[str | None, typer.Option(help="Our AE title.")] = None,
     port: Annotated[int | None, typer.Option(help="Our DICOM port.")] = None,
     pacs_ae: Annotated[str | None, typer.Option(help="AE title of the PACS.")] = None,

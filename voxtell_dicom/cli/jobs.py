@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -64,9 +65,14 @@ def _line(each: Job | Receiving) -> Line:
     from voxtell_dicom.model import Receiving
 
     if isinstance(each, Receiving):
-        facts, said = ["", _when(each.since), ""], receiving_sentence(each)
+        facts, said = ["", _when(each.since), _age(each.since)], receiving_sentence(each)
         return Line("receiving", facts, [f"series {each.series_uid}", said])
-    facts, said = [each.id, _when(each.created), each.rule], each.sentence
+    plan = each.plan
+    found = f"{len(plan.prompts) - len(each.empty)}/{len(plan.prompts)} found" if plan and each.results else ""
+    peers = f"to {', '.join(plan.send_to)}" if plan and plan.send_to else ""
+    accession = f"accession {each.accession}" if each.accession else ""
+    facts = [each.id, _when(each.created), _age(each.created), each.rule, accession, found, peers]
+    said = each.sentence
     return Line(each.state, facts, [f"series {each.series_uid}", *([said] if said else [])])
 
 
@@ -219,6 +225,15 @@ def find_job(book: JobBook, job_id: str) -> Job:
     if job is None:
         raise VoxtellDicomError(f"there is no job {job_id!r}, or more than one begins so: see `jobs list`")
     return job
+
+
+def _age(since: float) -> str:
+    """Return how long ago something was, in its largest unit: ``3 h``."""
+    seconds = max(0.0, time.time() - since)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _when(seconds: float) -> str:

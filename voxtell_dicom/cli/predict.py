@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    bank = _bank(arguments, None)
+    bank = _bank(arguments, _model(arguments) if arguments.model else None)
     typer.echo(f"{len(bank)} precomputed embeddings available:\n" + "\n".join(f"  {p}" for p in bank.prompts))
     return 0
 
@@ -210,7 +210,6 @@ def _whole(write: Write, mask: npt.NDArray[np.uint8], target: Path) -> None:
 def _load(arguments: argparse.Namespace, prompts: Sequence[str]) -> Predictor:
     import torch
 
-    from voxtell_dicom.engine import library
     from voxtell_dicom.engine.checkpoint import load_checkpoint
     from voxtell_dicom.engine.predictor import Predictor, choose_device
     from voxtell_dicom.engine.text import complete
@@ -220,11 +219,22 @@ def _load(arguments: argparse.Namespace, prompts: Sequence[str]) -> Predictor:
         typer.echo("Warning: CUDA not available, falling back to CPU", err=True)
         wanted = "cpu"
     device = choose_device(wanted)
-    named = arguments.model or os.environ.get(library.ENVIRONMENT)
-    directory = library.named_directory(arguments.model) if named else library.published_model()
+    directory = _model(arguments)
     _say(arguments, f"Loading VoxTell model from: {directory}")
     bank = complete(_bank(arguments, directory), prompts, device=device)
     return Predictor(load_checkpoint(directory), bank, device, _options(arguments))
+
+
+def _model(arguments: argparse.Namespace) -> Path:
+    """Return the model's directory. Raises _WrongUse where it holds no model, ModelError where there is none."""
+    from voxtell_dicom.engine import library
+
+    if not arguments.model and not os.environ.get(library.ENVIRONMENT):
+        return library.published_model()
+    directory = library.named_directory(arguments.model)
+    if not (directory / "plans.json").is_file():
+        raise _WrongUse(f"{directory} holds no plans.json: it is no VoxTell model directory")
+    return directory
 
 
 def _options(arguments: argparse.Namespace) -> Options:

@@ -202,12 +202,18 @@ def _mark_findings(settings: Config) -> None:
 
 @contextlib.contextmanager
 def _line(settings: Config, out: Path, report: Report) -> Iterator[Offline]:
+    from voxtell_dicom.errors import ConfigError
     from voxtell_dicom.line.offline import Offline
     from voxtell_dicom.rules import prompts
     from voxtell_dicom.workers.pool import Worker
 
     (rule,) = settings.rules
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the folder for results {out} cannot be made: {error.strerror}") from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise ConfigError(f"the folder for results {out} cannot be written: no permission")
     report("load the engine", 0, 1)
     worker = Worker(settings.model, settings.model.devices[0])
     try:

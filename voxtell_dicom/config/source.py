@@ -57,7 +57,8 @@ class Source:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
-            raise ConfigError(f"{name}:{line}: not valid YAML: {error.problem or error.context}") from error
+            what = error.problem or error.context or ""
+            raise ConfigError(f"{name}:{line}: not valid YAML: {what}{_advice(text, line)}") from error
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise ConfigError(f"{name}:1: not valid YAML: {' '.join(str(error).split())}") from error
         if root is None or not isinstance(self.data, dict):
@@ -114,6 +115,15 @@ class Source:
         if problems:
             ordered = sorted(set(problems), key=lambda problem: (problem.line, problem.message))
             raise ConfigError("\n".join(f"{self.name}:{problem.line}: {problem.message}" for problem in ordered))
+
+
+def _advice(text: str, line: int) -> str:
+    """Return what to look at in a line that YAML does not understand."""
+    lines = text.splitlines()
+    written = lines[line - 1] if line <= len(lines) else ""
+    if "\t" in written[: len(written) - len(written.lstrip())]:
+        return "; a tab stands before the text: indent with spaces"
+    return "; check the indentation of this line and of the lines before it: keys of one level stand in one column"
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:

@@ -56,6 +56,7 @@ def _undecoded(ds: Dataset, tag: BaseTag) -> DataElement | RawDataElement | None
         return DataElement(tag, "SQ", Sequence([_item(item) for item in items]))
     if vr not in STR_VR or not isinstance(raw, RawDataElement) or not (raw.value or b"").strip(b"\0 "):
         return None
+    assert raw.value is not None
     value = raw.value + (b"\0" if vr == "UI" else b" ") * (len(raw.value) % 2)
     return RawDataElement(tag, vr, len(value), value, 0, False, True)
 
