@@ -197,7 +197,7 @@ def test_one_object_for_each_segment(tmp_path: Path) -> None:
         assert own.SegmentNumber == 1
         for keyword in ("SegmentLabel", "TrackingUID", "RecommendedDisplayCIELabValue"):
             assert own[keyword].value == item[keyword].value
-        assert ds.SeriesDescription == f"AI RESEARCH abdomen [2/3 found] {own.SegmentLabel}"
+        assert ds.SeriesDescription == f"AI RESEARCH abdomen SEG [2 of 3 structures] {own.SegmentLabel}"
     referenced = [
         str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
         for group in pydicom.dcmread(third.path).ContentSequence[-1].ContentSequence

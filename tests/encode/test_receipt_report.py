@@ -62,7 +62,7 @@ def test_of_a_result(tmp_path: Path) -> None:
     ds = pydicom.dcmread(report.path)
     assert (report.kind, ds.SOPClassUID, ds.Modality) == ("receipt_sr", BASIC_TEXT, "SR")
     assert (ds.CompletionFlag, ds.VerificationFlag, ds.PreliminaryFlag) == ("COMPLETE", "UNVERIFIED", "PRELIMINARY")
-    assert ds.SeriesDescription == "AI RESEARCH abdomen [1/3 found] [!]"
+    assert ds.SeriesDescription == "AI RESEARCH abdomen receipt [1 of 3 structures] [!]"
     title = ds.ConceptNameCodeSequence[0]
     assert (title.CodingSchemeDesignator, title.CodeMeaning) == ("99VOXTELL", "What an AI segmentation searched")
     items = items_of(ds.ContentSequence)

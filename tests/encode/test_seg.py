@@ -98,7 +98,7 @@ def test_what_is_empty_is_left_out_and_named(tmp_path: Path) -> None:
     assert result.empty == ("Liver", "Liver lesion")
     ds = pydicom.dcmread(result.path)
     assert [item.SegmentNumber for item in ds.SegmentSequence] == [1, 2]
-    assert ds.SeriesDescription == "AI RESEARCH abdomen [2/4 found]"
+    assert ds.SeriesDescription == "AI RESEARCH abdomen SEG [2 of 4 structures]"
     assert np.array_equal(made.decoded(result.path, volume)[2], arrays[3])
 
 
@@ -187,7 +187,7 @@ def test_long_words_fit_and_nothing_of_the_prompt_is_lost(tmp_path: Path) -> Non
     assert segment.SegmentDescription == text.strip()
     assert len(ds.SeriesDescription) <= 64
     assert ds.SeriesDescription.startswith("AI RESEARCH rrr")
-    assert ds.SeriesDescription.endswith("[1/1 found] TEST - NOT FOR PATIENTS")
+    assert ds.SeriesDescription.endswith("[1 of 1] TEST - NOT FOR PATIENTS")
     assert len(segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning) <= 64
     assert made.dciodvfy(result.path) == []
 
@@ -199,7 +199,7 @@ def test_the_phantom_is_marked_by_the_configuration(tmp_path: Path) -> None:
     result = encode_seg(OutputContext(plan, volume, found, directory=tmp_path, engine="phantom"))
     assert result is not None
     ds = pydicom.dcmread(result.path)
-    assert ds.SeriesDescription == "AI RESEARCH abdomen [1/1 found] [!] TEST - NOT FOR PATIENTS"
+    assert ds.SeriesDescription == "AI RESEARCH abdomen SEG [1 of 1] [!] TEST - NOT FOR PATIENTS"
     assert ds.SegmentSequence[0].SegmentLabel == "Liver TEST - NOT FOR PATIENTS"
     assert ds.SegmentSequence[0].SegmentAlgorithmName == "phantom"
 

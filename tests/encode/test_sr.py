@@ -87,7 +87,8 @@ def test_it_is_valid_and_of_the_same_patient(tmp_path: Path) -> None:
     ds, other = pydicom.dcmread(sr.path), pydicom.dcmread(seg.path)
     assert ds.Modality == "SR"
     assert ds.VerificationFlag == "UNVERIFIED"
-    assert ds.SeriesDescription == other.SeriesDescription == "AI RESEARCH abdomen [3/4 found]"
+    assert ds.SeriesDescription == "AI RESEARCH abdomen report [3 of 4 structures]"
+    assert other.SeriesDescription == "AI RESEARCH abdomen SEG [3 of 4 structures]"
     assert str(ds.PatientName) == "Müller^Ä"
     assert ds.SeriesInstanceUID != other.SeriesInstanceUID
     assert ds.DeviceUID == other.DeviceUID

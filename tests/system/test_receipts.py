@@ -156,7 +156,7 @@ def test_all_found(node: NodeProcess, orthanc: Orthanc) -> None:
     assert states(jobs) == dict.fromkeys(WISHES, "delivered")
     assert kinds(there) == {"always": ["OT", "SEG"], "on_problem": ["SEG"], "never": ["SEG"]}
     assert "Found 1 of 1" in words(there["always"]["OT"])
-    assert "[1/1 found] TEST" in there["always"]["OT"].SeriesDescription
+    assert "[1 of 1] TEST" in there["always"]["OT"].SeriesDescription
 
 
 def test_all_empty(node: NodeProcess, orthanc: Orthanc, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_all_empty(node: NodeProcess, orthanc: Orthanc, tmp_path: Path) -> None:
     assert kinds(there) == {"always": ["OT"], "on_problem": ["OT"], "never": []}
     for wish in ("always", "on_problem"):
         receipt = there[wish]["OT"]
-        assert f"AI RESEARCH 1 {wish} [0/2 found]" in receipt.SeriesDescription
+        assert f"AI RESEARCH 1 {wish} receipt [0 of 2]" in receipt.SeriesDescription
         lines = words(receipt)
         assert {"Found 0 of 2", "Brighter NOT FOUND", "Brightest NOT FOUND"} <= set(lines)
         assert any(line.startswith("Engine voxtell-dicom/") for line in lines)
@@ -192,7 +192,7 @@ def test_partly_empty(node: NodeProcess, orthanc: Orthanc) -> None:
     assert {job["reason"] for job in jobs.values()} == {""}
     assert kinds(there) == {"always": ["OT", "SEG"], "on_problem": ["OT", "SEG"], "never": ["SEG"]}
     for wish, objects in there.items():
-        assert f"AI RESEARCH 3 {wish} [1/2 found] TEST" in objects["SEG"].SeriesDescription
+        assert f"AI RESEARCH 3 {wish} SEG [1 of 2] TEST" in objects["SEG"].SeriesDescription
         assert [str(item.SegmentLabel) for item in objects["SEG"].SegmentSequence] == [f"Bright {TEST}"]
     lines = words(there["on_problem"]["OT"])
     assert {"Found 1 of 2", "Brighter NOT FOUND"} <= set(lines)
@@ -218,7 +218,7 @@ def test_held_sends_nothing_until_it_is_released(node: NodeProcess, orthanc: Ort
     with_receipt = ["OT", "OT held", "SEG"]
     assert kinds(there) == {"always": with_receipt, "on_problem": with_receipt, "never": ["SEG"]}
     results = [ds for objects in there.values() for name, ds in objects.items() if name != "OT held"]
-    assert all("[1/2 found] [!]" in ds.SeriesDescription for ds in results)
+    assert all("[1 of 2] [!]" in ds.SeriesDescription for ds in results)
     lines = words(there["on_problem"]["OT"])
     assert "Brighter NOT FOUND" in lines
     assert "! held for a person to look at before it was sent" in lines

@@ -144,7 +144,7 @@ def test_a_segment_of_low_confidence_is_left_out_and_named(tmp_path: Path) -> No
     for result in job.results:
         assert result.labels == ("Cyst",)
         assert result.empty == ("Lesion",)
-        assert "[1/3 found] [!]" in description(job, result.kind)
+        assert "[1 of 3 structures] [!]" in description(job, result.kind)
         ds = pydicom.dcmread(result.path)
         assert made.dciodvfy(Path(result.path)) == []
         if result.kind != "receipt":  # every object names what it does not hold
@@ -165,7 +165,7 @@ def test_without_a_minimum_nothing_is_left_out(tmp_path: Path) -> None:
     site = site_of(tmp_path)
     job = site.publish([0.9, 0.01, 0.3])
     assert job.warnings == ()
-    assert description(job).startswith("AI RESEARCH abdomen [3/3 found] TEST")
+    assert description(job).startswith("AI RESEARCH abdomen SEG [3 of 3] TEST")
 
 
 def test_the_minimum_decides_the_uid(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_what_is_held_or_dropped_gets_its_receipt(
         assert (item.notice, item.peer) == (True, "pacs")
         assert item.uids[0] in site.own
         page = pydicom.dcmread(receipt_of(site).path)
-        assert page.SeriesDescription == f"AI RESEARCH abdomen [{state}] TEST - NOT FOR PATIENTS"
+        assert page.SeriesDescription == f"AI RESEARCH abdomen receipt [{state}] TEST - NOT FOR PATIENTS"
         assert page.PatientID == "P1"
         lines = [" ".join(line.split()) for line in page.ImageComments.splitlines()]
         assert {f"Outcome {words}", f"Cyst found, {state}", "Nodule LEFT OUT", "Lesion NOT FOUND"} <= set(lines)

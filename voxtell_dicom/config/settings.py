@@ -71,7 +71,7 @@ class NodeSettings(Strict):
     http: Http = Http()
     storage: LocalPath = Path("./data")  # relative paths: relative to node.yaml
     database: str | None = None  # default: SQLite file in the storage folder
-    series_number_base: int = Field(100, ge=1, le=10000)  # Series Number = source number × this + rule index
+    series_number_base: int = Field(1000, ge=1, le=10000)  # Series Number = source × this + rule index × 10 + kind
 
     @property
     def database_url(self) -> str:

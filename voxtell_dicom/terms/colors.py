@@ -34,7 +34,8 @@ KNOWN: dict[str, Rgb] = {  # by the meaning of the type
     "entire body": (200, 170, 150),
 }
 LEAST_DISTANCE = 8.0  # in DIN99, where 1 is about what the eye can tell apart: a hundred colours of a screen fit so
-RIGHT_SHADE = 0.7
+RIGHT_SHADE = 0.8
+LEAST_LIGHTNESS = 50.0  # CIELab: a contrast of 4.5 : 1 with black, as WCAG 2 requires of text
 
 
 def colors_of(prompts: Sequence[Prompt]) -> list[Rgb]:
@@ -120,7 +121,7 @@ def _grid() -> tuple[list[Rgb], Floats]:
     """Colours that show on black and on white, and their places in DIN99 (colour, 3)."""
     shades = [(saturation, value) for value in (1.0, 0.85, 0.7, 0.55, 0.45) for saturation in (1.0, 0.75, 0.5, 0.3)]
     colors = sorted({_hsv(hue / 48, *shade) for hue in range(48) for shade in shades})
-    colors = [color for color in colors if 35 <= cielab(color)[0] <= 95]
+    colors = [color for color in colors if LEAST_LIGHTNESS <= cielab(color)[0] <= 95]
     return colors, np.array([din99(color) for color in colors])
 
 

@@ -51,7 +51,7 @@ def encode_overlay(context: OutputContext) -> list[Result]:
             scale=scale,
             matrix=grid.shape[1:],
             window=_window(context.frames, origin.newest),
-            title=context.description,
+            title=context.description(KIND),
             warning=footer(context.maker),
             sides=_sides(grid.row_cosine, grid.column_cosine),
         )

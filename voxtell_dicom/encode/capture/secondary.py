@@ -24,7 +24,7 @@ def encode_secondary(context: OutputContext) -> list[Result]:
         result = context.existing("secondary", path)
         if result is None:
             origin = context.sources()
-            scene = scene or scene_of(context.frames, context.found, context.description)
+            scene = scene or scene_of(context.frames, context.found, context.description("secondary"))
             picture = pixels_of(figure_of(scene, page, footer=footer(context.maker)))
             identity = context.identity("secondary", origin.newest, ordinal=ordinal)
             ds = capture(identity, picture, instances_of(volume))

@@ -39,7 +39,7 @@ class OutputContext:
     volume: Volume
     found: Sequence[Found]
     directory: Path
-    series_number_base: int = 100
+    series_number_base: int = 1000
     engine: str | None = None
     headers: HeaderSource = field(default_factory=HeaderSource)
 
@@ -53,10 +53,9 @@ class OutputContext:
         """Return the found segments that have voxels, each with the index of its prompt in the plan."""
         return tuple((index, item) for index, item in enumerate(self.found) if item.mask.voxels)
 
-    @cached_property
-    def description(self) -> str:
-        """Series Description of any result of the plan."""
-        return objects.describe(self.plan, self.maker, self.volume, self.found)
+    def description(self, kind: str) -> str:
+        """Return the Series Description of a result of the plan."""
+        return objects.describe(self.plan, self.maker, self.volume, self.found, kind)
 
     @cached_property
     def remarks(self) -> str:
@@ -101,7 +100,7 @@ class OutputContext:
             header=header,
             text=self.text,
             kind=kind,
-            description=self.description,
+            description=self.description(kind),
             series_number_base=self.series_number_base,
             texts=tuple(texts),
             ordinal=ordinal,

@@ -64,7 +64,7 @@ def identify(ds: Dataset, identity: Identity) -> None:
     ds.StudyInstanceUID = identity.source.study_uid
     ds.SeriesInstanceUID = provenance.result_series_uid(plan, identity.source.series_uid, *of_object)
     ds.SOPInstanceUID = provenance.result_uid(plan, *of_object, identity.ordinal)
-    ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, identity.series_number_base)
+    ds.SeriesNumber = words.series_number(header.get("SeriesNumber"), plan, identity.series_number_base, identity.kind)
     ds.SeriesDescription = identity.description
     if remarks:
         ds.CommentsOnThePerformedProcedureStep = remarks
@@ -76,11 +76,11 @@ def identify(ds: Dataset, identity: Identity) -> None:
     ds.ContributingEquipmentSequence = Items(provenance.contributing_equipment(identity.maker, header, when))
 
 
-def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequence[Found]) -> str:
-    """Series Description of any result of the plan."""
+def describe(plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequence[Found], kind: str) -> str:
+    """Return the Series Description of a result of the plan."""
     warned = bool(volume.warnings) or bool(plan.options.incomplete or plan.options.warnings)
     count = sum(1 for item in found if item.mask.voxels)
-    return words.series_description(plan, maker, count, len(found), warned)
+    return words.description(plan, maker, kind, words.found_of(count, len(found)), warned)
 
 
 def problems_of(plan: Plan, volume: Volume) -> list[str]:

@@ -17,6 +17,18 @@ from voxtell_dicom.model import Plan
 
 SHORTEST_PART = 8
 LARGEST_IS = 2**31 - 1
+KINDS = {  # of an object → its word in a viewer's list; the place is the last digit of Series Number
+    "seg": "SEG",
+    "labelmap": "labels",
+    "fractional": "probability",
+    "sr": "report",
+    "rtstruct": "contours",
+    "secondary": "pages",
+    "overlay": "overlay",
+    "receipt": "receipt",
+    "receipt_sr": "receipt",
+}
+_CONFIDENCE = ((0.9, "high"), (0.7, "moderate"), (0.0, "low"))  # least mean probability → word
 JAPANESE = frozenset(("", "ISO_IR 6", "ISO 2022 IR 6", "ISO 2022 IR 87"))  # ASCII and JIS X 0208
 
 
@@ -55,11 +67,12 @@ def segment_description(prompt: str, mean_probability: float | None, uncertain_s
 
 
 def confidence(mean_probability: float | None, uncertain_share: float | None) -> str:
-    """What an engine says of a segment, "" where it says nothing."""
+    """Return how sure an engine is of a segment, in words and numbers; "" where it says nothing."""
     if mean_probability is None:
         return ""
-    share = "" if uncertain_share is None else f", share of voxels from 0.3 to 0.7: {uncertain_share:.3f}"
-    return f"mean foreground probability: {mean_probability:.3f}{share}"
+    word = next(word for least, word in _CONFIDENCE if mean_probability >= least)
+    share = "" if uncertain_share is None else f"; {100 * uncertain_share:.0f} % of its voxels uncertain"
+    return f"confidence {word} (mean probability {mean_probability:.2f}{share})"
 
 
 def prompt_of(description: str) -> str:
@@ -67,37 +80,48 @@ def prompt_of(description: str) -> str:
     return description.partition("\n")[0].strip()
 
 
-def series_description(plan: Plan, maker: Maker, found: int, asked: int, warnings: bool, part: str = "") -> str:
-    """``AI RESEARCH <rule> [n/m found]``, then v2 for a newer version of the series, [!] and the test mark.
+def found_of(found: int, requested: int) -> str:
+    """Return the outcome of a result: ``2 of 3 structures``."""
+    return f"{found} of {requested} structure{'s' * (requested != 1)}"
 
-    part: what an object holds of a result that is several; shortened, so that the rest has room.
+
+def description(plan: Plan, maker: Maker, kind: str, outcome: str, warnings: bool = False, part: str = "") -> str:
+    """Return ``AI RESEARCH <rule> <kind> [<outcome>]``, then v2 for a newer version of the series, [!], the test mark.
+
+    kind: of the object, a key of `KINDS`. outcome: `found_of`, or "refused", "held" … The rule's name is cut at a word
+    so that the rest fits. part: what an object holds of a result that is several; shortened, so that the rest has room.
     """
-    return description(plan, maker, f"{found}/{asked} found", warnings, part)
-
-
-def description(plan: Plan, maker: Maker, outcome: str, warnings: bool = False, part: str = "") -> str:
-    """As `series_description`, of any outcome: "refused", "held" …"""
-    text, counts, ending = f"AI RESEARCH {plan.rule}", f" [{outcome}]", ""
-    if (plan.options.version or 1) > 1:
-        ending += f" v{plan.options.version}"
-    if warnings:
-        ending += " [!]"
-    if maker.test:
-        ending += f" {TEST_MARK}"
+    word, tail = KINDS[kind], f" v{plan.options.version}" if (plan.options.version or 1) > 1 else ""
+    tail += " [!]" * warnings + marked(maker)
+    short = outcome.partition(" structure")[0]
+    for head, count in (("AI RESEARCH", outcome), ("AI RESEARCH", short), ("AI", short)):
+        fixed = f" {word} [{count}]"
+        room = LO - len(head) - len(fixed) - len(tail) - 1  # for the rule and the part
+        if room >= SHORTEST_PART * (2 if part else 1):
+            break
     if part:
-        room = LO - len(text) - len(counts) - len(ending) - 1
-        counts += f" {clipped(part, max(SHORTEST_PART, room))}"
-    return clipped(text, LO, counts + ending)
+        part = " " + clipped(part, max(SHORTEST_PART, room - len(plan.rule) - 1))
+        room -= len(part)
+    return f"{head} {_cut_at_word(plan.rule, room)}{fixed}{part}{tail}"
 
 
-def series_number(source: object, plan: Plan, base: int) -> int:
-    """Source number × base + rule index, kept positive and within IS."""
+def _cut_at_word(text: str, room: int) -> str:
+    clean = clipped(text, max(room, len(text)))
+    if len(clean) <= room:
+        return clean
+    start = clean[: room - 2].rpartition(" ")[0].rstrip() or clean[: room - 3]
+    return f"{start}..."
+
+
+def series_number(source: object, plan: Plan, base: int, kind: str) -> int:
+    """Return source number × base + rule index × 10 + place of the kind, kept positive and within IS."""
     try:
         number = abs(int(str(source)))
     except ValueError:
         number = 0
     number %= LARGEST_IS // base
-    return max(1, number * base + min(plan.rule_index, base - 1))
+    place = list(KINDS).index(kind)
+    return max(1, number * base + min(plan.rule_index * 10, max(0, base - 10)) + place)
 
 
 def character_set(source: object, texts: Iterable[str], *, ascii_source: bool) -> list[str]:

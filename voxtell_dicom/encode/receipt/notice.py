@@ -14,6 +14,7 @@ from voxtell_dicom.dicom.source_text import source_text
 from voxtell_dicom.dicom.subject import PATIENT_AND_STUDY
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.sources import complete_header
+from voxtell_dicom.encode.receipt import page as receipt_page
 from voxtell_dicom.encode.receipt.receipt import write_receipt
 from voxtell_dicom.encode.receipt.statement import ReceiptContent, Statement, now, series_name
 from voxtell_dicom.errors import Refusal
@@ -48,7 +49,7 @@ def encode_notice(
     notice: Notice,
     *,
     directory: Path,
-    series_number_base: int = 100,
+    series_number_base: int = 1000,
     engine: str | None = None,
     form: str = "secondary",
 ) -> Result:
@@ -62,7 +63,7 @@ def encode_notice(
         headers = [each.header for each in found]
         header = _agreed(headers, notice)
         maker = provenance.maker_of(plan, engine)
-        said = words.description(plan, maker, notice.outcome)
+        said = words.description(plan, maker, receipt_page.KIND, notice.outcome)
         instances = tuple((str(each.SOPClassUID), str(each.SOPInstanceUID)) for each in headers)
         statement = statement_of(plan, maker, notice, header, len(headers))
         return ReceiptContent(statement, notice, header, said, instances, found[-1].text, series_number_base)

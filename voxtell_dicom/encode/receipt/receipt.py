@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 
 from voxtell_dicom.encode.capture.capture import instances_of
 from voxtell_dicom.encode.common import objects as common
-from voxtell_dicom.encode.common import provenance
+from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.common.part10 import write_once
 from voxtell_dicom.encode.receipt import page as receipt_page
@@ -46,11 +46,9 @@ def encode_receipt(context: OutputContext, form: str = "secondary") -> Result:
     def content() -> ReceiptContent:
         header, volume = context.sources().newest, context.volume
         statement = statement_of(context.plan, context.maker, volume, context.found, header)
-        return ReceiptContent(
-            statement, volume, header, context.description, tuple(instances_of(volume)), context.text, *base
-        )
+        said, base = context.description(receipt_page.KIND), context.series_number_base
+        return ReceiptContent(statement, volume, header, said, tuple(instances_of(volume)), context.text, base)
 
-    base = (context.series_number_base,)
     return context.with_labels(write_receipt(context.plan, content, form=form, directory=context.directory))
 
 
@@ -58,10 +56,10 @@ def write_receipt(plan: Plan, content: Callable[[], ReceiptContent], *, form: st
     """Write a receipt in every form that does not exist yet. The Result of `form` says where the other lies."""
     paths = {kind: common.path_of(plan, kind, directory) for kind in RECEIPTS}
     missing = [kind for kind, path in paths.items() if not path.exists()]
-    words = content() if missing else None
+    said = content() if missing else None
     for kind in missing:
-        if words is not None:
-            write_once(paths[kind], _BUILDERS[kind](plan, words), text=words.text)
+        if said is not None:
+            write_once(paths[kind], _BUILDERS[kind](plan, said), text=said.text)
     (other,) = (path for kind, path in paths.items() if kind != KINDS[form])
     return _read(paths[KINDS[form]], KINDS[form], other)
 
@@ -103,5 +101,5 @@ def statement_of(
 def _became(item: Found, volume: Volume) -> str:
     if not item.mask.voxels:
         return f"{LEFT_OUT}, {item.left_out}" if item.left_out else NOT_FOUND
-    sure = "" if item.mean_probability is None else f", mean probability {item.mean_probability:.2f}"
-    return f"{FOUND}, {volume.millilitres(item.mask):.1f} mL{sure}"
+    sure = words.confidence(item.mean_probability, None)
+    return f"{FOUND}, {volume.millilitres(item.mask):.1f} mL{sure and ', '}{sure}"

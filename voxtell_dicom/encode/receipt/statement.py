@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,8 @@ from voxtell_dicom.model import Plan
 
 # What is said of a prompt begins with one of these.
 FOUND, NOT_FOUND, LEFT_OUT, NOT_SEARCHED, NO_RESULT = "found", "NOT FOUND", "LEFT OUT", "not searched", "no result"
+
+_LONG_DIGEST = re.compile(r"[0-9a-f]{16,}")  # a page shows its beginning; the whole stands in Algorithm Parameters
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Statement:
             *(f"  {label:<{width}}  {said}" for label, said in self.prompts),
             "",
             *(f"! {problem}" for problem in self.problems),
-            f"Program     {self.maker.name} {self.maker.version}",
-            f"Engine      {self.maker.identity}",
+            f"Engine      {self.maker.name} {self.maker.version}",
+            f"Program     {_LONG_DIGEST.sub(lambda match: match[0][:12], self.maker.identity)}",
             f"Time        {self.written:%Y-%m-%d %H:%M:%S %z}",
         ]
 
@@ -67,7 +70,7 @@ class ReceiptContent:
     description: str
     instances: tuple[tuple[str, str], ...]  # SOP class, SOP instance
     text: Dataset
-    series_number_base: int = 100
+    series_number_base: int = 1000
 
     def identity(self, plan: Plan, kind: str) -> common.Identity:
         """Return what `objects.identify` writes into a receipt of `kind`."""

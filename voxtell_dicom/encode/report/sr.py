@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -201,8 +202,15 @@ def _measurements(item: Found, values: Measured) -> list[Measurement]:
 
 def _measurement(name: Code, value: float, unit: Code, derivation: Code | None = None) -> Measurement:
     return Measurement(
-        _concept(name), float(f"{value:.9g}"), _concept(unit), derivation=_concept(derivation) if derivation else None
+        _concept(name), rounded(value, unit), _concept(unit), derivation=_concept(derivation) if derivation else None
     )
+
+
+def rounded(value: float, unit: Code) -> float:
+    """Return a value to four digits, whole numbers whole, lengths to 0.1 mm: voxels tell no more."""
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    digits = max(0, 3 - magnitude)
+    return round(value, min(digits, 1) if unit == _MM else digits)
 
 
 def _concept(code: Code) -> CodedConcept:

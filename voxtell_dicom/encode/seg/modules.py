@@ -47,7 +47,8 @@ def segmentation(part: Part, sources: Sources, *, frames: int, overlap: bool) ->
     prompts = [item.prompt for _, item in shown]
     warned = bool(volume.warnings) or bool(plan.options.incomplete or plan.options.warnings)
     which = "" if part.of == 1 else prompts[0].label if len(shown) == 1 else f"{ordinal} of {part.of}"
-    description = words.series_description(plan, maker, len(context.shown), len(plan.prompts), warned, which)
+    outcome = words.found_of(len(context.shown), len(plan.prompts))
+    description = words.description(plan, maker, form.kind, outcome, warned, which)
     texts = [description, plan.rule, remarks, *(prompt.label + prompt.text for prompt in prompts)]
     header = sources.newest
     ascii_source = is_ascii(context.text)
@@ -56,7 +57,7 @@ def segmentation(part: Part, sources: Sources, *, frames: int, overlap: bool) ->
     naming = Naming(
         provenance.result_uid(plan, form.kind, form.tag, ordinal),
         provenance.result_series_uid(plan, volume.series_uid, form.kind, form.tag, ordinal),
-        words.series_number(header.get("SeriesNumber"), plan, context.series_number_base),
+        words.series_number(header.get("SeriesNumber"), plan, context.series_number_base, form.kind),
         description,
         "SEGMENTATION",
         clipped(f"{_CONTENT.get(form.encoding, 'Segmentation')} by text prompt, rule {plan.rule}"),
