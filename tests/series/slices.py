@@ -77,10 +77,10 @@ def stack(
     **more: Any,
 ) -> list[Dataset]:
     """A stack of slices of (frame, row, column) values; `step`: from one to the next, by default along the normal."""
-    step = normal_of(orientation) * spacing[0] if step is None else step
+    along = normal_of(orientation) * spacing[0] if step is None else np.array(step)
     slices = []
     for index, plane in enumerate(stored):
-        position = np.array(origin) + index * np.array(step)
+        position = np.array(origin) + index * along
         ds = make(
             plane,
             position,
