@@ -34,6 +34,9 @@ class Layer(Protocol):
     def crop(self) -> npt.NDArray[Any]:
         """Its values inside the box: bool, or uint8."""
 
+    def occupied(self) -> list[int]:
+        """The frames with voxels."""
+
 
 def check_fits(layers: Sequence[Layer], shape: Shape) -> None:
     """Raises GridMismatch where one does not lie within the source grid of `shape`."""
@@ -46,11 +49,7 @@ def occupied(layers: Sequence[Layer], shape: Shape, *, empty_frames: bool = Fals
     """(segment, source frame), both from 0, of every frame with voxels, or of every frame there is."""
     if empty_frames:
         return [(segment, frame) for segment in range(len(layers)) for frame in range(shape[0])]
-    return [
-        (segment, layer.box[0][0] + int(offset))
-        for segment, layer in enumerate(layers)
-        for offset in np.flatnonzero(layer.crop().any(axis=(1, 2)))
-    ]
+    return [(segment, frame) for segment, layer in enumerate(layers) for frame in layer.occupied()]
 
 
 def segment_planes(layers: Sequence[Layer], index: Sequence[tuple[int, int]], shape: Shape) -> Iterator[Bytes]:
