@@ -12,6 +12,7 @@ from pydicom.dataset import Dataset
 from voxtell_dicom.dicom.functional_groups import frame_header
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.suv import suv_factor
+from voxtell_dicom.encode.common.frame_values import USERS
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Plan, SetAside, Volume, canonical_digest
 from voxtell_dicom.series.joined import joined
@@ -60,6 +61,11 @@ def load_runs(
 def arrays_of(work_dir: Path, volume: Volume, values: str) -> tuple[Path, ...]:
     """Where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `values_of`."""
     return tuple(_array_path(work_dir, run, values, volume.runs) for run in volume.runs)
+
+
+def used_by_outputs(plan: Plan) -> bool:
+    """Return True if the outputs of a plan need the values of its arrays, and the arrays hold them (not SUV)."""
+    return values_of(plan) == "stored" and bool(USERS & set(plan.outputs))
 
 
 def _array_path(work_dir: Path, run: Volume, values: str, runs: Sequence[Volume]) -> Path:

@@ -101,12 +101,12 @@ class Offline:
             )
         found = found_for(plan, volume, segmented.answers)
         judged = judge(plan, volume, found, findings.check(found, volume, arrays))
-        for array in arrays:
-            array.unlink(missing_ok=True)
         answers.unlink(missing_ok=True)
         self.report("encode", 0, 1)
         with self._timed("encode"):
-            published = publish(judged, config=self.config, directory=self.out, headers=headers)
+            published = publish(judged, config=self.config, directory=self.out, headers=headers, arrays=arrays)
+        for array in arrays:
+            array.unlink(missing_ok=True)
         return _entry(judged.volume, judged.found, published.results)
 
     @contextlib.contextmanager

@@ -22,7 +22,7 @@ from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.pixels import decode, digest_of
 from voxtell_dicom.dicom.rescale import Rescale
 from voxtell_dicom.errors import GridMismatch, Refusal
-from voxtell_dicom.model import Box, Mask, Probabilities, ToRas, Volume, canonical_digest
+from voxtell_dicom.model import Box, Mask, Probabilities, ToRas, Volume, canonical_digest, on_source_axes
 
 IDENTITY = Rescale()
 THREADS = max(2, min(8, os.cpu_count() or 1))
@@ -113,7 +113,7 @@ def _on_frames(crop: npt.NDArray[Any], box: Box, volume: Volume) -> tuple[npt.ND
     ]
     back = np.argsort(ras.axes)
     turned = (flipped[back[0]], flipped[back[1]], flipped[back[2]])
-    crop = _flip(crop, ras).transpose(back)
+    crop = on_source_axes(crop, ras)
     return _unshifted(crop, turned, volume) if _is_shifted(volume) else (crop, turned)
 
 
@@ -178,7 +178,7 @@ def _key(volume: Volume, digests: dict[int, str]) -> str:
 
 def _decoded(volume: Volume, headers: HeaderSource | None, *, with_digests: bool) -> tuple[FloatArray, dict[int, str]]:
     target = np.empty(volume.shape_zyx, np.float32)
-    source = _flip(target, volume.to_ras).transpose(np.argsort(volume.to_ras.axes))  # the same memory, in source order
+    source = on_source_axes(target, volume.to_ras)  # the same memory
     rows, columns = volume.grid.shape[1:]
     planes = volume.planes
     digests: dict[int, str] = {}
