@@ -279,8 +279,3 @@ def accession_of(volume: Volume, headers: HeaderSource) -> str:
 def job_id(*parts: Any) -> str:
     """A short, deterministic name for a job: 16 hex digits."""
     return canonical_digest(list(parts))[:16]
-
-
-def with_run(plan: Plan, run: int) -> Plan:
-    """The plan as a new run: same work, new UIDs."""
-    return replace(plan, run=run)
