@@ -18,7 +18,7 @@ from voxtell_dicom.model import Plan, SetAside, Volume, canonical_digest
 from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.volume import load_volume
 
-Lacking = dict[str, SetAside]  # by the name of a run, why it was refused
+MissingRuns = dict[str, SetAside]  # by the name of a run, why it was refused
 
 
 def headers_of(volume: Volume, headers: HeaderSource | None = None) -> list[Dataset]:
@@ -35,14 +35,14 @@ def values_of(plan: Plan) -> str:
 
 def load_runs(
     runs: Sequence[Volume], work_dir: Path, values: str = "stored", headers: HeaderSource | None = None
-) -> tuple[tuple[Volume, tuple[Path, ...]] | None, Lacking]:
+) -> tuple[tuple[Volume, tuple[Path, ...]] | None, MissingRuns]:
     """Decode the runs of a stack, or the one volume that it is.
 
     Returns the (joined) volume with its key and the files that hold the arrays of its runs, None where none could be
     decoded; and the runs that were refused: the volume is then made of the others.
     """
     loaded: list[tuple[Volume, Path]] = []
-    refused: Lacking = {}
+    refused: MissingRuns = {}
     for run in runs:
         try:
             loaded.append(load_array(run, work_dir, values, runs, headers))

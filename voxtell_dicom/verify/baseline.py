@@ -1,7 +1,7 @@
 """`verify --baseline`: the real model on reference series, its masks held against stored ones, after each upgrade.
 
 The folder holds `baseline.json`: what was segmented, by which versions, and every mask (box and bits), so that a
-changed one can be told by its Dice, not only by its digest.
+changed one is judged by its Dice, not only by its digest.
 """
 
 from __future__ import annotations
