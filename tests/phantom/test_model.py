@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tools.phantom_prompts import ABSENT, bank
 from voxtell_dicom.engine import open_engine, phantom_directory
 from voxtell_dicom.model import Request
 from voxtell_dicom.phantom import LABELS, Acquisition, demo_acquisition, torso
 from voxtell_dicom.phantom.anatomy import label_mask
-from voxtell_dicom.phantom.prompts import ABSENT, SYNONYMS, bank
+from voxtell_dicom.phantom.prompts import SYNONYMS
 from voxtell_dicom.phantom.writer import INTERCEPT, stored_values
 
 AXIAL = (0, 1, 2), (1, 2)  # (frame, row, column) to RAS: axes, and which to flip

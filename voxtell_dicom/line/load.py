@@ -28,11 +28,6 @@ def headers_of(volume: Volume, headers: HeaderSource | None = None) -> list[Data
     return [source(path) for path in paths]
 
 
-def values_of(plan: Plan) -> str:
-    """What the model is given for a plan: ``stored`` (rescaled values) or ``suv`` (SUVbw, g/mL)."""
-    return plan.options.values
-
-
 def load_runs(
     runs: Sequence[Volume], work_dir: Path, values: str = "stored", headers: HeaderSource | None = None
 ) -> tuple[tuple[Volume, tuple[Path, ...]] | None, MissingRuns]:
@@ -59,13 +54,13 @@ def load_runs(
 
 
 def arrays_of(work_dir: Path, volume: Volume, values: str) -> tuple[Path, ...]:
-    """Where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `values_of`."""
+    """Where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `PlanOptions`."""
     return tuple(_array_path(work_dir, run, values, volume.runs) for run in volume.runs)
 
 
 def used_by_outputs(plan: Plan) -> bool:
     """Return True if the outputs of a plan need the values of its arrays, and the arrays hold them (not SUV)."""
-    return values_of(plan) == "stored" and bool(USERS & set(plan.outputs))
+    return plan.options.values == "stored" and bool(USERS & set(plan.outputs))
 
 
 def _array_path(work_dir: Path, run: Volume, values: str, runs: Sequence[Volume]) -> Path:
@@ -84,7 +79,7 @@ def load_array(
 ) -> tuple[Volume, Path]:
     """Decode a regular volume: returns it with its key, and the file that holds its RAS array for the worker.
 
-    values: as in `values_of`. runs: those it is joined with, itself among them. Raises Refusal, also (``suv``) where
+    values: as in `PlanOptions`. runs: those it is joined with, itself among them. Raises Refusal, also (``suv``) where
     the headers do not allow SUV.
     """
     factor = _suv_factor(volume, headers) if values == "suv" else None

@@ -10,7 +10,7 @@ import structlog
 
 from voxtell_dicom.check import gates
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.line.load import arrays_of, used_by_outputs, values_of
+from voxtell_dicom.line.load import arrays_of, used_by_outputs
 from voxtell_dicom.line.masks import load_findings, load_found
 from voxtell_dicom.line.publish import RELEASED, Judged, Published, judge, publish
 from voxtell_dicom.model import JobState, Plan, Reason, Volume
@@ -76,7 +76,7 @@ def _arrays(runtime: Runtime, plan: Plan, volume: Volume) -> Iterator[tuple[Path
     """The arrays that the pass of the engine left for the outputs of a plan, or of rules of scope study."""
     if used_by_outputs(plan):
         for folder in (runtime.work_dir, runtime.work_dir / ARRAYS):
-            arrays = arrays_of(folder, volume, values_of(plan))
+            arrays = arrays_of(folder, volume, plan.options.values)
             if all(array.exists() for array in arrays):
                 yield arrays
 

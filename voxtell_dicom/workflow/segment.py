@@ -13,7 +13,7 @@ import structlog
 from voxtell_dicom.check import findings
 from voxtell_dicom.errors import OutOfMemory, VoxtellDicomError
 from voxtell_dicom.line.limit import limit_of
-from voxtell_dicom.line.load import arrays_of, used_by_outputs, values_of
+from voxtell_dicom.line.load import arrays_of, used_by_outputs
 from voxtell_dicom.line.masks import save_findings, save_found
 from voxtell_dicom.line.plan import Planned, job_id
 from voxtell_dicom.line.segment import Segmented, WorkCancelled, found_for, segment_volume
@@ -34,7 +34,7 @@ def segment_jobs(runtime: Runtime, message: SegmentMessage, *, count_failure: Ca
     """Segment the volume of the jobs of a message: see `segment_plans`."""
     pairs = [runtime.jobs.plan(job) for job in message.jobs]
     plans, volume = tuple(plan for plan, _ in pairs), pairs[0][1]
-    arrays = arrays_of(runtime.work_dir / message.folder, volume, values_of(plans[0]))
+    arrays = arrays_of(runtime.work_dir / message.folder, volume, plans[0].options.values)
     planned = Planned(volume, plans, arrays)
     return segment_plans(runtime, planned, list(message.jobs), count_failure=count_failure)
 
