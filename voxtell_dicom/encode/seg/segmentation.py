@@ -20,7 +20,7 @@ from voxtell_dicom.encode.common.sources import Sources
 from voxtell_dicom.encode.seg.frames import pack, packed_size, per_frame_groups
 from voxtell_dicom.encode.seg.modules import Part, Shown, segmentation
 from voxtell_dicom.encode.seg.overlap import overlapping
-from voxtell_dicom.encode.seg.planes import POLICY, Layer, check_fits, label_planes, occupied, segment_planes
+from voxtell_dicom.encode.seg.planes import POLICY, check_fits, label_planes, occupied, segment_planes
 from voxtell_dicom.encode.seg.rle import encapsulated, rle_frame
 from voxtell_dicom.errors import EncodingError, GridMismatch
 from voxtell_dicom.files import sha256_of
@@ -137,7 +137,7 @@ def _write(part: Part, sources: Sources, path: Path) -> Result:
     index = occupied(layers, volume.grid.shape, empty_frames=form.empty_frames)
     if labelmap:
         index = [(0, frame) for frame in sorted({frame for _, frame in index})]
-    pixels = _pixel_data(part, layers, index)
+    pixels = _pixel_data(part, index)
     ds = segmentation(part, sources, frames=len(index), overlap=overlap and not labelmap)
     if labelmap and overlap:
         ds.ContentDescription = POLICY
@@ -147,7 +147,7 @@ def _write(part: Part, sources: Sources, path: Path) -> Result:
     return _result(part.context, form, ds, path, digest, [index for index, _ in part.shown])
 
 
-def _pixel_data(part: Part, layers: Sequence[Layer], index: Index) -> Iterable[bytes | memoryview]:
+def _pixel_data(part: Part, index: Index) -> Iterable[bytes | memoryview]:
     """The element Pixel Data, piece by piece."""
     shape, form = part.context.volume.grid.shape, part.form
     masks = [item.mask for _, item in part.shown]
@@ -155,9 +155,9 @@ def _pixel_data(part: Part, layers: Sequence[Layer], index: Index) -> Iterable[b
         chunks = pack(masks, index, shape)
         return _native(part, len(index), packed_size(len(index), shape), (chunk.data for chunk in chunks))
     if form.encoding == "labelmap":
-        planes = label_planes(layers, [mask.voxels for mask in masks], [frame for _, frame in index], shape)
+        planes = label_planes(masks, [frame for _, frame in index], shape)
     else:
-        planes = segment_planes(layers, index, shape)
+        planes = segment_planes(_layers(part.shown, form), index, shape)
     if form.transfer_syntax == "rle":
         return encapsulated([rle_frame(plane) for plane in planes])
     return _native(part, len(index), len(index) * shape[1] * shape[2], (plane.data for plane in planes))
