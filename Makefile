@@ -56,7 +56,7 @@ coverage: ## the whole suite, and which lines it runs; a quarter longer
 pynetdicom: setup ## pynetdicom's own tests with its association loops and with ours
 	$(BIN)/python -m tests.network.pynetdicom_suite
 
-lint: setup ## ruff, mypy --strict, the house's import contracts
+lint: setup ## ruff, mypy --strict on the package and the tests' helpers, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -63,7 +63,7 @@ def measure(folder: Path, tree: Path, seconds: float, series: int) -> dict[str, 
     }
     (folder / "out").mkdir()
     (folder / "node.yaml").write_text(yaml.safe_dump(config))
-    environment = {**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "voxtell_dicom", "serve", "-c", str(folder / "node.yaml")]
     with (folder / "node.log").open("w") as log:
         node = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)

@@ -129,7 +129,7 @@ class Node:
         from tests.system.peers.ports import free_port
 
         self.port, self.config = free_port(), folder / "node.yaml"
-        self._environment = {**os.environ, "PYTHONPATH": str(tree)}
+        self._environment = {**os.environ, "PYTHONPATH": str(tree), "PYTHONSAFEPATH": "1"}  # not the working folder
         folder.mkdir()
         rule: dict[str, Any] = {"name": "all", "when": {"Modality": "CT"}, "send_to": ["pacs"], "receipt": "never"}
         rule["prompts"] = [f"> {threshold}" for threshold in THRESHOLDS]
@@ -157,7 +157,8 @@ class Node:
     def pids(self) -> list[int]:
         found = [self._process.pid]
         for task in Path(f"/proc/{self._process.pid}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
+            with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
+                found += map(int, (task / "children").read_text().split())
         return found
 
     def cpu_s(self) -> float:

@@ -42,11 +42,11 @@ def peer(port: int) -> None:
     from nnunetv2.imageio.nibabel_reader_writer import NibabelIOWithReorient
 
     from tests.oracles.engine_oracle import official_predictor
+    from tools.phantom_prompts import bank
+    from voxtell_dicom.engine import phantom_directory
     from voxtell_dicom.engine.plans import read_plans
-    from voxtell_dicom.phantom import model_directory
-    from voxtell_dicom.phantom.prompts import bank
 
-    directory = model_directory()
+    directory = phantom_directory()
     plans = read_plans(directory)
     texts, vectors = bank()
     predictor = official_predictor(

@@ -56,7 +56,8 @@ def _is_slow(path: Path) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark each test with the programs that it needs; deselect, by name, those that cannot run here."""
     absent, missing = _absent(), needs.missing()
-    chosen, gone = [], []
+    chosen: list[pytest.Item] = []
+    gone: list[pytest.Item] = []
     for item in items:
         names = needs.needed(item) if isinstance(item, pytest.Function) else set()
         if names:

@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 import train_phantom as training
+from phantom_prompts import ABSENT, bank
 
 from voxtell_dicom.engine.bank import FILE as BANK_FILE
 from voxtell_dicom.engine.checkpoint import PICKLE
@@ -29,7 +30,6 @@ from voxtell_dicom.engine.predictor import Predictor
 from voxtell_dicom.model import Request, ToRas
 from voxtell_dicom.phantom.acquisition import Acquisition, demo_acquisition
 from voxtell_dicom.phantom.anatomy import LABELS, label_mask, torso
-from voxtell_dicom.phantom.prompts import ABSENT, bank
 from voxtell_dicom.phantom.writer import INTERCEPT, stored_values
 from voxtell_dicom.series.orientation import to_ras_of
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,13 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+sys.path.insert(0, str(Path(__file__).parent))
+from phantom_prompts import ABSENT, EMBEDDING_DIM, vector_of
+
 from voxtell_dicom.engine.network import Sizes, VoxTellNetwork
 from voxtell_dicom.engine.network.voxtell import position_table
 from voxtell_dicom.phantom.anatomy import LABELS, label_mask, torso
-from voxtell_dicom.phantom.prompts import ABSENT, EMBEDDING_DIM, SYNONYMS, vector_of
+from voxtell_dicom.phantom.prompts import SYNONYMS
 from voxtell_dicom.phantom.shapes import Lattice, rotation, vector
 
 PATCH = (64, 64, 96)

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from tests.phantom.test_model import AXIAL, dice, masks, scan
+from voxtell_dicom.engine import phantom_directory
 from voxtell_dicom.engine.kernels import choose
 from voxtell_dicom.engine.predictor import Predictor
-from voxtell_dicom.phantom import LABELS, demo_acquisition, model_directory
+from voxtell_dicom.phantom import LABELS, demo_acquisition
 from voxtell_dicom.phantom.anatomy import label_mask
 
 pytestmark = pytest.mark.cuda
@@ -18,7 +19,7 @@ SEED = 7001
 
 @pytest.fixture(scope="module")
 def on_card() -> Predictor:
-    return Predictor.load(model_directory(), device="cuda")
+    return Predictor.load(phantom_directory(), device="cuda")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -35,7 +36,7 @@ def test_the_kernels_are_in_use() -> None:
 def test_every_structure_is_found_with_the_masks_of_the_cpu(on_card: Predictor) -> None:
     image, codes = scan(SEED, demo_acquisition(SEED), AXIAL)
     here = masks(on_card, image, LABELS)
-    there = masks(Predictor.load(model_directory(), device="cpu"), image, LABELS)
+    there = masks(Predictor.load(phantom_directory(), device="cpu"), image, LABELS)
     assert min(dice(here[label], label_mask(codes, label)) for label in LABELS) >= 0.90
     differing = {label: float(np.mean(here[label] ^ there[label])) for label in LABELS}
     assert max(differing.values()) < 1e-3, differing
@@ -50,9 +51,9 @@ def test_every_structure_is_found_with_the_masks_of_the_cpu(on_card: Predictor) 
 def test_half_precision_is_no_further_from_float32_than_the_plain_way_is(on_card: Predictor) -> None:
     """Both in float16 on the card, the plain way by torch's autocast as the official one; float32 is the CPU's."""
     image, _ = scan(SEED, demo_acquisition(SEED), AXIAL)
-    exact = masks(Predictor.load(model_directory(), device="cpu"), image, LABELS)
+    exact = masks(Predictor.load(phantom_directory(), device="cpu"), image, LABELS)
     ours = masks(on_card, image, LABELS)
-    plain = masks(Predictor.load(model_directory(), device="cuda", exact=True), image, LABELS)
+    plain = masks(Predictor.load(phantom_directory(), device="cuda", exact=True), image, LABELS)
 
     def voxels(other: dict[str, np.ndarray]) -> int:
         return sum(int((exact[label] ^ other[label]).sum()) for label in LABELS)

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from voxtell_dicom.model import Box, Found, Frame, Grid, Mask, Plan, Probabilities, Prompt, ToRas, Volume
+from voxtell_dicom.model import Box, Found, Frame, Grid, Mask, Plan, Probabilities, Prompt, ToRas, Vector, Volume
 
 MODEL = "voxtell-dicom/0.1.0 model/0123456789abcdef0123456789abcdef bank/00"
 Bools = npt.NDArray[np.bool_]
@@ -24,8 +24,8 @@ Bools = npt.NDArray[np.bool_]
 def volume(
     folder: Path,
     shape: tuple[int, int, int] = (6, 20, 24),
-    row: Sequence[float] = (1, 0, 0),
-    column: Sequence[float] = (0, 1, 0),
+    row: Vector = (1, 0, 0),
+    column: Vector = (0, 1, 0),
     spacing_mm: tuple[float, float, float] = (2.5, 0.75, 0.8),
     descending: bool = False,
     shear_mm: Sequence[float] = (0, 0, 0),
@@ -42,21 +42,15 @@ def volume(
     origin = np.array([-11.25, 7.5, 101.125])
     frames = []
     for index in range(shape[0]):
-        position = [float(f"{value:.10g}") for value in origin + index * step]
-        ds = _header(index, shape, [*row, *column], position, spacing_mm, attributes)
+        x, y, z = (float(f"{value:.10g}") for value in origin + index * step)
+        ds = _header(index, shape, [*row, *column], [x, y, z], spacing_mm, attributes)
         pixels = values[index] if values is not None else np.full(shape[1:], index, np.int16)
         ds.PixelData = np.ascontiguousarray(pixels, np.int16).tobytes()
         path = folder / f"{index * 7919 % 1000:03d}-{index}.dcm"  # not in the order of the frames
         ds.save_as(path, enforce_file_format=True)
-        frames.append(Frame(ds.SOPInstanceUID, CTImageStorage, 1, path, tuple(position)))  # type: ignore[arg-type]
-    grid = Grid(
-        shape,
-        frames[0].position_mm,
-        tuple(row),
-        tuple(column),
-        tuple(float(v) for v in normal),
-        spacing_mm,  # type: ignore[arg-type]
-    )
+        frames.append(Frame(ds.SOPInstanceUID, CTImageStorage, 1, path, (x, y, z)))
+    across = (float(normal[0]), float(normal[1]), float(normal[2]))
+    grid = Grid(shape, frames[0].position_mm, row, column, across, spacing_mm)
     same = ToRas((0, 1, 2), (False, False, False))
     return Volume("2.25.11", "2.25.12", "2.25.13", "CT", "", tuple(frames), grid, same, "volume-key")
 

@@ -72,7 +72,8 @@ def outlined(
 def outlines(mask: Bools) -> Bools:
     """The voxels of a mask with a neighbour, of four in its frame, that is not of it."""
     cross = np.array([[[0, 1, 0], [1, 1, 1], [0, 1, 0]]], bool)
-    return mask & ~binary_erosion(mask, cross)
+    inner: Bools = binary_erosion(mask, cross)
+    return mask & ~inner
 
 
 def assert_outlined(
@@ -84,7 +85,8 @@ def assert_outlined(
     """Each outline is drawn whole, but where others lie upon it, and nothing else is drawn in its colour."""
     edges = [outlines(mask) for mask in truth]
     for number, drawn in enumerate(outlined(paths, frames, truth[0].shape, colors)):
-        others = np.logical_or.reduce([edge for other, edge in enumerate(edges) if other != number] or [[False]])
+        none = np.zeros_like(edges[number])
+        others = np.logical_or.reduce([none, *(edge for other, edge in enumerate(edges) if other != number)])
         assert not (drawn & ~edges[number]).any()
         assert not (edges[number] & ~others & ~drawn).any()
         assert drawn.any()

@@ -239,6 +239,14 @@ def test_a_plane_of_a_mask() -> None:
         assert np.array_equal(mask.plane(index), inside)
 
 
+@pytest.mark.parametrize("columns", [8, 9])  # frames of whole bytes, and others
+def test_the_occupied_frames_of_a_mask(columns: int) -> None:
+    array = np.random.default_rng(0).random((6, 7, columns)) < 0.5
+    array[3] = False
+    mask = Mask.from_array(array)
+    assert mask.occupied() == np.flatnonzero(array.any(axis=(1, 2))).tolist() == [0, 1, 2, 4, 5]
+
+
 def test_a_long_series_is_quick_and_lean(tmp_path: Path) -> None:
     """Sixty frames of 512 × 512, twenty segments; one frame is held at a time."""
     import tracemalloc

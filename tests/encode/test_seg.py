@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import pytest
 from tests.encode import made
 from voxtell_dicom.encode import OutputContext, encode_seg
 from voxtell_dicom.encode.common.words import prompt_of
+from voxtell_dicom.encode.seg.overlap import overlapping
 from voxtell_dicom.errors import EncodingError, GridMismatch, Refusal
-from voxtell_dicom.model import Found, Mask, Prompt
+from voxtell_dicom.model import BoolArray, Found, Mask, Prompt
 
 TEXTS = ("liver", "left kidney", "liver lesion", "something with no code at all")
 C, S = np.cos(np.deg2rad(20)), np.sin(np.deg2rad(20))
@@ -47,6 +49,33 @@ def test_every_reader_sees_the_same_voxels(tmp_path: Path, name: str, descending
     uids = [frame.sop_instance_uid for frame in volume.frames]
     pixels = seg.get_pixels_by_source_instance(uids, assert_missing_frames_are_empty=True)
     assert np.array_equal(pixels.transpose(3, 0, 1, 2).astype(bool), np.stack(arrays))
+
+
+def test_each_mask_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty large ones take seconds otherwise; whether segments overlap is seen plane by plane."""
+    unpacked: Counter[int] = Counter()
+    crop = Mask.crop
+
+    def counted(mask: Mask) -> BoolArray:
+        unpacked[id(mask)] += 1
+        return crop(mask)
+
+    monkeypatch.setattr(Mask, "crop", counted)
+    volume = made.volume(tmp_path / "s")
+    plan = made.plan(TEXTS)
+    context = OutputContext(plan, volume, made.found(plan, made.masks(volume.grid.shape, 4)), directory=tmp_path)
+    assert encode_seg(context) is not None
+    assert unpacked == {id(item.mask): 1 for item in context.found}
+
+
+def test_overlap_is_seen_where_boxes_meet() -> None:
+    array = np.zeros((4, 6, 6), bool)
+    array[1:3, 1:5, 1:5] = np.indices((2, 4, 4)).sum(axis=0) % 2
+    mask, other = Mask.from_array(array), Mask.from_array(np.roll(array, 1, axis=2))
+    assert overlapping([mask, mask])
+    assert not overlapping([mask, other])
+    assert not overlapping([mask, Mask.from_array(np.roll(array, 2, axis=0)), other])
+    assert overlapping([mask, other, Mask.from_array(np.roll(array, 2, axis=1))])
 
 
 @pytest.mark.parametrize("columns", [8, 9, 23, 24, 1])

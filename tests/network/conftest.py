@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
 from voxtell_dicom.network import association_loops
 from voxtell_dicom.network.associations import new_entity, prepare_connection
 
+VERIFICATION = UID("1.2.840.10008.1.1")
 ENDS = {evt.EVT_RELEASED: "released", evt.EVT_ABORTED: "aborted", evt.EVT_REJECTED: "rejected"}
 
 
@@ -59,7 +59,7 @@ def start_scp() -> Iterator[Callable[..., Scp]]:
         scp.entity.network_timeout = None
         for name, value in attributes.items():
             setattr(scp.entity, name, value)
-        scp.entity.add_supported_context(Verification)
+        scp.entity.add_supported_context(VERIFICATION)
         scp.entity.add_supported_context(CTImageStorage, ExplicitVRLittleEndian)
 
         def store(event: evt.Event) -> int:
@@ -95,7 +95,7 @@ def connect() -> Iterator[Callable[..., Association]]:
         entity.network_timeout = None
         for name, value in attributes.items():
             setattr(entity, name, value)
-        entity.add_requested_context(Verification)
+        entity.add_requested_context(VERIFICATION)
         entity.add_requested_context(CTImageStorage, ExplicitVRLittleEndian)
         opened.append(entity.associate("127.0.0.1", scp.port, tls_args=tls_args))
         assert opened[-1].is_established

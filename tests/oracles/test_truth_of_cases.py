@@ -1,4 +1,4 @@
-"""Every handled case of the corpus with the truth engine: the delivered SEG is the analytic anatomy on its frames.
+"""Every handled case of the corpus with the truth for masks: the delivered SEG is the analytic anatomy on its frames.
 
 Decoded twice: by dcmqi, as points in the patient, and frame by frame with pydicom alone. The truth is sampled at the
 voxel centres that the source headers state, read here, not by the code under test.
@@ -17,13 +17,14 @@ from pydicom.dataset import Dataset
 from tests.encode import made
 from tests.series import multiframe_cases, strange_cases  # noqa: F401 - add their cases
 from tests.series.cases import CASES, Case
+from tests.series.slices import from_frames
 from voxtell_dicom.config import Peer
 from voxtell_dicom.deliver import deliver
 from voxtell_dicom.encode import OutputContext, encode_seg
-from voxtell_dicom.model import Found, Mask, Plan, Prompt, Request, Volume
+from voxtell_dicom.model import Found, Mask, Plan, Prompt, Volume
 from voxtell_dicom.phantom.anatomy import Anatomy, Organ, label_mask
 from voxtell_dicom.phantom.shapes import Ellipsoid, vector
-from voxtell_dicom.phantom.truth import TruthEngine, truth_mask
+from voxtell_dicom.phantom.truth import truth_mask
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.joined import joined, stacks_of
 from voxtell_dicom.series.volume import all_to_frames, load_volume
@@ -103,12 +104,11 @@ def _check(case: Case, runs: list[Volume], folder: Path) -> None:
     assert all(0 < mask.sum() < mask.size / 2 for mask in truth)
 
     masks: dict[str, list[Mask]] = {label: [] for label in WANTED}
-    for array, run in sorted(loaded, key=lambda one: [run.key for run in volume.runs].index(one[1].key)):
-        engine = TruthEngine(anatomy, run)
-        for answer in engine.segment(array, run.spacing_zyx_mm, [Request(label) for label in WANTED]):
-            masks[answer.request.prompt].append(answer.mask)
+    for run in volume.runs:
+        for label in WANTED:
+            masks[label].append(from_frames(Mask.from_array(truth_mask(anatomy, label, run)), run))
     found = [Found(Prompt(label, label), all_to_frames(masks[label], volume)) for label in WANTED]
-    plan = Plan(volume.key, case.name, 0, tuple(f.prompt for f in found), ("seg",), (), engine.identity, "1")
+    plan = Plan(volume.key, case.name, 0, tuple(f.prompt for f in found), ("seg",), (), "truth", "1")
     result = encode_seg(OutputContext(plan, volume, found, directory=folder))
     assert result is not None
     outcome = deliver(result, Peer(folder=folder / "delivered"), calling_ae="TEST", name="folder")

@@ -1,4 +1,4 @@
-"""The truth engine through the whole line: the SEG, decoded by dcmqi, is the analytic anatomy on the source frames."""
+"""The truth through the whole line: the SEG, decoded by dcmqi, is the analytic anatomy on the source frames."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from tests.encode import made
-from tests.series.slices import series_in
+from tests.series.slices import from_frames, series_in
 from voxtell_dicom.check.selfcheck import self_check
 from voxtell_dicom.encode import OutputContext, encode_seg
-from voxtell_dicom.model import Found, Plan, Prompt, Request
+from voxtell_dicom.model import Found, Mask, Plan, Prompt
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import torso
-from voxtell_dicom.phantom.truth import TruthEngine, truth_mask
+from voxtell_dicom.phantom.truth import truth_mask
 from voxtell_dicom.phantom.writer import write_series
 from voxtell_dicom.series.headers import assemble
 from voxtell_dicom.series.volume import load_volume, to_frames
@@ -43,18 +43,16 @@ def test_truth(name: str, tmp_path: Path) -> None:
     assembly = assemble(series_in(tmp_path / "series"))
     (volume,) = assembly.volumes
     assert {item.code for item in assembly.set_aside} <= {"duplicate"}
-    array, volume = load_volume(volume)
-    engine = TruthEngine(anatomy, volume)
+    _, volume = load_volume(volume)
     prompts = tuple(Prompt(label, label) for label in LABELS)
-    answers = engine.segment(array, volume.spacing_zyx_mm, [Request(prompt.text) for prompt in prompts])
-    masks = {answer.request.prompt: to_frames(answer.mask, volume) for answer in answers}
-    found = [Found(prompt, masks[prompt.text]) for prompt in prompts]
+    truth = [truth_mask(anatomy, label, volume) for label in LABELS]
+    on_ras = [from_frames(Mask.from_array(mask), volume) for mask in truth]
+    found = [Found(prompt, to_frames(mask, volume)) for prompt, mask in zip(prompts, on_ras, strict=True)]
     assert not [one for one in self_check(found, volume, midline_mm=0.0) if one.kind in ("laterality", "pair", "empty")]
 
-    plan = Plan(volume.key, "truth", 0, prompts, ("seg",), (), engine.identity, "1")
+    plan = Plan(volume.key, "truth", 0, prompts, ("seg",), (), "truth", "1")
     result = encode_seg(OutputContext(plan, volume, found, directory=tmp_path))
     assert result is not None
-    truth = [truth_mask(anatomy, label, volume) for label in LABELS]
     index = {(frame.sop_instance_uid, frame.number): i for i, frame in enumerate(volume.frames)}
     decoded = [np.zeros(volume.grid.shape, bool) for _ in LABELS]
     for frame in seg_frames(result.path):

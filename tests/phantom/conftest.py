@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ RAS = {  # plane → axes and flips from (frame, row, column) to RAS (z, y, x), 
 
 
 @pytest.fixture
-def volume_of():
+def volume_of() -> Callable[[Anatomy, Acquisition], Volume]:
     """A Volume of an acquisition as `series` would give it."""
 
     def make(anatomy: Anatomy, acquisition: Acquisition) -> Volume:
@@ -28,20 +30,24 @@ def volume_of():
         positions = np.asarray(lattice.origin_mm) + np.arange(lattice.shape[0])[:, None] * np.asarray(
             lattice.steps_mm[0]
         )
-        frames = tuple(Frame(f"2.25.{i}", "", 1, Path("x"), tuple(map(float, p))) for i, p in enumerate(positions))
+        frames = tuple(
+            Frame(f"2.25.{i}", "", 1, Path("x"), (x, y, z)) for i, (x, y, z) in enumerate(positions.tolist())
+        )
         return Volume("1.2", "1.3", "1.4", "CT", "", frames, acquisition.grid(anatomy), RAS[acquisition.plane], key="k")
 
     return make
 
 
 @pytest.fixture(scope="session")
-def tool():
+def tool() -> Callable[[str], ModuleType]:
     """A module of tools/, by name."""
 
-    def load(name: str):
+    def load(name: str) -> ModuleType:
         path = Path(__file__).parents[2] / "tools" / f"{name}.py"
         if name not in sys.modules:
             spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None
+            assert spec.loader is not None
             sys.modules[name] = importlib.util.module_from_spec(spec)
             spec.loader.exec_module(sys.modules[name])
         return sys.modules[name]

@@ -1,4 +1,4 @@
-"""The truth: on grids, in files, and as an engine, each against the analytic shapes by another way."""
+"""The truth: on grids and in files, each against the analytic shapes by another way."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from voxtell_dicom.errors import GridMismatch, Refusal, UnknownPrompt
-from voxtell_dicom.model import Request
-from voxtell_dicom.phantom import LABELS, Acquisition, TruthEngine, label_of, torso, truth_mask, write_truth
+from tests.series.slices import from_frames
+from voxtell_dicom.errors import Refusal, UnknownPrompt
+from voxtell_dicom.model import Mask
+from voxtell_dicom.phantom import LABELS, Acquisition, label_of, torso, truth_mask, write_truth
 from voxtell_dicom.phantom.anatomy import label_mask
 
 COARSE = {"slice_spacing_mm": 6.0, "pixel_spacing_mm": (5.0, 5.0)}
@@ -52,25 +53,17 @@ def test_a_tilted_acquisition_has_no_nifti(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("plane", ["axial", "sagittal", "coronal"])
-def test_the_truth_engine_answers_on_the_ras_grid(plane: str, volume_of) -> None:
+def test_the_truth_lies_on_its_side_of_the_ras_grid(plane: str, volume_of) -> None:
     anatomy, way = torso(23), Acquisition(plane=plane, **COARSE)
     volume = volume_of(anatomy, way)
-    engine = TruthEngine(anatomy, volume)
-    array = np.zeros(volume.shape_zyx, np.float32)
-    requests = [Request("Right renal"), Request("spleen"), Request("brain")]
-    right_kidney, spleen, brain = engine.segment(array, volume.spacing_zyx_mm, requests)
-    assert brain.voxels == 0
-    z, y, x = np.argwhere(right_kidney.mask.to_array(array.shape)).mean(axis=0)
-    spleen_at = np.argwhere(spleen.mask.to_array(array.shape)).mean(axis=0)
-    assert x > array.shape[2] / 2 > spleen_at[2]  # RAS: x runs towards the patient's right
+    truth = {label: truth_mask(anatomy, label, volume) for label in ("Right renal", "spleen")}
+    masks = {label: from_frames(Mask.from_array(mask), volume) for label, mask in truth.items()}
+    z, y, x = np.argwhere(masks["Right renal"].to_array(volume.shape_zyx)).mean(axis=0)
+    spleen_at = np.argwhere(masks["spleen"].to_array(volume.shape_zyx)).mean(axis=0)
+    assert x > volume.shape_zyx[2] / 2 > spleen_at[2]  # RAS: x runs towards the patient's right
     assert z < spleen_at[0]  # and z upwards: the kidney lies lower
-    assert y < array.shape[1] / 2  # and y to the front: the kidney lies at the back
-    # The same mask by the other way: on the source frames.
-    back = np.flip(
-        right_kidney.mask.to_array(array.shape), [i for i, flip in enumerate(volume.to_ras.flips) if flip]
-    ).transpose(np.argsort(volume.to_ras.axes))
-    assert np.array_equal(back, truth_mask(anatomy, "right kidney", volume))
-    assert np.array_equal(back, truth_mask(anatomy, "right kidney", volume.grid))
+    assert y < volume.shape_zyx[1] / 2  # and y to the front: the kidney lies at the back
+    assert np.array_equal(truth["Right renal"], truth_mask(anatomy, "right kidney", volume.grid))
 
 
 def test_the_truth_follows_the_frames_of_a_tilted_gantry(volume_of) -> None:
@@ -81,20 +74,8 @@ def test_the_truth_follows_the_frames_of_a_tilted_gantry(volume_of) -> None:
     assert (truth_mask(anatomy, "liver", volume.grid) != expected).sum() > 100
 
 
-def test_the_truth_engine_says_what_it_cannot_do(volume_of) -> None:
-    anatomy, way = torso(25), Acquisition(**COARSE)
-    volume = volume_of(anatomy, way)
-    engine = TruthEngine(anatomy, volume)
-    assert engine.unknown(["liver", "Brain", "bananas"]) == ["bananas"]
-    with pytest.raises(GridMismatch, match="voxels"):
-        list(engine.segment(np.zeros((3, 3, 3), np.float32), volume.spacing_zyx_mm, [Request("liver")]))
-    done: list[int] = []
-    array = np.zeros(volume.shape_zyx, np.float32)
-    given = engine.segment(
-        array, volume.spacing_zyx_mm, [Request("liver"), Request("aorta")],
-        progress=lambda n, _: done.append(n), cancelled=lambda: bool(done),
-    )  # fmt: skip
-    assert [segment.request.prompt for segment in given] == ["liver"]
+def test_words_that_mean_no_label_are_unknown() -> None:
+    anatomy = torso(25)
     with pytest.raises(UnknownPrompt, match="bananas"):
-        truth_mask(anatomy, "bananas", volume)
+        truth_mask(anatomy, "bananas", Acquisition(**COARSE).grid(anatomy))
     assert label_of("Vertebrae") == "spine"

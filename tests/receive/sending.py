@@ -76,6 +76,7 @@ def send(link: Association, dataset: Dataset, mangle: Callable[[bytes], bytes] =
         for cx in link.accepted_contexts
         if cx.abstract_syntax == dataset.SOPClassUID and cx.transfer_syntax[0] == dataset.file_meta.TransferSyntaxUID
     )
+    assert context.context_id is not None
     link._reactor_checkpoint.clear()
     while not link._is_paused:
         pass

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tools.phantom_prompts import ABSENT
 from voxtell_dicom.errors import ConfigError
-from voxtell_dicom.phantom.prompts import ABSENT, SYNONYMS
+from voxtell_dicom.phantom.prompts import SYNONYMS
 from voxtell_dicom.rules import load_config
 from voxtell_dicom.terms.findings import finding_word
 from voxtell_dicom.terms.terminology import ABNORMAL, STRUCTURE, TISSUE, _table

@@ -525,13 +525,13 @@ def document() -> Sequence[Dataset]:
 
 @case("A Siemens mosaic", refused=("mosaic",))
 def mosaic() -> Sequence[Dataset]:
-    more = {"SOPClassUID": MRImageStorage, "Modality": "MR"}
+    more: dict[str, Any] = {"SOPClassUID": MRImageStorage, "Modality": "MR"}
     return stack(noise((3, 24, 20)), ImageType=["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"], **more)
 
 
 @case("A UIH mosaic", refused=("mosaic",))
 def mosaic_uih() -> Sequence[Dataset]:
-    more = {"SOPClassUID": MRImageStorage, "Modality": "MR", "ImagePositionPatient": None}
+    more: dict[str, Any] = {"SOPClassUID": MRImageStorage, "Modality": "MR", "ImagePositionPatient": None}
     return stack(noise((3, 24, 20)), ImageType=["ORIGINAL", "PRIMARY", "M", "VFRAME"], **more)
 
 
@@ -649,7 +649,8 @@ def empty_uids() -> Sequence[Dataset]:
 def type_2_missing() -> Sequence[Dataset]:
     gone = ["PatientName", "PatientID", "PatientBirthDate", "PatientSex", "ReferringPhysicianName", "Manufacturer"]
     gone += ["StudyDate", "StudyTime", "StudyID", "AccessionNumber", "PatientPosition"]
-    return stack(noise(SHAPE), **dict.fromkeys(gone))
+    more: dict[str, Any] = dict.fromkeys(gone)
+    return stack(noise(SHAPE), **more)
 
 
 def table() -> str:

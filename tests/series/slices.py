@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from voxtell_dicom.model import Instance, Series
+from voxtell_dicom.model import Instance, Mask, Series, Volume
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -77,10 +77,10 @@ def stack(
     **more: Any,
 ) -> list[Dataset]:
     """A stack of slices of (frame, row, column) values; `step`: from one to the next, by default along the normal."""
-    step = normal_of(orientation) * spacing[0] if step is None else step
+    along = normal_of(orientation) * spacing[0] if step is None else np.array(step)
     slices = []
     for index, plane in enumerate(stored):
-        position = np.array(origin) + index * np.array(step)
+        position = np.array(origin) + index * along
         ds = make(
             plane,
             position,
@@ -111,3 +111,15 @@ def series_in(folder: Path) -> Series:
     """All files of a folder as one series."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return Series("", "", "", tuple(Instance("", "", "", "", path) for path in files))
+
+
+def from_frames(mask: Mask, volume: Volume) -> Mask:
+    """The inverse of `series.volume.to_frames`: a mask on the source frames, put on the RAS grid; nothing elsewhere."""
+    canvas = np.zeros(volume.canvas, bool)
+    source = mask.to_array(volume.grid.shape)
+    rows, columns = volume.grid.shape[1:]
+    for index, (plane, frame) in enumerate(zip(volume.planes, volume.frames, strict=True)):
+        down, along = frame.shift_px
+        canvas[plane, down : down + rows, along : along + columns] = source[index]
+    flipped = tuple(axis for axis, flip in enumerate(volume.to_ras.flips) if flip)
+    return Mask.from_array(np.flip(canvas.transpose(volume.to_ras.axes), flipped))

@@ -57,9 +57,9 @@ def tilted_directions() -> Sequence[Dataset]:
 
 @case("Oblique and tilted", handled=(("", 6),), warnings=("tilt",))
 def oblique_tilt() -> Sequence[Dataset]:
-    orientation = np.array((0.96, 0.28, 0, -0.28 * 0.6, 0.96 * 0.6, -0.8))
-    step = 3 * normal_of(orientation) + 1.1 * orientation[3:] + 0.4 * orientation[:3]
-    return stack(noise(SHAPE), orientation=orientation, spacing=(3.0, 0.5, 0.5), step=step)
+    orientation = (0.96, 0.28, 0, -0.28 * 0.6, 0.96 * 0.6, -0.8)
+    step = 3 * normal_of(orientation) + 1.1 * np.array(orientation[3:]) + 0.4 * np.array(orientation[:3])
+    return stack(noise(SHAPE), orientation=orientation, spacing=(3.0, 0.5, 0.5), step=step.tolist())
 
 
 @case("Directions differ by ±0.001 from slice to slice", handled=(("", 6),), warnings=("orientation",))

@@ -12,7 +12,7 @@ from tests.series import slices
 from voxtell_dicom.model import Mask
 from voxtell_dicom.series.headers import assemble, read_frames
 from voxtell_dicom.series.split import volumes_of
-from voxtell_dicom.series.volume import from_frames, load_volume, to_frames
+from voxtell_dicom.series.volume import load_volume, to_frames
 from voxtell_dicom.verify.readback import source_values
 
 
@@ -55,6 +55,6 @@ def test_round_trip(tmp_path_factory, missing: set[int], tilted: bool, seed: int
     frames, _ = read_frames([instance.path for instance in series.instances])
     (volume,) = volumes_of(frames, max_gap=4)
     wanted = np.random.default_rng(seed).random(volume.grid.shape) < 0.05
-    on_ras = from_frames(Mask.from_array(wanted), volume)
+    on_ras = slices.from_frames(Mask.from_array(wanted), volume)
     back = to_frames(on_ras, volume)
     assert back == Mask.from_array(wanted)

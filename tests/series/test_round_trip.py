@@ -15,7 +15,7 @@ from tests.series import slices
 from voxtell_dicom.errors import GridMismatch
 from voxtell_dicom.model import Mask, Volume, ras_axes
 from voxtell_dicom.series.headers import assemble
-from voxtell_dicom.series.volume import from_frames, load_volume, to_frames, to_ras
+from voxtell_dicom.series.volume import load_volume, to_frames, to_ras
 
 
 def one_volume(folder: Path, stored: np.ndarray, **geometry: object) -> Volume:
@@ -65,7 +65,7 @@ def test_the_very_voxels(
     sample = np.zeros(volume.grid.shape, bool)
     where = np.random.default_rng(seed).integers(0, volume.grid.shape)
     sample[tuple(where)] = True
-    ((z, y, x),) = np.argwhere(from_frames(Mask.from_array(sample), volume).to_array(volume.shape_zyx))
+    ((z, y, x),) = np.argwhere(slices.from_frames(Mask.from_array(sample), volume).to_array(volume.shape_zyx))
     frame, r, c = where
     true = np.array(volume.frames[frame].position_mm) + r * spacing[1] * column + c * spacing[2] * row
     error = true - (origin + axes @ (z, y, x))

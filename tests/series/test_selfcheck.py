@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.series import slices
+from voxtell_dicom.check import selfcheck
 from voxtell_dicom.check.selfcheck import centre_mm, midline_of, self_check
 from voxtell_dicom.model import Found, Mask, Prompt, Volume
 from voxtell_dicom.series.headers import assemble
@@ -126,7 +127,11 @@ def test_what_crosses_the_midline_is_left_alone(volume: Volume) -> None:
     assert kinds(volume, left_atrial_appendage=ON_RIGHT, what_is_left_over=ON_RIGHT, left_hand=ON_RIGHT) == []
 
 
-def test_incomplete_series_is_held(volume: Volume) -> None:
-    (finding,) = self_check([], volume, incomplete="the sender broke off")
-    assert finding.kind == "incomplete"
-    assert "broke off" in str(finding)
+def test_only_what_has_a_side_or_a_partner_is_unpacked(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A centroid takes longer than to segment by a threshold."""
+    measured: list[Mask] = []
+    monkeypatch.setattr(selfcheck, "centre_mm", lambda mask, _volume: measured.append(mask) or (0.0, 0.0, 0.0))
+    kinds(volume, bone=ON_LEFT, liver=ON_RIGHT, left_kidney=ON_LEFT, left_lobe_of_the_liver=ON_RIGHT)
+    assert measured == [ON_LEFT]
+    kinds(volume, liver=ON_RIGHT, spleen=ON_LEFT, midline=None)
+    assert measured[1:] == [ON_RIGHT, ON_LEFT]

@@ -34,7 +34,9 @@ def _rescale(ds: Dataset, index: int) -> Dataset:
     groups += list(ds.get("SharedFunctionalGroupsSequence", []))
     for group in groups:
         if "PixelValueTransformationSequence" in group:
-            return group.PixelValueTransformationSequence[0]
+            (rescale,) = group.PixelValueTransformationSequence
+            assert isinstance(rescale, Dataset)
+            return rescale
     return ds
 
 

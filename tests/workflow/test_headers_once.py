@@ -1,4 +1,4 @@
-"""From completion to publication each header is parsed once; pixels are read once per pass, and once to encode."""
+"""From completion to publication each header is parsed once, and pixels are read once for each pass of the model."""
 
 from __future__ import annotations
 
@@ -75,13 +75,14 @@ def test_each_header_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "peers": {"pacs": {"folder": tmp_path / "pacs"}},
             "rules": [
                 {
-                    "name": "all",
+                    "name": name,
                     "when": {},
                     "prompts": ["> 0", "> -800"],
                     "outputs": OUTPUTS,
                     "send_to": ["pacs"],
                     "receipt": "always",
                 }
+                for name in ("one", "other")
             ],
         }
     )
@@ -115,16 +116,16 @@ def test_each_header_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     jobs.record_series(series)
     (message,) = process_series(runtime, series)
     assert segment_jobs(runtime, message, count_failure=lambda: 1) == "segmented"
-    assert decoded == dict.fromkeys(files, 1), "once for one pass of the model"
-    decoded.clear()
-    (job,) = message.jobs
-    sent = publish_plan(runtime, job)
-    row = jobs.get(job)
-    assert row is not None
-    assert row.state == "delivering", row.sentence
-    assert {result.kind for result in row.results} == {*OUTPUTS, "receipt"}
-    assert sent
-    assert decoded == dict.fromkeys(files, 1), "once for the report, the pages and the overlay together"
+    for job in message.jobs:
+        assert list(runtime.work_dir.glob("*.npy"))
+        sent = publish_plan(runtime, job)
+        row = jobs.get(job)
+        assert row is not None
+        assert row.state == "delivering", row.sentence
+        assert {result.kind for result in row.results} == {*OUTPUTS, "receipt"}
+        assert sent
+    assert decoded == dict.fromkeys(files, 1), "once for the model and all outputs of both rules"
+    assert not list(runtime.work_dir.glob("*.npy")), "dropped when the last job is published"
     assert parsed == dict.fromkeys(files, 1)
     source = runtime.headers.of(series.series_uid)
     assert not any(instance.path in source for instance in series.instances), "dropped when all is published"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voxtell_dicom.check.selfcheck import Finding, midline_of, self_check
+from voxtell_dicom.check.selfcheck import Finding, has_side, midline_of, self_check
 from voxtell_dicom.model import Found, Volume
 
 SEVERITY = ("deliver", "hold", "drop")
@@ -19,14 +19,18 @@ def check(found: Sequence[Found], volume: Volume, arrays: Sequence[Path]) -> tup
 
     The midline of a stack is that of its runs, each as long as it is; a run that shows none says nothing.
     """
+    midline = _midline_mm(volume, arrays) if any(has_side(item) for item in found) else None
+    return self_check(found, volume, midline_mm=midline)
+
+
+def _midline_mm(volume: Volume, arrays: Sequence[Path]) -> float | None:
     midlines = [
         (midline, len(run.frames) * run.grid.spacing_mm[0])
         for run, array in zip(volume.runs, arrays, strict=True)
         if array.exists() and (midline := midline_of(np.load(array, mmap_mode="r"), run)) is not None
     ]
     length = sum(share for _, share in midlines)
-    midline = sum(at * share for at, share in midlines) / length if midlines else None
-    return self_check(found, volume, midline_mm=midline)
+    return sum(at * share for at, share in midlines) / length if midlines else None
 
 
 def without(findings: Sequence[Finding], found: Sequence[Found]) -> tuple[Finding, ...]:

@@ -22,7 +22,7 @@ def leave_out(plan: Plan, found: Sequence[Found]) -> tuple[Found, ...]:
 def _gated(item: Found, least: float) -> Found:
     if not item.mask.voxels or item.mean_probability is None or item.mean_probability >= least:
         return item
-    digits = next((n for n in (2, 3, 4) if round(item.mean_probability, n) < least), 6)  # never "0.50 is below 0.5"
+    digits = next((n for n in (2, 3, 4) if round(item.mean_probability, n) < least), 6)  # not "0.50 is below 0.5"
     why = f"low confidence: mean probability {item.mean_probability:.{digits}f} is below {least:g}"
     return replace(item, mask=EMPTY, left_out=why)
 
@@ -55,9 +55,9 @@ def nothing_shown(results: Sequence[Result], plan: Plan, empty_labels: Sequence[
     return nothing(len(plan.prompts), empty_labels)
 
 
-def nothing(asked: int, empty_labels: Sequence[str]) -> str:
-    """The words for a result without a segment."""
-    left_out = asked - len(empty_labels)
+def nothing(prompts: int, empty_labels: Sequence[str]) -> str:
+    """Return the words for a result without a segment. prompts: how many the plan has."""
+    left_out = prompts - len(empty_labels)
     if not left_out:
         return "nothing found"
     if not empty_labels:

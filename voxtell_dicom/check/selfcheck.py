@@ -7,8 +7,9 @@ do not tell the side of the body ("left lobe of the liver", "right ventricle": `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -55,28 +56,30 @@ class Finding:
         return f"{self.kind}: {self.message}"
 
 
-def self_check(
-    found: Sequence[Found], volume: Volume, *, midline_mm: float | None = None, incomplete: str = ""
-) -> tuple[Finding, ...]:
+def self_check(found: Sequence[Found], volume: Volume, *, midline_mm: float | None = None) -> tuple[Finding, ...]:
     """Return all findings about the segments of one result.
 
     found: masks on (frame, row, column) of the volume. midline_mm: `midline_of` the body (LPS x); None where it is not
-    known: then no side is judged. incomplete: why the series is thought to be incomplete.
+    known: then no side is judged.
     """
     findings: list[Finding] = []
-    if incomplete:
-        findings.append(Finding("incomplete", "", f"the series is incomplete: {incomplete}"))
-    centres = {_words(item): centre_mm(item.mask, volume) for item in found if item.mask.voxels}
-    for item in found:
+    across_mm = _across_mm(volume)
+
+    @cache
+    def centre_x(index: int) -> float:  # only of what has a side or a partner: each mask is unpacked for it
+        return centre_mm(found[index].mask, volume)[0]
+
+    for index, item in enumerate(found):
         label, text = item.prompt.label, _words(item)
         if not item.mask.voxels:
             findings.append(Finding("empty", label, f"{label}: nothing was found"))
             continue
-        if midline_mm is not None and (_across_mm(volume) >= BOTH_LIMBS_MM or not of_a_limb(text)):
-            findings += _side(label, side_of(text), centres[text][0] - midline_mm)
+        side = side_of(text)
+        if side and midline_mm is not None and (across_mm >= BOTH_LIMBS_MM or not of_a_limb(text)):
+            findings += _side(label, side, centre_x(index) - midline_mm)
         findings += _edge(label, item.mask, volume)
         findings += _volume(label, text, item.mask, volume)
-    findings += _pairs(found, centres)
+    findings += _pairs(found, centre_x)
     return tuple(findings)
 
 
@@ -87,9 +90,10 @@ def centre_mm(mask: Mask, volume: Volume) -> Vector:
     """
     crop = mask.crop()
     shares = np.array(volume.frame_mm[slice(*mask.box[0])])
-    in_frames = crop.sum(axis=(1, 2)) * shares
+    in_rows = crop.sum(axis=2)
+    in_frames = in_rows.sum(axis=1) * shares
     whole = float(in_frames.sum())
-    row = float(shares @ crop.sum(axis=2) @ np.arange(*mask.box[1])) / whole
+    row = float(shares @ in_rows @ np.arange(*mask.box[1])) / whole
     column = float(shares @ crop.sum(axis=1) @ np.arange(*mask.box[2])) / whole
     positions = np.array([frame.position_mm for frame in volume.frames[slice(*mask.box[0])]])
     grid = volume.grid
@@ -113,14 +117,21 @@ def midline_of(array_zyx: npt.NDArray[np.float32], volume: Volume) -> float | No
     if not body.any():
         return None
     origin, axes = ras_axes(volume)
-    index = np.argwhere(body) * np.array(steps)
-    across = origin[0] + index @ axes[0]
+    z, y, x = (
+        np.arange(0, size, step) * axis for size, step, axis in zip(array_zyx.shape, steps, axes[0], strict=True)
+    )
+    across = (origin[0] + z[:, None, None] + y[:, None] + x)[body]
     low, high = np.percentile(across, (1, 99))
     columns = np.asarray(body.any(axis=1))  # (z, x): what the picture shows of the body from the front
     first, last = (float(columns[:, edge].mean()) > 0.2 for edge in (0, -1))
     if high - low < (CUT_MM if first else BODY_MM) or first != last:
         return None
     return float(across.mean())
+
+
+def has_side(item: Found) -> bool:
+    """Return True if the midline decides what is said of a segment."""
+    return bool(item.mask.voxels and side_of(_words(item)))
 
 
 def _words(item: Found) -> str:
@@ -137,16 +148,15 @@ def _across_mm(volume: Volume) -> float:
 
 def _side(label: str, side: str, towards_left: float) -> Iterator[Finding]:
     """towards_left: of the midline, in mm (LPS: x grows towards the patient's left)."""
-    if side and (towards_left if side == "right" else -towards_left) > MARGIN_MM:
+    if (towards_left if side == "right" else -towards_left) > MARGIN_MM:
         other = "left" if side == "right" else "right"
         words = f"{label}: its centre lies {abs(towards_left):.0f} mm on the patient's {other} of the midline"
         yield Finding("laterality", label, words)
 
 
-def _pairs(found: Sequence[Found], centres: Mapping[str, Vector]) -> Iterator[Finding]:
-    """Left and right of one thing, and the liver on the right of the spleen."""
-    by_words = {plain(text): text for text in centres}
-    labels = {_words(item): item.prompt.label for item in found}
+def _pairs(found: Sequence[Found], centre_x: Callable[[int], float]) -> Iterator[Finding]:
+    """Left and right of one thing, and the liver on the right of the spleen. centre_x: of the segment of an index."""
+    by_words = {plain(_words(item)): index for index, item in enumerate(found) if item.mask.voxels}
     pairs = [(right, left) for right, left in PAIRS if right in by_words and left in by_words]
     for words in by_words:
         if side_of(words) == "right":
@@ -154,8 +164,8 @@ def _pairs(found: Sequence[Found], centres: Mapping[str, Vector]) -> Iterator[Fi
             if other in by_words:
                 pairs.append((words, other))
     for right, left in pairs:
-        if centres[by_words[right]][0] > centres[by_words[left]][0]:
-            one, other = labels[by_words[right]], labels[by_words[left]]
+        if centre_x(by_words[right]) > centre_x(by_words[left]):
+            one, other = (found[by_words[words]].prompt.label for words in (right, left))
             why = "the picture may be mirrored, or the organs (situs inversus)" if (right, left) in PAIRS else ""
             why = why or "the two may be swapped"
             yield Finding("pair", one, f"{one} lies on the patient's left of {other}: {why}")

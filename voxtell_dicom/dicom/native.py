@@ -22,7 +22,7 @@ from voxtell_dicom.dicom.attributes import get, text
 from voxtell_dicom.dicom.headers import PIXEL_DATA, Header
 from voxtell_dicom.dicom.rescale import Rescale, rescale_of
 
-KEPT = 20_000  # files whose notes are kept
+MOST_NOTES = 20_000  # files whose notes are held
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def note(path: Path, header: Header) -> None:
     with _lock:
         _notes[path] = layout
         _notes.move_to_end(path)
-        while len(_notes) > KEPT:
+        while len(_notes) > MOST_NOTES:
             _notes.popitem(last=False)
 
 

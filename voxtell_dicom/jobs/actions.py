@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from voxtell_dicom.errors import VoxtellDicomError
@@ -11,7 +11,6 @@ from voxtell_dicom.jobs.book import JobBook, NewJob
 from voxtell_dicom.jobs.deliveries import by_peer, receipts_due
 from voxtell_dicom.jobs.delivery_book import REQUESTED
 from voxtell_dicom.jobs.records import Job
-from voxtell_dicom.line.plan import with_run
 from voxtell_dicom.model import JobState, Plan, Reason
 
 
@@ -67,7 +66,7 @@ class JobActions:
         """Run a plan again as a new run, hence with new UIDs. Returns the id of the new job."""
         if not job.plan:
             raise VoxtellDicomError(f"job {job.id} has no plan to run again (state {job.state}): use `jobs retry`")
-        plan = with_run(job.plan, job.plan.run + 1)
+        plan = replace(job.plan, run=job.plan.run + 1)
         new = plan.key[:16]
         self.jobs.open(
             NewJob(

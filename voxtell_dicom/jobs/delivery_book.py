@@ -86,7 +86,7 @@ class DeliveryBook(Store):
             return set(connection.scalars(query.where(table.peer == peer) if peer else query))
 
     def last_states(self, job_id: str, peer: str) -> dict[str, DeliveryState]:
-        """Return the state of each object that was tried at that peer, or asked for, by the newest attempt."""
+        """Return the state of each object that was tried at that peer, or requested, by the newest attempt."""
         table = delivery_table
         query = (
             sa.select(table.c.sop_instance_uid, table.c.state)

@@ -31,16 +31,8 @@ class Delivery:
     @classmethod
     def from_row(cls, row: sa.RowMapping) -> Delivery:
         """Return a row of the table of deliveries as a value."""
-        return cls(
-            row["sop_instance_uid"],
-            row["peer"],
-            row["attempt"],
-            DeliveryState(row["state"]),
-            row["status"],
-            row["message"],
-            bool(row["warning"]),
-            row["at"],
-        )
+        values = {name: value for name, value in row.items() if name != "job_id"}
+        return cls(**{**values, "state": DeliveryState(row["state"])})
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class Stage:
     @classmethod
     def from_row(cls, row: sa.RowMapping) -> Stage:
         """Return a row of the table of stages as a value."""
-        return cls(row["stage"], row["started"], row["seconds"], row["detail"])
+        return cls(**{name: value for name, value in row.items() if name != "job_id"})
 
 
 @dataclass(frozen=True)
@@ -113,20 +105,11 @@ class Job:
     @classmethod
     def from_row(cls, row: sa.RowMapping, paths: Paths) -> Job:
         """Return a row of the table of jobs as a value."""
-        return cls(
-            id=row["id"],
-            state=JobState(row["state"]),
-            reason=Reason(**row["reason"]),
-            rule=row["rule"],
-            study_uid=row["study_uid"],
-            series_uid=row["series_uid"],
-            series_version=row["series_version"],
-            accession=row["accession"],
-            plan=load(Plan, row["plan"]) if row["plan"] else None,
-            results=tuple(load(Result, paths(result)) for result in row["results"] or ()),
-            empty=tuple(row["empty"]),
-            warnings=tuple(row["warnings"]),
-            supersedes=tuple(row["supersedes"]),
-            created=row["created"],
-            updated=row["updated"],
-        )
+        values = {
+            "state": JobState(row["state"]),
+            "reason": Reason(**row["reason"]),
+            "plan": load(Plan, row["plan"]) if row["plan"] else None,
+            "results": tuple(load(Result, paths(result)) for result in row["results"] or ()),
+            **{name: tuple(row[name]) for name in ("empty", "warnings", "supersedes")},
+        }
+        return cls(**{**row, **values})

@@ -22,7 +22,7 @@ class Limit:
 
     @property
     def seconds(self) -> float:
-        """What is left of it; never less than nothing."""
+        """Seconds that are left of it, at least 0."""
         return max(self.minutes * 60 - self.spent_s, 0.0)
 
     def less(self, spent_s: float) -> Limit:

@@ -12,12 +12,13 @@ from pydicom.dataset import Dataset
 from voxtell_dicom.dicom.functional_groups import frame_header
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.suv import suv_factor
+from voxtell_dicom.encode.common.frame_values import USERS
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Plan, SetAside, Volume, canonical_digest
 from voxtell_dicom.series.joined import joined
 from voxtell_dicom.series.volume import load_volume
 
-Lacking = dict[str, SetAside]  # by the name of a run, why it was refused
+MissingRuns = dict[str, SetAside]  # by the name of a run, why it was refused
 
 
 def headers_of(volume: Volume, headers: HeaderSource | None = None) -> list[Dataset]:
@@ -27,21 +28,16 @@ def headers_of(volume: Volume, headers: HeaderSource | None = None) -> list[Data
     return [source(path) for path in paths]
 
 
-def values_of(plan: Plan) -> str:
-    """What the model is given for a plan: ``stored`` (rescaled values) or ``suv`` (SUVbw, g/mL)."""
-    return plan.options.values
-
-
 def load_runs(
     runs: Sequence[Volume], work_dir: Path, values: str = "stored", headers: HeaderSource | None = None
-) -> tuple[tuple[Volume, tuple[Path, ...]] | None, Lacking]:
+) -> tuple[tuple[Volume, tuple[Path, ...]] | None, MissingRuns]:
     """Decode the runs of a stack, or the one volume that it is.
 
     Returns the (joined) volume with its key and the files that hold the arrays of its runs, None where none could be
     decoded; and the runs that were refused: the volume is then made of the others.
     """
     loaded: list[tuple[Volume, Path]] = []
-    refused: Lacking = {}
+    refused: MissingRuns = {}
     for run in runs:
         try:
             loaded.append(load_array(run, work_dir, values, runs, headers))
@@ -58,8 +54,13 @@ def load_runs(
 
 
 def arrays_of(work_dir: Path, volume: Volume, values: str) -> tuple[Path, ...]:
-    """Where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `values_of`."""
+    """Where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `PlanOptions`."""
     return tuple(_array_path(work_dir, run, values, volume.runs) for run in volume.runs)
+
+
+def used_by_outputs(plan: Plan) -> bool:
+    """Return True if the outputs of a plan need the values of its arrays, and the arrays hold them (not SUV)."""
+    return plan.options.values == "stored" and bool(USERS & set(plan.outputs))
 
 
 def _array_path(work_dir: Path, run: Volume, values: str, runs: Sequence[Volume]) -> Path:
@@ -78,7 +79,7 @@ def load_array(
 ) -> tuple[Volume, Path]:
     """Decode a regular volume: returns it with its key, and the file that holds its RAS array for the worker.
 
-    values: as in `values_of`. runs: those it is joined with, itself among them. Raises Refusal, also (``suv``) where
+    values: as in `PlanOptions`. runs: those it is joined with, itself among them. Raises Refusal, also (``suv``) where
     the headers do not allow SUV.
     """
     factor = _suv_factor(volume, headers) if values == "suv" else None

@@ -16,7 +16,7 @@ from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal, UnknownPrompt
 from voxtell_dicom.line.limit import Limit
 from voxtell_dicom.line.load import load_runs
-from voxtell_dicom.line.plan import Planned, codes_of, lacking_of, soft_peers, with_lacking
+from voxtell_dicom.line.plan import Planned, codes_of, missing_runs, soft_peers, with_missing
 from voxtell_dicom.line.publish import judge, publish
 from voxtell_dicom.line.segment import Session, found_for, segment_volume
 from voxtell_dicom.model import Found, Plan, PlanOptions, Prompt, Result, Series, Volume
@@ -69,12 +69,12 @@ class Offline:
             self.report("decode", 0, 1)
             with self._timed("decode"):
                 runs = [assembly.volumes[position] for position in positions]
-                loaded, lacking = load_runs(runs, self.work, headers=headers)
-            aside += [_not_processed(series, item.code, item.reason) for item in lacking.values()]
+                loaded, missing = load_runs(runs, self.work, headers=headers)
+            aside += [_not_processed(series, item.code, item.reason) for item in missing.values()]
             try:
                 if loaded:
-                    gone = lacking_of(assembly, loaded[0], rule.max_gap) | codes_of(lacking)
-                    results.append(self._volume(*loaded, with_lacking(PlanOptions(), gone), headers))
+                    gone = missing_runs(assembly, loaded[0], rule.max_gap) | codes_of(missing)
+                    results.append(self._volume(*loaded, with_missing(PlanOptions(), gone), headers))
             except Refusal as refusal:
                 aside.append(_not_processed(series, refusal.code, str(refusal)))
         return results, aside
@@ -101,12 +101,12 @@ class Offline:
             )
         found = found_for(plan, volume, segmented.answers)
         judged = judge(plan, volume, found, findings.check(found, volume, arrays))
-        for array in arrays:
-            array.unlink(missing_ok=True)
         answers.unlink(missing_ok=True)
         self.report("encode", 0, 1)
         with self._timed("encode"):
-            published = publish(judged, config=self.config, directory=self.out, headers=headers)
+            published = publish(judged, config=self.config, directory=self.out, headers=headers, arrays=arrays)
+        for array in arrays:
+            array.unlink(missing_ok=True)
         return _entry(judged.volume, judged.found, published.results)
 
     @contextlib.contextmanager

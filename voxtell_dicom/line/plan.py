@@ -13,7 +13,7 @@ import structlog
 from voxtell_dicom.config import Config, Rule
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.errors import Refusal
-from voxtell_dicom.line.load import Lacking, headers_of, load_runs
+from voxtell_dicom.line.load import MissingRuns, headers_of, load_runs
 from voxtell_dicom.model import Assembly, Plan, PlanOptions, Series, SetAside, Volume, canonical_digest
 from voxtell_dicom.rules import Match, match_volume
 from voxtell_dicom.series.geometry import GAP, widest_gap
@@ -65,12 +65,12 @@ class Planning:
 
 
 def facts_of(series: Series) -> dict[str, Any]:
-    """The facts that rules may ask for beside DICOM keywords."""
+    """Return the facts that rules may use beside DICOM keywords."""
     return {"instances": len(series.instances), "calling_ae": series.calling_ae, "called_ae": series.called_ae}
 
 
 def match_series(series: Series, rules: Sequence[Rule], headers: HeaderSource) -> tuple[Assembly, list[list[Match]]]:
-    """Headers → volumes, each held against all rules. Raises Refusal where the series as a whole cannot be trusted."""
+    """Assemble the volumes of a series and match each with all rules. Raises Refusal where no part can be trusted."""
     accept = any(rule.frames_of_reference == "accept" for rule in rules)
     max_gap = max((rule.max_gap for rule in rules), default=GAP)
     assembly = assemble(series, max_gap, "accept" if accept else "refuse", headers)
@@ -99,7 +99,7 @@ def plan_series(
     context: PlanContext,
     options: PlanOptions,
 ) -> Planning:
-    """Headers → volumes → rules; decode the volumes that a rule wants, and write their arrays for the worker.
+    """Plan a series: assemble volumes, match rules, decode the matched volumes and write their arrays for the worker.
 
     Rules of scope study are left to `study.py`. options: of the plans, by the series alone (see `Plan.options`).
     Raises Refusal where the series as a whole cannot be trusted (patients or studies mixed).
@@ -118,9 +118,9 @@ def plan_series(
             continue
         volume, arrays = loaded
         plans = []
-        for found, lacking in wishes:
-            gone = lacking_of(assembly, volume, found.rule.max_gap) | codes_of(lacking) | codes_of(failed)
-            own = with_lacking(for_rule(options, series, found.rule, context.headers), gone)
+        for found, missing in wishes:
+            gone = missing_runs(assembly, volume, found.rule.max_gap) | codes_of(missing) | codes_of(failed)
+            own = with_missing(for_rule(options, series, found.rule, context.headers), gone)
             plans.append(context.plan_for(found, volume, own))
         before = planned.get((volume.key, values))
         planned[volume.key, values] = Planned(volume, (*(before.plans if before else ()), *plans), arrays)
@@ -133,7 +133,7 @@ def plan_series(
     return Planning(tuple(planned.values()), set_aside, tuple(unmatched), tuple(failed_conditions), len(volumes))
 
 
-_Wishes = list[tuple[Match, Lacking]]  # of rules for the same runs, and what each rule lacks of the stack
+_Wishes = list[tuple[Match, MissingRuns]]  # of rules for the same runs, and what is missing of the stack for each
 
 
 def _wishes(
@@ -152,13 +152,13 @@ def _wishes(
         positions = tuple(position for position in chosen if position not in against)
         if positions:
             found = next(found for found in matches[positions[0]] if found.index == index)
-            lacking = {volumes[position].name: item for position, item in against.items()}
-            wishes.setdefault((positions, rule.values), []).append((found, lacking))
+            missing = {volumes[position].name: item for position, item in against.items()}
+            wishes.setdefault((positions, rule.values), []).append((found, missing))
     return sorted(wishes.items(), key=lambda wish: wish[0][0])
 
 
-def lacking_of(assembly: Assembly, volume: Volume, max_gap: float = GAP) -> dict[str, str]:
-    """What a volume lacks of its stack: runs that were refused, by their names and codes, and what lies between runs.
+def missing_runs(assembly: Assembly, volume: Volume, max_gap: float = GAP) -> dict[str, str]:
+    """Return what is missing of a volume's stack: runs that were refused, by name and code, and what lies between runs.
 
     max_gap: the widest gap that is bridged, in parts of the spacing.
     """
@@ -166,22 +166,22 @@ def lacking_of(assembly: Assembly, volume: Volume, max_gap: float = GAP) -> dict
     return refused | dict.fromkeys(gaps_between(volume.parts, max_gap), "missing-slice")
 
 
-def codes_of(lacking: Lacking) -> dict[str, str]:
-    """The code of each refusal."""
-    return {name: item.code for name, item in lacking.items()}
+def codes_of(missing: MissingRuns) -> dict[str, str]:
+    """Return the code of each refusal."""
+    return {name: item.code for name, item in missing.items()}
 
 
-def with_lacking(options: PlanOptions, lacking: Mapping[str, str]) -> PlanOptions:
-    """The options of a plan whose result lacks runs of its stack: it is incomplete, and says which and why.
+def with_missing(options: PlanOptions, missing: Mapping[str, str]) -> PlanOptions:
+    """Return the options of a plan whose result is incomplete: they name the missing runs of its stack, and why.
 
-    lacking: the names of the runs, with the codes of their refusals.
+    missing: the names of the runs, with the codes of their refusals.
     """
-    said = [f"{name} is not in the result ({code})" for name, code in lacking.items()]
+    said = [f"{name} is not in the result ({code})" for name, code in missing.items()]
     return replace(options, incomplete="; ".join(filter(None, [options.incomplete, *said])))
 
 
 def for_rule(options: PlanOptions, series: Series, rule: Rule, headers: HeaderSource | None = None) -> PlanOptions:
-    """The options of a plan of a rule: what lacks only slices that the rule bridges is not incomplete to it."""
+    """Return the options of a plan of a rule: where only slices are missing that the rule bridges, it is complete."""
     said = options.incomplete
     if not said or rule.max_gap <= GAP or said != missing_slices(series, GAP, headers):
         return options
@@ -191,7 +191,7 @@ def for_rule(options: PlanOptions, series: Series, rule: Rule, headers: HeaderSo
 
 
 def refused_by(rule: Rule, volume: Volume) -> SetAside | None:
-    """Why a rule refuses a volume that another rule accepts: a slice is missing, or frames of reference differ."""
+    """Return why a rule refuses a volume that another accepts: a slice is missing, or frames of reference differ."""
     uids = tuple(dict.fromkeys(frame.sop_instance_uid for frame in volume.frames))
     gap = widest_gap(volume) if volume.frames[-1].plane is not None else 0.0
     if max(rule.max_gap, GAP) * (1 + 1e-6) < gap:
@@ -231,7 +231,7 @@ def plan_for(
     options: PlanOptions,
     soft_peers: Collection[str] = (),
 ) -> Plan:
-    """What a rule wants of a volume that met it and has its key."""
+    """Return the plan of a rule for a volume that met it and has its key."""
     options = replace(  # each decides what the result holds, hence its UID
         options,
         probabilities=options.probabilities or bool(set(soft_peers) & set(found.rule.send_to)),
@@ -253,17 +253,17 @@ def plan_for(
 
 
 def soft_peers(config: Config) -> frozenset[str]:
-    """The peers that take segmentations as probabilities, which the engine has to be asked for."""
+    """Return the peers that take segmentations as probabilities, which the engine computes by request only."""
     return frozenset(name for name, peer in config.peers.items() if peer.encoding == "fractional")
 
 
 def wants_probabilities(plan: Plan) -> bool:
-    """Whether a plan's results need the probability of each voxel: an output, or what one of its peers takes."""
+    """Return whether a plan's results need the probability of each voxel: an output, or what one of its peers takes."""
     return "fractional" in plan.outputs or plan.options.probabilities
 
 
 def missing_slices(series: Series, max_gap: float = GAP, headers: HeaderSource | None = None) -> str:
-    """Why slices are thought to be missing from a series, "" where none is: then it waits before it is complete."""
+    """Return why slices seem to be missing from a series, "" where none is: then it waits before it is complete."""
     try:
         assembly = assemble(series, max_gap, headers=headers)
     except Refusal:
@@ -277,10 +277,5 @@ def accession_of(volume: Volume, headers: HeaderSource) -> str:
 
 
 def job_id(*parts: Any) -> str:
-    """A short, deterministic name for a job: 16 hex digits."""
+    """Return a short, deterministic name for a job: 16 hex digits."""
     return canonical_digest(list(parts))[:16]
-
-
-def with_run(plan: Plan, run: int) -> Plan:
-    """The plan as a new run: same work, new UIDs."""
-    return replace(plan, run=run)

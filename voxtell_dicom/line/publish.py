@@ -62,11 +62,21 @@ def judge(
     return Judged(plan, noted, shown, _minor(noted, against), action, reasons)
 
 
-def publish(judged: Judged, *, config: Config, directory: Path, headers: HeaderSource | None = None) -> Published:
-    """Encode the objects of a plan into `directory`, once. Raises Refusal, GridMismatch or EncodingError."""
+def publish(
+    judged: Judged,
+    *,
+    config: Config,
+    directory: Path,
+    headers: HeaderSource | None = None,
+    arrays: Sequence[Path] = (),
+) -> Published:
+    """Encode the objects of a plan into `directory`, once. Raises Refusal, GridMismatch or EncodingError.
+
+    arrays: those of the volume's runs, where they are still here: then nothing is decoded again.
+    """
     volume, found = judged.volume, judged.found
     context = output_context(judged.plan, volume, found, config=config, directory=directory, headers=headers)
-    results = encode(context, config, judged.minor)
+    results = encode(replace(context, arrays=arrays), config, judged.minor)
     empty = tuple(gates.empty(found))
     warnings = dict.fromkeys((*volume.warnings, *(text for result in results for text in result.warnings)))
     if not results:

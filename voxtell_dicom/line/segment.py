@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.line.limit import Limit
-from voxtell_dicom.line.load import load_array, values_of
+from voxtell_dicom.line.load import load_array
 from voxtell_dicom.line.masks import Answer, load_answers
 from voxtell_dicom.line.plan import Planned, wants_probabilities
 from voxtell_dicom.model import Engine, Found, Plan, Progress, Prompt, Request, RunReport, Volume, dump, load
@@ -75,7 +75,7 @@ def segment_volume(
 
     for run, array in zip(runs, planned.arrays, strict=True):
         if not array.exists():  # another machine's, or cleaned up: made again, the same
-            load_array(run, array.parent, values_of(planned.plans[0]), runs)
+            load_array(run, array.parent, planned.plans[0].options.values, runs)
         try:
             took = _segment_run(planned, run, array, worker, out, deadline, count, cancelled)
         except TimeoutError:

@@ -22,6 +22,7 @@ from voxtell_dicom.model.volume import (
     ToRas,
     Vector,
     Volume,
+    on_source_axes,
     ras_axes,
 )
 
@@ -62,5 +63,6 @@ __all__ = [
     "canonical_digest",
     "dump",
     "load",
+    "on_source_axes",
     "ras_axes",
 ]

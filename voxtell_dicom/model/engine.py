@@ -39,7 +39,7 @@ class Segment:
     voxels: int
     mean_probability: float | None = None
     uncertain_share: float | None = None
-    probability: npt.NDArray[np.float16] | None = None  # inside the box, 0 below the threshold; where it was asked for
+    probability: npt.NDArray[np.float16] | None = None  # inside the box, 0 below the threshold; where it was requested
 
     @property
     def mask(self) -> Mask:

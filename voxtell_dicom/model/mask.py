@@ -85,7 +85,16 @@ class Mask(Boxed):
             return np.zeros((rows, columns), bool)
         start, count = (index - first) * rows * columns, rows * columns
         packed = np.frombuffer(self.packed_bits, np.uint8)[start // 8 : (start + count + 7) // 8]
-        return np.unpackbits(packed)[start % 8 : start % 8 + count].astype(bool).reshape(rows, columns)
+        return np.unpackbits(packed)[start % 8 : start % 8 + count].view(np.bool_).reshape(rows, columns)
+
+    def occupied(self) -> list[int]:
+        """The places along the first axis at which the mask has voxels."""
+        frames, rows, columns = self.box_shape
+        first, stop = self.box[0]
+        if rows * columns % 8:
+            return [index for index in range(first, stop) if self.plane(index).any()]
+        planes = np.frombuffer(self.packed_bits, np.uint8).reshape(frames, rows * columns // 8)  # whole bytes each
+        return [first + int(index) for index in np.flatnonzero(planes.any(axis=1))]
 
     def within(self, box: Box) -> BoolArray:
         """The mask inside another box, bool, of that box's shape."""
@@ -128,6 +137,15 @@ class Probabilities(Boxed):
     def crop(self) -> ByteArray:
         """The values inside the box, uint8, of shape `box_shape`."""
         return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.box_shape)
+
+    def occupied(self) -> list[int]:
+        """As `Mask.occupied`."""
+        return self.above_zero().occupied()
+
+    def above_zero(self) -> Mask:
+        """Where the map is not 0."""
+        values = self.crop()
+        return Mask(self.box, np.packbits(values).tobytes(), int(np.count_nonzero(values)))
 
     def to_array(self, shape: tuple[int, int, int]) -> ByteArray:
         """The values on the whole grid, uint8, of the given shape."""

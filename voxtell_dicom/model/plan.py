@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any
 
 from voxtell_dicom.model.serial import canonical_digest
@@ -84,7 +85,7 @@ class Plan:
     options: PlanOptions = PlanOptions()
     run: int = 0  # grows with `jobs rerun`, hence new UIDs
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The plan key: everything that decides the content of the result, nothing that does not (not the peers)."""
         content = asdict(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -194,6 +195,12 @@ class Assembly:
 
     volumes: tuple[Volume, ...]
     set_aside: tuple[SetAside, ...] = ()
+
+
+def on_source_axes(array_zyx: npt.NDArray[Any], ras: ToRas) -> npt.NDArray[Any]:
+    """Return an array on the RAS grid as a view along (frame, row, column) of its canvas."""
+    flipped = array_zyx[tuple(slice(None, None, -1 if flip else 1) for flip in ras.flips)]
+    return flipped.transpose(np.argsort(ras.axes))
 
 
 def ras_axes(volume: Volume) -> tuple[FloatArray, FloatArray]:

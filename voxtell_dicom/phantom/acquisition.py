@@ -32,7 +32,7 @@ _SIGNS: dict[str, Vector] = {
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What a scanner is told. Frames are counted along the stack, from 0.
+    """The settings of a scan. Frames are counted along the stack, from 0.
 
     shape: frames, rows, columns; None takes what holds the whole body, with square images.
     turn_deg: obliquity, a rotation of the image axes about the patient's x, then y, then z.

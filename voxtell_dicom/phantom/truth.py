@@ -1,9 +1,8 @@
-"""The exact truth of a phantom: analytic shapes sampled where someone asks, as masks, as files, or as an engine."""
+"""The exact truth of a phantom: its analytic shapes sampled on the frames of a volume, as masks or as files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from voxtell_dicom.errors import GridMismatch, Refusal, UnknownPrompt
-from voxtell_dicom.model import BoolArray, Cancelled, Grid, Mask, Progress, Request, Segment, Vector, Volume
+from voxtell_dicom.errors import Refusal, UnknownPrompt
+from voxtell_dicom.model import BoolArray, Grid, Volume
 from voxtell_dicom.phantom.acquisition import Acquisition
 from voxtell_dicom.phantom.anatomy import LABELS, TISSUES, Anatomy, label_mask
-from voxtell_dicom.phantom.prompts import ABSENT, SYNONYMS
+from voxtell_dicom.phantom.prompts import SYNONYMS
 from voxtell_dicom.phantom.shapes import Lattice
 
 EVEN_MM = 1e-6  # how far frames may lie from even steps to be sampled in one go
@@ -92,50 +91,6 @@ def write_truth(anatomy: Anatomy, acquisition: Acquisition, folder: Path) -> Pat
     return path
 
 
-class TruthEngine:
-    """An engine that knows the answer: it samples the anatomy on one volume's grid. For tests; needs no model.
-
-    It implements `voxtell_dicom.model.Engine`. An engine is given arrays only, so this one is made for a volume; what
-    it is given must have that volume's shape. Prompts for what the phantom lacks give empty masks.
-    """
-
-    identity = "voxtell-dicom/phantom-truth 1"
-
-    def __init__(self, anatomy: Anatomy, volume: Volume) -> None:
-        self._volume = volume
-        codes = _on_canvas(_tissues(anatomy, volume), volume).transpose(volume.to_ras.axes)
-        self._codes = np.flip(codes, tuple(axis for axis, flip in enumerate(volume.to_ras.flips) if flip))
-
-    def unknown(self, prompts: Sequence[str]) -> list[str]:
-        """Those that mean nothing to the phantom: no label, no synonym, none of the absent organs that it knows."""
-        return [prompt for prompt in prompts if label_of(prompt) is None and prompt.lower() not in ABSENT]
-
-    def segment(
-        self,
-        array_zyx: npt.NDArray[np.float32],
-        spacing_zyx_mm: Vector,
-        requests: Sequence[Request],
-        *,
-        progress: Progress = lambda _done, _total: None,
-        cancelled: Cancelled = lambda: False,
-        within_s: float | None = None,  # noqa: ARG002 - it is never slow
-    ) -> Iterator[Segment]:
-        """See `Engine.segment`. Raises GridMismatch where shape or spacing are not the volume's."""
-        same = np.allclose(spacing_zyx_mm, self._volume.spacing_zyx_mm, atol=1e-3)
-        if array_zyx.shape != self._volume.shape_zyx or not same:
-            raise GridMismatch(
-                f"the truth was made for {self._volume.shape_zyx} voxels of {self._volume.spacing_zyx_mm} mm, "
-                f"but asked for {array_zyx.shape} of {spacing_zyx_mm} mm"
-            )
-        for done, request in enumerate(requests, 1):
-            if cancelled():
-                return
-            label = label_of(request.prompt)
-            mask = Mask.from_array(label_mask(self._codes, label) if label else np.zeros(array_zyx.shape, bool))
-            yield Segment(request, mask.box, mask.packed_bits, mask.voxels, 1.0 if mask.voxels else None, 0.0)
-            progress(done, len(requests))
-
-
 def _tissues(anatomy: Anatomy, volume: Volume) -> npt.NDArray[np.uint8]:
     """The tissues on the frames of a volume: in one go where they lie evenly, else each frame on its own place."""
     lattice = Lattice.of_volume(volume)
@@ -146,15 +101,3 @@ def _tissues(anatomy: Anatomy, volume: Volume) -> npt.NDArray[np.uint8]:
     single = replace(lattice, shape=(1, *lattice.shape[1:]))
     frames = [anatomy.tissues(replace(single, origin_mm=frame.position_mm)) for frame in volume.frames]
     return np.concatenate(frames)
-
-
-def _on_canvas(codes: npt.NDArray[np.uint8], volume: Volume) -> npt.NDArray[np.uint8]:
-    """Frames where the engine sees them: moved by whole pixels where a tilt is undone, air (0) around them."""
-    if volume.canvas == volume.grid.shape:
-        return codes
-    canvas = np.zeros(volume.canvas, codes.dtype)
-    rows, columns = volume.grid.shape[1:]
-    for plane, moved, frame in zip(codes, canvas, volume.frames, strict=True):
-        down, along = frame.shift_px
-        moved[down : down + rows, along : along + columns] = plane
-    return canvas

@@ -22,7 +22,7 @@ from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.pixels import decode, digest_of
 from voxtell_dicom.dicom.rescale import Rescale
 from voxtell_dicom.errors import GridMismatch, Refusal
-from voxtell_dicom.model import Box, Mask, Probabilities, ToRas, Volume, canonical_digest
+from voxtell_dicom.model import Box, Mask, Probabilities, Volume, canonical_digest, on_source_axes
 
 IDENTITY = Rescale()
 THREADS = max(2, min(8, os.cpu_count() or 1))
@@ -92,18 +92,6 @@ def all_probabilities_to_frames(maps: Sequence[Probabilities], volume: Volume) -
     return Probabilities.concatenated(back, [len(run.frames) for run in volume.runs])
 
 
-def from_frames(mask: Mask, volume: Volume) -> Mask:
-    """Return the inverse of `to_frames`: a mask on (frame, row, column) of the source frames, put on the RAS grid."""
-    _check_fits(mask, volume.grid.shape)
-    canvas = np.zeros(volume.canvas, bool)
-    source = mask.to_array(volume.grid.shape)
-    rows, columns = volume.grid.shape[1:]
-    for index, (plane, frame) in enumerate(zip(volume.planes, volume.frames, strict=True)):
-        down, along = frame.shift_px
-        canvas[plane, down : down + rows, along : along + columns] = source[index]
-    return Mask.from_array(_flip(canvas.transpose(volume.to_ras.axes), volume.to_ras))
-
-
 def _on_frames(crop: npt.NDArray[Any], box: Box, volume: Volume) -> tuple[npt.NDArray[Any], Box]:
     """What lies in a box of the RAS grid, in a box of the source frames; that is not tight where a tilt is undone."""
     ras = volume.to_ras
@@ -113,7 +101,7 @@ def _on_frames(crop: npt.NDArray[Any], box: Box, volume: Volume) -> tuple[npt.ND
     ]
     back = np.argsort(ras.axes)
     turned = (flipped[back[0]], flipped[back[1]], flipped[back[2]])
-    crop = _flip(crop, ras).transpose(back)
+    crop = on_source_axes(crop, ras)
     return _unshifted(crop, turned, volume) if _is_shifted(volume) else (crop, turned)
 
 
@@ -160,10 +148,6 @@ def _check_fits(mask: Mask, shape: tuple[int, int, int]) -> None:
         )
 
 
-def _flip(array: npt.NDArray[Any], ras: ToRas) -> npt.NDArray[Any]:
-    return array[tuple(slice(None, None, -1 if flip else 1) for flip in ras.flips)]
-
-
 def _by_file(volume: Volume) -> Iterable[tuple[Path, list[int]]]:
     files: dict[Path, list[int]] = {}
     for index, frame in enumerate(volume.frames):
@@ -178,7 +162,7 @@ def _key(volume: Volume, digests: dict[int, str]) -> str:
 
 def _decoded(volume: Volume, headers: HeaderSource | None, *, with_digests: bool) -> tuple[FloatArray, dict[int, str]]:
     target = np.empty(volume.shape_zyx, np.float32)
-    source = _flip(target, volume.to_ras).transpose(np.argsort(volume.to_ras.axes))  # the same memory, in source order
+    source = on_source_axes(target, volume.to_ras)  # the same memory
     rows, columns = volume.grid.shape[1:]
     planes = volume.planes
     digests: dict[int, str] = {}

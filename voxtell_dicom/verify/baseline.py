@@ -1,7 +1,7 @@
 """`verify --baseline`: the real model on reference series, its masks held against stored ones, after each upgrade.
 
 The folder holds `baseline.json`: what was segmented, by which versions, and every mask (box and bits), so that a
-changed one can be told by its Dice, not only by its digest.
+changed one is judged by its Dice, not only by its digest.
 """
 
 from __future__ import annotations
@@ -124,11 +124,4 @@ def dice(one: Mask, other: Mask) -> float:
     total = one.voxels + other.voxels
     if not total:
         return 1.0
-    common = [(max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(one.box, other.box, strict=True)]
-    if any(start >= stop for start, stop in common):
-        return 0.0
-    pieces = []
-    for mask in (one, other):
-        part = tuple(slice(lo - box[0], hi - box[0]) for (lo, hi), box in zip(common, mask.box, strict=True))
-        pieces.append(mask.crop()[part])
-    return 2 * float(np.count_nonzero(pieces[0] & pieces[1])) / total
+    return 2 * float(np.count_nonzero(one.crop() & other.within(one.box))) / total

@@ -80,5 +80,5 @@ def _groups(ds: Dataset, frame: int) -> list[Dataset]:
 
 @lru_cache(maxsize=2)
 def _dataset(path: Path, _changed_ns: int) -> Dataset:
-    """The last files read: the frames of one instance are asked for one after the other."""
+    """The last files read: the frames of one instance are read one after the other."""
     return pydicom.dcmread(path)

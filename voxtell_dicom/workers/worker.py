@@ -59,11 +59,11 @@ def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[s
         keep_freed_memory()  # not before the first window is done
         wire.send(id=task["id"], progress=[done, total])
 
-    def pass_of(asked: Sequence[Request]) -> Iterator[Segment]:
+    def pass_of(some: Sequence[Request]) -> Iterator[Segment]:
         return engine.segment(
             array,
             tuple(task["spacing_zyx_mm"]),
-            asked,
+            some,
             progress=progress,
             cancelled=lambda: task["id"] in cancelled,
             within_s=task.get("within_s"),

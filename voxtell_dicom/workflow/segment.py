@@ -13,7 +13,7 @@ import structlog
 from voxtell_dicom.check import findings
 from voxtell_dicom.errors import OutOfMemory, VoxtellDicomError
 from voxtell_dicom.line.limit import limit_of
-from voxtell_dicom.line.load import arrays_of, values_of
+from voxtell_dicom.line.load import arrays_of, used_by_outputs
 from voxtell_dicom.line.masks import save_findings, save_found
 from voxtell_dicom.line.plan import Planned, job_id
 from voxtell_dicom.line.segment import Segmented, WorkCancelled, found_for, segment_volume
@@ -34,7 +34,7 @@ def segment_jobs(runtime: Runtime, message: SegmentMessage, *, count_failure: Ca
     """Segment the volume of the jobs of a message: see `segment_plans`."""
     pairs = [runtime.jobs.plan(job) for job in message.jobs]
     plans, volume = tuple(plan for plan, _ in pairs), pairs[0][1]
-    arrays = arrays_of(runtime.work_dir / message.folder, volume, values_of(plans[0]))
+    arrays = arrays_of(runtime.work_dir / message.folder, volume, plans[0].options.values)
     planned = Planned(volume, plans, arrays)
     return segment_plans(runtime, planned, list(message.jobs), count_failure=count_failure)
 
@@ -67,8 +67,9 @@ def segment_plans(runtime: Runtime, planned: Planned, jobs: list[str], *, count_
         return _fail(runtime, jobs, error)
     finally:
         answers.unlink(missing_ok=True)
-    for array in planned.arrays:
-        array.unlink(missing_ok=True)
+    if not any(used_by_outputs(plan) for plan in planned.plans):  # else `publish` drops them
+        for array in planned.arrays:
+            array.unlink(missing_ok=True)
     run = segmented.report
     for job in jobs:
         runtime.jobs.record_stage(job, "segment", began, time.time() - began, run.in_words() if run else "")

@@ -14,17 +14,17 @@ from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.jobs.records import Job
-from voxtell_dicom.line.load import Lacking, load_runs
+from voxtell_dicom.line.load import MissingRuns, load_runs
 from voxtell_dicom.line.plan import (
     Planned,
     for_rule,
     job_id,
-    lacking_of,
     match_series,
+    missing_runs,
     plan_for,
     refused_by,
     soft_peers,
-    with_lacking,
+    with_missing,
 )
 from voxtell_dicom.model import Assembly, JobState, Plan, PlanOptions, Reason, Series, Volume
 from voxtell_dicom.model.states import FINAL
@@ -57,8 +57,8 @@ class StudyChoice:
         began = time.time()
         candidates = self._candidates()
         for index, rule in study_rules(self.runtime.config):
-            ranked, lacking = self._rank(index, candidates)
-            self._plan(rule, ranked, lacking)
+            ranked, missing = self._rank(index, candidates)
+            self._plan(rule, ranked, missing)
             self._explain(rule, ranked)
         items: list[SegmentMessage] = []
         for series in self.series:
@@ -95,18 +95,18 @@ class StudyChoice:
     def _rank(self, index: int, candidates: Sequence[Candidate]) -> tuple[list[Ranked], list[tuple[Candidate, str]]]:
         """Rank, and decode what is chosen; what cannot be decoded is no candidate, and is given back with the code."""
         rule = self.runtime.config.rules[index]
-        lacking: list[tuple[Candidate, str]] = []
+        missing: list[tuple[Candidate, str]] = []
         while True:
             ranked = choose(index, candidates)
             chosen = [each.candidate for each in ranked if not each.lost]
             refused = self._load(chosen, rule) if chosen else {}
             if not refused:
-                return ranked, lacking
+                return ranked, missing
             lost = [each for each in chosen if each.volume.name in refused]
-            lacking += [(each, refused[each.volume.name].code) for each in lost]
+            missing += [(each, refused[each.volume.name].code) for each in lost]
             candidates = [each for each in candidates if not any(each is other for other in lost)]
 
-    def _load(self, chosen: Sequence[Candidate], rule: Rule) -> Lacking:
+    def _load(self, chosen: Sequence[Candidate], rule: Rule) -> MissingRuns:
         """Decode the volume that is chosen, or the runs of the stack; those that are refused."""
         wanted = _wanted(chosen, rule)
         refused = {each.volume.name: item for each in chosen if (item := refused_by(rule, each.volume))}
@@ -124,10 +124,10 @@ class StudyChoice:
         note_refusals(self.runtime, series, refused.values())
         return refused
 
-    def _plan(self, rule: Rule, ranked: list[Ranked], lacking: Sequence[tuple[Candidate, str]]) -> None:
+    def _plan(self, rule: Rule, ranked: list[Ranked], missing: Sequence[tuple[Candidate, str]]) -> None:
         """Plan what the rule chose; `ranked` is changed where an earlier choice, dropped since, was as good.
 
-        lacking: what was refused before; it is missing from the result where it is of the same stack.
+        missing: what was refused before; it is missing from the result where it is of the same stack.
         """
         chosen = [each for each in ranked if not each.lost]
         if not chosen:
@@ -143,8 +143,8 @@ class StudyChoice:
             reason = f"the volume chosen before, of series {before[0].series_uid}, is as good"
             ranked[:] = [each if each.lost else replace(each, lost=reason) for each in ranked]
             return
-        gone = {run.volume.name: code for run, code in lacking if run.stack == chosen[0].candidate.stack}
-        gone |= lacking_of(self.assemblies[volume.series_uid], volume, rule.max_gap)
+        gone = {run.volume.name: code for run, code in missing if run.stack == chosen[0].candidate.stack}
+        gone |= missing_runs(self.assemblies[volume.series_uid], volume, rule.max_gap)
         options = self._options(before, volume, gone, rule)
         soft = soft_peers(self.runtime.config)
         plan = plan_for(chosen[0].match, volume, self.runtime.pool.identity(), ENCODER_REVISION, options, soft)
@@ -175,7 +175,7 @@ class StudyChoice:
             supersedes=tuple(sorted({uid for job in before for uid in jobs.delivered_objects(job.id)})),
             incomplete=series.incomplete,
         )
-        return with_lacking(for_rule(options, series, rule, self._headers(series.series_uid)), gone)
+        return with_missing(for_rule(options, series, rule, self._headers(series.series_uid)), gone)
 
     def _explain(self, rule: Rule, ranked: Sequence[Ranked]) -> None:
         """Log what was chosen, and why each other volume was not; keep the latter for the book."""

@@ -164,7 +164,7 @@ class Orthanc:
 
     def _find(self, level: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
         wanted = {key: value for key, value in query.items() if value}
-        body = {"Level": level, "Query": wanted, "Expand": True}
+        body: dict[str, Any] = {"Level": level, "Query": wanted, "Expand": True}
         response = self._http.post(self.url + "/tools/find", json=body, timeout=10)
         response.raise_for_status()
         found: list[dict[str, Any]] = response.json()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from types import TracebackType
 from typing import Any
 
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt
@@ -42,9 +42,12 @@ class Stored:
     def part10(self) -> bytes:
         """The same as a file."""
         meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = self.sop_class_uid, self.sop_instance_uid
+        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = (
+            UID(self.sop_class_uid),
+            UID(self.sop_instance_uid),
+        )
         meta.TransferSyntaxUID = UID(self.transfer_syntax_uid)
-        buffer = BytesIO()
+        buffer = DicomBytesIO()
         buffer.write(bytes(128) + b"DICM")
         write_file_meta_info(buffer, meta)
         return buffer.getvalue() + self.data

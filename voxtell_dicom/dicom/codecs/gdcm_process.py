@@ -1,7 +1,7 @@
-"""A child of `apart.py`: encoded frames come in on standard input, their stored values go out on standard output.
+"""A child of `isolated.py`: encoded frames come in on standard input, their stored values go out on standard output.
 
 A request is a line of JSON and the frame's bytes; an answer its length (8 bytes, little endian) and its bytes, none
-where the frame is broken. The process ends with its input, or when nothing was asked for a while.
+where the frame is broken. The process ends with its input, or when no request came for a while.
 """
 
 from __future__ import annotations

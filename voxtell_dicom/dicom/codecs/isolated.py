@@ -88,7 +88,7 @@ _idle: list[_Child] = []
 
 
 def _waiting() -> _Child:
-    """A child that waits for work; a new one where none does: all leave when nothing was asked for a while."""
+    """A child that waits for work; a new one where none does: all end when no request came for a while."""
     while True:
         try:
             child = _idle.pop()

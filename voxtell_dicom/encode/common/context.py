@@ -33,6 +33,7 @@ class OutputContext:
 
     found: one per prompt of the plan, in that order, masks on the source grid (frame, row, column). directory: where
     objects are written. engine: `model.engine` of node.yaml, for the test mark. headers: of the source instances.
+    arrays: see `FrameValues`.
     """
 
     plan: Plan
@@ -42,6 +43,7 @@ class OutputContext:
     series_number_base: int = 1000
     engine: str | None = None
     headers: HeaderSource = field(default_factory=HeaderSource)
+    arrays: Sequence[Path] = ()
 
     @cached_property
     def maker(self) -> provenance.Maker:
@@ -65,7 +67,8 @@ class OutputContext:
     @cached_property
     def frames(self) -> FrameValues:
         """The values of the source frames."""
-        return FrameValues(self.volume, self.headers, shared=len(USERS & set(self.plan.outputs)) > 1)
+        shared = len(USERS & set(self.plan.outputs)) > 1
+        return FrameValues(self.volume, self.headers, shared, self.arrays)
 
     @cached_property
     def text(self) -> Dataset:

@@ -6,9 +6,9 @@ Frames come segment by segment, each in the order of the volume's frames, and on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -20,33 +20,30 @@ Bytes = npt.NDArray[np.uint8]
 THREADS = 4
 
 
-@dataclass(frozen=True)
-class Packed:
-    """The frames of all segments: `index` has (segment, source frame), both from 0; `chunks` make the Pixel Data."""
+def pack(masks: Sequence[Mask], index: Sequence[tuple[int, int]], shape: tuple[int, int, int]) -> Iterator[Bytes]:
+    """Bits of the frames of `index`, least significant first, frames without gaps (PS3.5 8.1.1, 8.2.4).
 
-    index: tuple[tuple[int, int], ...]
-    chunks: tuple[Bytes, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes of pixel data, before padding to an even length."""
-        return sum(chunk.nbytes for chunk in self.chunks)
-
-
-def pack(masks: Sequence[Mask], shape: tuple[int, int, int], *, empty_frames: bool = False) -> Packed:
-    """Bits of every frame with voxels, least significant first, frames without gaps (PS3.5 8.1.1, 8.2.4).
-
-    masks: on the source grid (frame, row, column) of `shape`, none empty. empty_frames: the other frames, too.
+    masks: on the source grid (frame, row, column) of `shape`, none empty. index: (segment, frame) of each frame, as
+    `occupied` gives it. A few segments are held at a time.
     """
-    if shape[2] % 8 == 0:
-        with ThreadPoolExecutor(THREADS) as pool:
-            parts = list(pool.map(lambda mask: _pack_aligned(mask, shape, empty_frames), masks))
-        index = tuple((segment, frame) for segment, (frames, _) in enumerate(parts) for frame in frames)
-        return Packed(index, tuple(bits for _, bits in parts))
-    return _pack_unaligned(masks, shape, empty_frames)
+    if shape[2] % 8:
+        yield from _pack_unaligned(masks, index, shape)
+        return
+    frames: list[list[int]] = [[] for _ in masks]
+    for segment, frame in index:
+        frames[segment].append(frame)
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(masks), THREADS):
+            some = slice(start, start + THREADS)
+            yield from pool.map(_pack_aligned, masks[some], frames[some], repeat(shape))
 
 
-def _pack_aligned(mask: Mask, shape: tuple[int, int, int], empty_frames: bool) -> tuple[list[int], Bytes]:
+def packed_size(frames: int, shape: tuple[int, int, int]) -> int:
+    """Bytes of the pixels of so many frames, before padding to an even length."""
+    return -(-frames * shape[1] * shape[2] // 8)
+
+
+def _pack_aligned(mask: Mask, wanted: Sequence[int], shape: tuple[int, int, int]) -> Bytes:
     """Columns are a multiple of 8: a box widened to whole bytes is packed alone and laid into empty frames."""
     (first, last), (top, bottom), (left, right) = mask.box
     crop = mask.crop()
@@ -54,38 +51,24 @@ def _pack_aligned(mask: Mask, shape: tuple[int, int, int], empty_frames: bool) -
     if start * 8 != left or stop * 8 != right:
         crop = np.pad(crop, ((0, 0), (0, 0), (left - start * 8, stop * 8 - right)))
     bits = np.packbits(crop, axis=2, bitorder="little")
-    if empty_frames:
-        every = np.zeros((shape[0], shape[1], shape[2] // 8), np.uint8)
-        every[first:last, top:bottom, start:stop] = bits
-        return list(range(shape[0])), every.reshape(-1)
-    kept = np.flatnonzero(crop.any(axis=(1, 2)))
-    frames = np.zeros((kept.size, shape[1], shape[2] // 8), np.uint8)
-    frames[:, top:bottom, start:stop] = bits if kept.size == bits.shape[0] else bits[kept]
-    return [first + int(frame) for frame in kept], frames.reshape(-1)
+    frames = np.zeros((len(wanted), shape[1], shape[2] // 8), np.uint8)
+    for place, frame in enumerate(wanted):
+        if first <= frame < last:
+            frames[place, top:bottom, start:stop] = bits[frame - first]
+    return frames.reshape(-1)
 
 
-def _pack_unaligned(masks: Sequence[Mask], shape: tuple[int, int, int], empty_frames: bool) -> Packed:
+def _pack_unaligned(
+    masks: Sequence[Mask], index: Sequence[tuple[int, int]], shape: tuple[int, int, int]
+) -> Iterator[Bytes]:
     """Any number of columns: eight frames at a time, which always end on a whole byte."""
-    index: list[tuple[int, int]] = []
-    chunks: list[Bytes] = []
-    dense = np.zeros((8, shape[1], shape[2]), bool)
-    filled = 0
-    for segment, mask in enumerate(masks):
-        crop = mask.crop()
-        first, last = mask.box[0]
-        wanted = range(shape[0]) if empty_frames else first + np.flatnonzero(crop.any(axis=(1, 2)))
-        for frame in map(int, wanted):
-            if first <= frame < last:
-                dense[filled][mask.slices[1:]] = crop[frame - first]
-            index.append((segment, frame))
-            filled += 1
-            if filled == 8:
-                chunks.append(np.packbits(dense, bitorder="little"))
-                dense[:] = False
-                filled = 0
-    if filled:
-        chunks.append(np.packbits(dense[:filled], bitorder="little"))
-    return Packed(tuple(index), tuple(chunks))
+    for start in range(0, len(index), 8):
+        some = index[start : start + 8]
+        dense = np.zeros((len(some), *shape[1:]), bool)
+        for plane, (segment, frame) in zip(dense, some, strict=True):
+            mask = masks[segment]
+            plane[mask.slices[1:]] = mask.plane(frame)
+        yield np.packbits(dense, bitorder="little")
 
 
 def per_frame_groups(

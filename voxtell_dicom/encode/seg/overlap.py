@@ -1,27 +1,32 @@
-"""Whether segments overlap: compared where their boxes meet, so nothing dense is made."""
+"""Whether segments overlap: laid on one another frame by frame, so that one plane is held and each is unpacked once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from voxtell_dicom.encode.seg.planes import Layer
+import numpy as np
+
+from voxtell_dicom.model import Mask
 
 
-def overlapping(layers: Sequence[Layer]) -> bool:
-    """Whether any voxel belongs to two segments."""
-    for first, one in enumerate(layers):
-        for other in layers[first + 1 :]:
-            common = [(max(a[0], b[0]), min(a[1], b[1])) for a, b in zip(one.box, other.box, strict=True)]
-            if all(start < stop for start, stop in common) and _meet(one, other, common):
-                return True
+def overlapping(masks: Sequence[Mask]) -> bool:
+    """Whether any voxel belongs to two segments. masks: none empty."""
+    places = range(len(masks))
+    some = [masks[one] for one in places if any(_meet(masks[one], masks[other]) for other in places if other != one)]
+    if not some:
+        return False
+    rows, columns = (max(mask.box[axis][1] for mask in some) for axis in (1, 2))
+    taken = np.zeros((rows, columns), bool)
+    for frame in range(min(mask.box[0][0] for mask in some), max(mask.box[0][1] for mask in some)):
+        taken[:] = False
+        for mask in some:
+            if mask.box[0][0] <= frame < mask.box[0][1]:
+                there, plane = taken[mask.slices[1:]], mask.plane(frame)
+                if (there & plane).any():
+                    return True
+                there |= plane
     return False
 
 
-def _meet(one: Layer, other: Layer, common: Sequence[tuple[int, int]]) -> bool:
-    crops = []
-    for layer in (one, other):
-        inside = tuple(
-            slice(start - own[0], stop - own[0]) for (start, stop), own in zip(common, layer.box, strict=True)
-        )
-        crops.append(layer.crop()[inside] > 0)
-    return bool((crops[0] & crops[1]).any())
+def _meet(one: Mask, other: Mask) -> bool:
+    return all(max(a[0], b[0]) < min(a[1], b[1]) for a, b in zip(one.box, other.box, strict=True))

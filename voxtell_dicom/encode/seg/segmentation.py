@@ -17,14 +17,14 @@ from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.common.part10 import write_once
 from voxtell_dicom.encode.common.profiles import GENERIC, Form
 from voxtell_dicom.encode.common.sources import Sources
-from voxtell_dicom.encode.seg.frames import pack, per_frame_groups
+from voxtell_dicom.encode.seg.frames import pack, packed_size, per_frame_groups
 from voxtell_dicom.encode.seg.modules import Part, Shown, segmentation
 from voxtell_dicom.encode.seg.overlap import overlapping
-from voxtell_dicom.encode.seg.planes import POLICY, Layer, check_fits, label_planes, occupied, segment_planes
+from voxtell_dicom.encode.seg.planes import POLICY, check_fits, label_planes, occupied, segment_planes
 from voxtell_dicom.encode.seg.rle import encapsulated, rle_frame
 from voxtell_dicom.errors import EncodingError, GridMismatch
 from voxtell_dicom.files import sha256_of
-from voxtell_dicom.model import Result
+from voxtell_dicom.model import Mask, Probabilities, Result
 from voxtell_dicom.terms.colors import colors_of
 
 LARGEST_VALUE = 2**32 - 2  # bytes of one element with a defined length (PS3.5 7.1.1)
@@ -74,7 +74,7 @@ def _settled(form: Form, parts: Sequence[Sequence[Shown]]) -> Form:
     return form if len(parts) > 1 else replace(form, together="all", frames=None)
 
 
-def _layers(shown: Sequence[Shown], form: Form) -> list[Layer]:
+def _layers(shown: Sequence[Shown], form: Form) -> list[Mask] | list[Probabilities]:
     if form.encoding != "fractional":
         return [item.mask for _, item in shown]
     missing = [item.prompt.label for _, item in shown if item.probabilities is None]
@@ -93,10 +93,17 @@ def _parts(shown: Sequence[Shown], form: Form, shape: tuple[int, int, int]) -> l
     parts: list[list[Shown]] = []
     for group in groups:
         parts.append([])
-        for item in group:
-            if parts[-1] and _frames([*parts[-1], item], form, shape) > form.frames:
+        frames: set[tuple[int, int]] = set()
+        for number, item in enumerate(group):
+            own = {
+                (0 if form.encoding == "labelmap" else number, frame)
+                for _, frame in occupied(_layers([item], form), shape, empty_frames=form.empty_frames)
+            }
+            if parts[-1] and len(frames | own) > form.frames:
                 parts.append([])
+                frames = set()
             parts[-1].append(item)
+            frames |= own
     return parts
 
 
@@ -104,7 +111,7 @@ def _disjoint(shown: Sequence[Shown], form: Form) -> list[list[Shown]]:
     """Groups of segments of which no two share a voxel: each goes to the first group that it leaves so."""
     groups: list[list[Shown]] = []
     for item in shown:
-        fits = (group for group in groups if not any(overlapping(_layers([item, other], form)) for other in group))
+        fits = (group for group in groups if not _overlap([*group, item], form))
         group = next(fits, None)
         if group is None:
             groups.append([item])
@@ -113,16 +120,16 @@ def _disjoint(shown: Sequence[Shown], form: Form) -> list[list[Shown]]:
     return groups
 
 
-def _frames(shown: Sequence[Shown], form: Form, shape: tuple[int, int, int]) -> int:
-    index = occupied(_layers(shown, form), shape, empty_frames=form.empty_frames)
-    return len({frame for _, frame in index} if form.encoding == "labelmap" else index)
+def _overlap(shown: Sequence[Shown], form: Form) -> bool:
+    layers = _layers(shown, form)
+    return overlapping([layer.above_zero() if isinstance(layer, Probabilities) else layer for layer in layers])
 
 
 def _write(part: Part, sources: Sources, path: Path) -> Result:
     form, volume = part.form, part.context.volume
     layers = _layers(part.shown, form)
     check_fits(layers, volume.grid.shape)
-    overlap = overlapping(layers)
+    overlap = _overlap(part.shown, form)
     labelmap = form.encoding == "labelmap"
     if labelmap and len(layers) > LABELS_IN_A_BYTE:
         words = f"{len(layers)} segments do not fit the 8 bits of a label map: split its prompts"
@@ -130,7 +137,7 @@ def _write(part: Part, sources: Sources, path: Path) -> Result:
     index = occupied(layers, volume.grid.shape, empty_frames=form.empty_frames)
     if labelmap:
         index = [(0, frame) for frame in sorted({frame for _, frame in index})]
-    pixels = _pixel_data(part, layers, index)
+    pixels = _pixel_data(part, index)
     ds = segmentation(part, sources, frames=len(index), overlap=overlap and not labelmap)
     if labelmap and overlap:
         ds.ContentDescription = POLICY
@@ -140,17 +147,17 @@ def _write(part: Part, sources: Sources, path: Path) -> Result:
     return _result(part.context, form, ds, path, digest, [index for index, _ in part.shown])
 
 
-def _pixel_data(part: Part, layers: Sequence[Layer], index: Index) -> Iterable[bytes | memoryview]:
+def _pixel_data(part: Part, index: Index) -> Iterable[bytes | memoryview]:
     """The element Pixel Data, piece by piece."""
     shape, form = part.context.volume.grid.shape, part.form
     masks = [item.mask for _, item in part.shown]
     if form.encoding == "binary":
-        packed = pack(masks, shape, empty_frames=form.empty_frames)
-        return _native(part, len(index), packed.size, (chunk.data for chunk in packed.chunks))
+        chunks = pack(masks, index, shape)
+        return _native(part, len(index), packed_size(len(index), shape), (chunk.data for chunk in chunks))
     if form.encoding == "labelmap":
-        planes = label_planes(layers, [mask.voxels for mask in masks], [frame for _, frame in index], shape)
+        planes = label_planes(masks, [frame for _, frame in index], shape)
     else:
-        planes = segment_planes(layers, index, shape)
+        planes = segment_planes(_layers(part.shown, form), index, shape)
     if form.transfer_syntax == "rle":
         return encapsulated([rle_frame(plane) for plane in planes])
     return _native(part, len(index), len(index) * shape[1] * shape[2], (plane.data for plane in planes))
