@@ -52,10 +52,7 @@ def test_container_starts_without_a_shell() -> None:
     stage = last_stage()
     assert json.loads(stage["ENTRYPOINT"]) == ["voxtell-dicom"]
     assert json.loads(stage["CMD"])[0] == "serve"
-    check = stage["HEALTHCHECK"].partition(" CMD ")[2]
-    program, option, code = json.loads(check)
-    assert (program, option) == ("python3", "-c")
-    compile(code, "HEALTHCHECK", "exec")
+    assert json.loads(stage["HEALTHCHECK"].partition(" CMD ")[2])[0] == "voxtell-dicom"
 
 
 def test_container_keeps_models_and_data_outside() -> None:
