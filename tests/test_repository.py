@@ -72,6 +72,15 @@ def test_container_gets_all_it_copies() -> None:
     assert all((ROOT / name).exists() for name in wanted)
 
 
+def test_no_settings_promise_several_nodes_on_one_database() -> None:
+    """What the README's limits say: one node, one machine."""
+    assert "One node, one machine" in (ROOT / "README.md").read_text()
+    files = [path for path in tracked() if path.suffix in (".yaml", ".json") and "config" in path.parts]
+    files.append(ROOT / "voxtell_dicom" / "cli" / "init.py")
+    several = re.compile(r"database.*(several|all|more|shared).*nodes?", re.IGNORECASE)
+    assert [str(path.relative_to(ROOT)) for path in files if several.search(path.read_text(encoding="utf-8"))] == []
+
+
 def unit() -> list[tuple[str, str]]:
     """The systemd unit's settings, in order."""
     text = (ROOT / "packaging" / "voxtell-dicom.service").read_text()

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 PYTHON = f"{sys.version_info[0]} {sys.version_info[1]} {platform.machine()}"
 SIZES = """\
 pip fetches what voxtell-dicom needs. With PyTorch's CUDA build (what PyPI has for Linux) that is 6.7 GB installed and
-about half of it in the bundle. For a machine without a GPU take the CPU build, 1.5 GB installed:
+some 3 GB as a bundle. For a machine without a GPU take the CPU build, 2 GB installed, 0.5 GB as a bundle:
     make bundle PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 """
 
