@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHON = f"{sys.version_info[0]} {sys.version_info[1]} {platform.machine()}"
 SIZES = """\
-pip fetches what voxtell-dicom needs. With PyTorch's CUDA build (what PyPI has for Linux) that is 6.7 GB installed and
-some 3 GB as a bundle. For a machine without a GPU take the CPU build, 2 GB installed, 0.5 GB as a bundle:
+pip fetches what voxtell-dicom needs. With PyTorch's CUDA build (what PyPI has for Linux) that is 6.7 GB installed.
+For a machine without a GPU take the CPU build, 2 GB installed, 0.5 GB as a bundle:
     make bundle PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 """
 

@@ -25,6 +25,7 @@ BACKUP, RESTORE = re.findall(
 )
 
 
+@pytest.mark.timeout(900)  # nine starts of programs, on a machine that may be busy
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_backup_and_restore_by_hand(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     database = request.getfixturevalue("postgresql_url") if kind == "postgresql" else None
