@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup system demo test test-fast test-random chaos coverage pynetdicom lint format bench clean
+.PHONY: help setup system demo test test-fast test-random chaos coverage pynetdicom lint format bench \
+	release bundle clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,7 +23,7 @@ setup: $(INSTALLED) ## ./.venv with the package, its tests and its tools
 # goes again: nothing here uses it, and PyPI's build does not load beside a CPU build of torch.
 $(INSTALLED):
 	@$(PYTHON) -c 'import sys; sys.exit("voxtell-dicom needs Python 3.11 or newer: make PYTHON=python3.12 …") if sys.version_info < (3, 11) else None'
-	@echo "Setting up ./.venv. Where pip knows no CPU build of torch it takes the CUDA build (several GB);"
+	@echo "Setting up ./.venv. Where pip knows no CPU build of torch it takes the CUDA build (6.7 GB with it);"
 	@echo "to avoid that, name a folder or an index that has the CPU wheel: PIP_FIND_LINKS=… or PIP_EXTRA_INDEX_URL=…"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -qq -c constraints.txt -e '.[test,dev]'
@@ -69,5 +70,14 @@ format: setup ## let ruff fix what it can
 bench: setup ## every claim of the README, measured
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
+release: setup ## source distribution and wheel into dist/, checked
+	rm -rf dist build
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python -m pytest -q tests/test_changelog.py
+
+bundle: release ## all wheels, checksums and a script in one file for a machine without a network (CPU: PIP_EXTRA_INDEX_URL)
+	$(BIN)/python tools/bundle.py dist/*.whl
+
 clean: ## remove what set-up and checks made
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage*
+	rm -rf build dist *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis htmlcov .coverage*

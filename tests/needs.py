@@ -25,6 +25,7 @@ PACKAGES: Final = {  # program → what brings it
     "npm": "npm",
     "systemd-analyze": "systemd",
     "mount": "root",
+    "unshare": "root",
 }
 BY_FIXTURE: Final = {"postgresql_url": {"postgresql"}, "small_disk": {"root"}, "orthanc": {"orthanc"}}
 BY_FOLDER: Final = {"viewers": {"chromium", "npm", "orthanc"}}

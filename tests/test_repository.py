@@ -52,10 +52,7 @@ def test_container_starts_without_a_shell() -> None:
     stage = last_stage()
     assert json.loads(stage["ENTRYPOINT"]) == ["voxtell-dicom"]
     assert json.loads(stage["CMD"])[0] == "serve"
-    check = stage["HEALTHCHECK"].partition(" CMD ")[2]
-    program, option, code = json.loads(check)
-    assert (program, option) == ("python3", "-c")
-    compile(code, "HEALTHCHECK", "exec")
+    assert json.loads(stage["HEALTHCHECK"].partition(" CMD ")[2])[0] == "voxtell-dicom"
 
 
 def test_container_keeps_models_and_data_outside() -> None:
@@ -73,6 +70,15 @@ def test_container_gets_all_it_copies() -> None:
     assert wanted
     assert wanted <= allowed
     assert all((ROOT / name).exists() for name in wanted)
+
+
+def test_no_settings_promise_several_nodes_on_one_database() -> None:
+    """What the README's limits say: one node, one machine."""
+    assert "One node, one machine" in (ROOT / "README.md").read_text()
+    files = [path for path in tracked() if path.suffix in (".yaml", ".json") and "config" in path.parts]
+    files.append(ROOT / "voxtell_dicom" / "cli" / "init.py")
+    several = re.compile(r"database.*(several|all|more|shared).*nodes?", re.IGNORECASE)
+    assert [str(path.relative_to(ROOT)) for path in files if several.search(path.read_text(encoding="utf-8"))] == []
 
 
 def unit() -> list[tuple[str, str]]:

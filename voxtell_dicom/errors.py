@@ -19,6 +19,12 @@ class ConfigError(VoxtellDicomError):
     code = "config"
 
 
+class PortUnavailable(VoxtellDicomError):
+    """The DICOM port cannot be opened now. No ConfigError: a service is to be started again, the address may come."""
+
+    code = "port-unavailable"
+
+
 class Refusal(VoxtellDicomError):
     """Input that we will not process, because doing so would mean guessing about geometry or identity.
 

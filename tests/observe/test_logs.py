@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+
+import pytest
 
 SCRIPT = """
 import logging, sys, structlog
@@ -18,6 +21,28 @@ try:
 except ZeroDivisionError:
     logging.getLogger("dbos").exception("step failed")
 """
+
+
+LEVELS = """
+import logging, sys, structlog
+from voxtell_dicom.observe.logs import configure_logs
+configure_logs(level=logging.getLevelNamesMapping()[sys.argv[1].upper()])
+ours, theirs = logging.getLogger("voxtell_dicom.deliver.dimse"), logging.getLogger("pydicom")
+for word in ("debug", "info", "warning", "error"):
+    getattr(structlog.get_logger(), word)(f"first {word}")
+    getattr(ours, word)(f"second {word}")
+    getattr(theirs, word)(f"library {word}")
+"""
+
+
+@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+def test_level(level: str) -> None:
+    """Both ways in which parts of ours log obey it; what libraries say below an error is never shown."""
+    done = subprocess.run([sys.executable, "-c", LEVELS, level], capture_output=True, text=True, check=True)
+    words = ["debug", "info", "warning", "error"]
+    shown = words[words.index(level) :]
+    expected = [f"{part} {word}" for word in shown for part in ("first", "second")] + ["library error"]
+    assert re.findall(r"(?:first|second|library) \w+", done.stderr) == expected
 
 
 def run(shape: str) -> list[str]:

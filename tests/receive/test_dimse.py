@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from tests.receive.receiving import Receiver, make_series, write_files
 from tests.receive.sending import association, echoscu, encode, send, storescu
-from voxtell_dicom.errors import ConfigError
+from voxtell_dicom.errors import PortUnavailable
 
 
 def test_stored_files_are_the_datasets_byte_for_byte(receiver, tmp_path):
@@ -165,7 +165,7 @@ def test_a_port_that_cannot_be_opened_is_a_clear_error(tmp_path, host):
             dimse = node.config.node.dimse.model_copy(update={"host": host, "port": port})
             settings = node.config.model_copy(update={"node": node.config.node.model_copy(update={"dimse": dimse})})
             scp = type(node.scp)(settings, node.archive, node.completion)
-            with pytest.raises(ConfigError, match=rf"cannot listen on {host}:{port} \(node.dimse\)"):
+            with pytest.raises(PortUnavailable, match=rf"cannot listen on {host}:{port} \(node.dimse\)"):
                 scp.start()
         finally:
             node.close()

@@ -22,6 +22,7 @@ COMMANDS = (
     "init",
     "check",
     "serve",
+    "health",
     "jobs",
     "archive",
     "database",

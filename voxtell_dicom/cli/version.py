@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+import voxtell_dicom
 from voxtell_dicom import __version__
 
 app = typer.Typer()
@@ -35,6 +36,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+def shared_files() -> Path:
+    """Return the folder that has docs/, config/ and packaging/: part of an installed wheel, else the clone's own."""
+    package = Path(voxtell_dicom.__file__).parent
+    installed = package / "share"
+    return installed if installed.is_dir() else package.parent
+
+
 def _driver() -> str:
     """The version of NVIDIA's kernel module; "" where there is none."""
     try:
@@ -45,11 +53,20 @@ def _driver() -> str:
 
 
 @app.command()
-def show(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Print the versions of voxtell-dicom and of what its results depend on."""
+def show(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    files: Annotated[
+        bool, typer.Option("--files", help="Print only the folder that has docs, config and packaging.")
+    ] = False,
+) -> None:
+    """Print the versions of voxtell-dicom and of what its results depend on, and where docs and examples lie."""
+    if files:
+        typer.echo(shared_files())
+        return
     found = versions()
     if as_json:
         typer.echo(json.dumps(found))
         return
     for name, number in found.items():
         typer.echo(f"{name} {number}")
+    typer.echo(f"files {shared_files()}")

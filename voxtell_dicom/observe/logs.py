@@ -37,4 +37,5 @@ def configure_logs(*, json: bool = False, level: int = logging.INFO) -> None:
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     named: list[structlog.types.Processor] = [structlog.stdlib.add_logger_name, *shared]
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[remove, renderer], foreign_pre_chain=named))
+    logging.getLogger("voxtell_dicom").setLevel(level)  # parts of ours that log by the standard library
     logging.basicConfig(handlers=[handler], level=logging.WARNING)

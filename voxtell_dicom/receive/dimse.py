@@ -17,7 +17,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.config import Config
-from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
+from voxtell_dicom.errors import PortUnavailable, Refusal, SpoolUnavailable
 from voxtell_dicom.network.associations import SILENCE_S, new_entity, prepare_connection
 from voxtell_dicom.receive.arrival import Sender
 from voxtell_dicom.receive.completion import Completion
@@ -68,7 +68,7 @@ class StorageScp:
         return int(self._server.server_address[1]) if self._server else self._config.node.dimse.port
 
     def start(self) -> None:
-        """Open the port. Raises ConfigError if that is not possible."""
+        """Open the port. Raises PortUnavailable if that is not possible."""
         host, port = self._config.node.dimse.host, self._config.node.dimse.port
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, prepare_connection, [self._silence_s]),
@@ -83,7 +83,7 @@ class StorageScp:
         try:
             self._server = self._ae.start_server((host, port), block=False, evt_handlers=handlers)
         except (OSError, ValueError, OverflowError) as error:
-            raise ConfigError(
+            raise PortUnavailable(
                 f"cannot listen on {host}:{port} (node.dimse): {error}. Stop the program that uses the port, or choose "
                 "another host or port; ports below 1024 need the right to bind them"
             ) from error
