@@ -30,7 +30,7 @@ def build(folder: Path) -> tuple[Path, Path]:
         target = source / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path, target)
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source]
+    command: list[str | Path] = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder / "dist", source]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False, cwd=folder)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (sdist,), (wheel,) = (folder / "dist").glob("*.tar.gz"), (folder / "dist").glob("*.whl")
@@ -41,7 +41,18 @@ def bare_environment(folder: Path, wheel: Path) -> Path:
     """Make a virtual environment that has the wheel, and sees the dependencies of this one but not the clone."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--no-index", "--no-deps", "-q", wheel]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--no-index",
+        "--no-deps",
+        "-q",
+        wheel,
+    ]
     subprocess.run(pip, env=ENVIRONMENT, check=True)
     (site,) = (folder / "lib").glob("python*/site-packages")
     (site / "dependencies.pth").write_text(f"{DEPENDENCIES}\n")

@@ -22,7 +22,7 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # how to reac
 def health(
     config: Annotated[
         Path, typer.Option("--config", "-c", envvar="VOXTELL_DICOM_CONFIG", help="node.yaml of the node.")
-    ] = Path("node.yaml"),
+    ] = Path("config/node.yaml"),
 ) -> None:
     """Ask the node on this machine by C-ECHO. Exit 0 if it answers, 1 if not, 2 if node.yaml is wrong."""
     from voxtell_dicom.config import load_config

@@ -16,7 +16,7 @@ def zone(source: Dataset) -> timezone:
     Valid: from -1200 to +1400, minutes below 60 (PS3.3 C.12.1.1.8).
     """
     match = re.fullmatch(r"([+-])(\d\d)(\d\d)", str(source.get("TimezoneOffsetFromUTC") or "").strip())
-    if match and int(match[3]) < 60:
+    if match and int(match[3]) < 60 and match[0] != "-0000":
         minutes = int(f"{match[1]}1") * (int(match[2]) * 60 + int(match[3]))
         if _WEST_MINUTES <= minutes <= _EAST_MINUTES:
             return timezone(timedelta(minutes=minutes))

@@ -29,6 +29,8 @@ KINDS = {  # of an object → its word in a viewer's list; the place is the last
     "receipt_sr": "receipt",
 }
 _CONFIDENCE = ((0.9, "high"), (0.7, "moderate"), (0.0, "low"))  # least mean probability → word
+ASCII = frozenset(("", "ISO_IR 6", "ISO 2022 IR 6"))  # the default repertoire (PS3.3 C.12.1.1.2)
+KATAKANA = frozenset(("ISO_IR 13", "ISO 2022 IR 13"))  # two bytes of ASCII are other letters in them
 JAPANESE = frozenset(("", "ISO_IR 6", "ISO 2022 IR 6", "ISO 2022 IR 87"))  # ASCII and JIS X 0208
 
 
@@ -131,7 +133,9 @@ def character_set(source: object, texts: Iterable[str], *, ascii_source: bool) -
     the source's in any case, and `fit` writes our words in ASCII: the patient's text is never encoded anew.
     """
     own = _values(source)
-    return ["ISO_IR 192"] if ascii_source and not holds(own, "".join(texts)) else own
+    if holds(own, "".join(texts)) or not ascii_source or KATAKANA & set(own):
+        return own
+    return ["ISO_IR 192"]
 
 
 def holds(source: object, written: str) -> bool:
@@ -139,6 +143,8 @@ def holds(source: object, written: str) -> bool:
     charset = _values(source)
     if written.isascii():
         return True
+    if set(charset) <= ASCII or "\N{REPLACEMENT CHARACTER}" in written:
+        return False
     if len(charset) == 1 and charset[0] in python_encoding:
         encoding = python_encoding[charset[0]]
     elif len(charset) > 1 and set(charset) <= JAPANESE:
@@ -159,8 +165,12 @@ def fit(ds: Dataset, source: object) -> None:
             for item in element.value:
                 fit(item, source)
         elif element.VR in CUSTOMIZABLE_CHARSET_VR and not holds(source, str(element.value)):
-            values = [anyascii(str(value)) for value in (element.value if element.VM > 1 else [element.value])]
+            values = [_in_ascii(str(value)) for value in (element.value if element.VM > 1 else [element.value])]
             ds[element.tag] = DataElement(element.tag, element.VR, values if len(values) > 1 else values[0])
+
+
+def _in_ascii(text: str) -> str:
+    return "".join(letter if letter.isascii() else anyascii(letter) or "?" for letter in text)
 
 
 def _values(source: object) -> list[str]:
