@@ -14,8 +14,9 @@ from tests.system.peers.ports import free_port
 from tests.system.peers.scripted_stow import Answer, ScriptedStow, failed, referenced
 from tests.system.peers.slow_link import SlowLink
 from voxtell_dicom.config import Peer
-from voxtell_dicom.deliver import deliver
+from voxtell_dicom.deliver import deliver, dicomweb
 from voxtell_dicom.model import Outcome, Result
+from voxtell_dicom.workflow.deliver import with_detail
 
 STORED_XML = """<?xml version="1.0" encoding="UTF-8"?>
 <NativeDicomModel><DicomAttribute tag="00081199" vr="SQ" keyword="ReferencedSOPSequence"><Item number="1">
@@ -75,8 +76,8 @@ def test_the_reason_of_a_failure_is_named(spooled: Result) -> None:
 
 @pytest.mark.parametrize(
     "step",
-    [409, Answer(409, lambda uid: failed(uid, 0x0111)), Answer(202, lambda uid: failed(uid, 0x0111)), Answer(200)],
-    ids=["409", "409 with 0111", "202 with 0111", "200 that names nothing"],
+    [409, Answer(409, lambda uid: failed(uid, 0x0111)), Answer(202, lambda uid: failed(uid, 0x0111))],
+    ids=["409", "409 with 0111", "202 with 0111"],
 )
 @pytest.mark.parametrize(
     ("there", "qido", "state"),
@@ -88,6 +89,52 @@ def test_a_conflict_is_looked_up(spooled: Result, step: int | Answer, there: boo
     with ScriptedStow([step], holds=holds, qido=qido) as server:
         assert send(spooled, server.peer()).state == state
         assert server.lookups == 1
+
+
+@pytest.mark.parametrize("status", [200, 202])
+def test_what_is_stored_after_the_answer_is_delivered(
+    spooled: Result, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicomweb, "FIRST_PAUSE_S", 0.01)
+    with ScriptedStow([status], holds=[spooled.sop_instance_uid], shown_after=4) as server:
+        outcome = send(spooled, server.peer())
+        assert (outcome.state, outcome.status) == ("delivered", f"HTTP {status}")
+        assert (len(server.posted), server.lookups) == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("qido", "state", "several"), [(200, "failed", True), (404, "failed", False), (503, "retry", False)]
+)
+def test_what_is_never_shown_fails_after_the_stated_time(
+    spooled: Result, qido: int, state: str, several: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dicomweb, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(dicomweb, "SHOWN_WITHIN_S", 0.1)
+    with ScriptedStow([202], holds=["1.2.3"], qido=qido) as server:
+        assert send(spooled, server.peer()).state == state
+        assert (server.lookups > 1) == several
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b'{"error": "Patient DOE is locked"}', '{"error": "Patient DOE is locked"}'),
+        (b"<html><style>p {}</style><p>No such\n\n<b>study</b></p></html>", "No such study"),
+        (b"line\x1b[31m red", "line [31m red"),
+        (b"x" * 100_000, "x" * 497 + "..."),
+        (b"", ""),
+    ],
+)
+def test_the_reason_in_a_body_is_stored_and_not_logged(
+    spooled: Result, body: bytes, detail: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with ScriptedStow([Answer(400, body)]) as server:
+        outcome = send(spooled, server.peer())
+    assert outcome.detail == detail
+    stored = with_detail(outcome)
+    assert stored.message == outcome.message + (f"; the peer says: {detail}" if detail else "")
+    assert not detail or (detail not in outcome.message and detail not in caplog.text)
 
 
 def test_the_very_bytes_arrive_in_one_plain_request(spooled: Result, large: Result) -> None:

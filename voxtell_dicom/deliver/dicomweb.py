@@ -8,9 +8,12 @@ So `_StowClient.store_file` posts the file itself, once: repeating is the workfl
 from __future__ import annotations
 
 import logging
+import re
 import ssl
+import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -27,10 +30,15 @@ from voxtell_dicom.config.secrets import read_secret
 from voxtell_dicom.deliver.outcomes import DUPLICATE, REFUSED, State, meaning, of_http_status, outcome
 from voxtell_dicom.deliver.spooled import patience_s
 from voxtell_dicom.dicom.library_internals import dataset_of_xml
+from voxtell_dicom.dicom.text import clipped
 from voxtell_dicom.model import Outcome, Result
 
 log = logging.getLogger(__name__)
 
+SHOWN_WITHIN_S: Final = 60.0  # from an answer that does not name the object until QIDO-RS shows it
+FIRST_PAUSE_S: Final = 0.25  # doubled each time
+BODY_READ, BODY_SHOWN = 10_000, 500  # characters of a body
+NOT_SHOWN: Final = "QIDO-RS does not show it"
 _CONFLICT: Final = 409
 _UNSUPPORTED: Final = 415
 _ADVICE: Final = {
@@ -145,7 +153,7 @@ def _store(client: _StowClient, result: Result, peer: Peer, name: str) -> Outcom
     except OSError as error:  # the file went away since it was checked
         return outcome("failed", "unreadable", f"{result.path}: {error.strerror}", result, name)
     status = f"HTTP {response.status_code}"
-    log.debug("STOW-RS %s: %s %s", result.sop_instance_uid, status, response.text[:2000])
+    log.debug("STOW-RS %s: %s", result.sop_instance_uid, status)
     state = of_http_status(response.status_code)
     if state == "retry":
         return outcome("retry", status, response.reason or "", result, name)
@@ -160,14 +168,33 @@ def _store(client: _StowClient, result: Result, peer: Peer, name: str) -> Outcom
     if state == "failed":
         todo = _ADVICE.get(response.status_code, "")
         refused = response.status_code == _UNSUPPORTED
-        return outcome("failed", status, response.reason or "", result, name, todo=todo, refused=refused)
+        made = outcome("failed", status, response.reason or "", result, name, todo=todo, refused=refused)
+        return made if refused else replace(made, detail=_words(response))
     warning = _reason(answer, "ReferencedSOPSequence", "WarningReason", result)
     if warning is None:
-        return _look_up(client, result, name, status, "the answer does not name the instance")
+        return _await(client, result, name, status)
     if warning:
         what = f"WarningReason {warning:04X}, {meaning(warning)}"
         return outcome("delivered", status, what, result, name, warning=True)
     return outcome("delivered", status, "stored", result, name, warning=response.status_code == 202)
+
+
+def _await(client: _StowClient, result: Result, name: str, status: str) -> Outcome:
+    """Look our object up until it is shown, for `SHOWN_WITHIN_S`: servers that answer 202 store it afterwards."""
+    until, pause_s = time.monotonic() + SHOWN_WITHIN_S, FIRST_PAUSE_S
+    while True:
+        found = _look_up(client, result, name, status, "the answer does not name the instance")
+        left_s = until - time.monotonic()
+        if found.state != "failed" or left_s <= 0 or NOT_SHOWN not in found.message:
+            return found
+        time.sleep(min(pause_s, left_s))
+        pause_s *= 2
+
+
+def _words(response: requests.Response) -> str:
+    """Return the text of an answer's body in one line, "" where there is none: for the job, not for logs."""
+    text = re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", response.text[:BODY_READ], flags=re.DOTALL | re.IGNORECASE)
+    return clipped(" ".join(text.split()), BODY_SHOWN)
 
 
 def _look_up(client: _StowClient, result: Result, name: str, status: str, what: str) -> Outcome:
@@ -190,7 +217,7 @@ def _look_up(client: _StowClient, result: Result, name: str, status: str, what: 
     for item in found:
         if item.get("00080018", {}).get("Value") == [result.sop_instance_uid]:
             return outcome("delivered", status, "it is there already (QIDO-RS)", result, name)
-    return outcome("failed", status, f"{what}, and QIDO-RS does not show it", result, name)
+    return outcome("failed", status, f"{what}, and {NOT_SHOWN}", result, name)
 
 
 def _body(response: requests.Response) -> Dataset:

@@ -54,3 +54,4 @@ class Outcome:
     message: str = ""
     warning: bool = False
     refused: bool = False  # the peer takes no object of this SOP class, or not in this transfer syntax
+    detail: str = ""  # what the peer said besides: stored, never logged, as it may name the patient

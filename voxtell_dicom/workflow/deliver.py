@@ -47,7 +47,7 @@ def send(runtime: Runtime, message: DeliverMessage) -> str:
         for result, outcome in zip(results, _tried(runtime, job, peer, results), strict=True)
     ]
     for result, outcome in zip(results, outcomes, strict=True):
-        runtime.jobs.record_delivery(job, result.sop_instance_uid, peer, message.attempt, outcome)
+        runtime.jobs.record_delivery(job, result.sop_instance_uid, peer, message.attempt, with_detail(outcome))
     log_outcomes(message, results, outcomes)
     statuses = ", ".join(dict.fromkeys(outcome.status for outcome in outcomes))
     runtime.jobs.record_stage(job, f"deliver {peer} {message.attempt}", began, time.time() - began, statuses)
@@ -56,6 +56,13 @@ def send(runtime: Runtime, message: DeliverMessage) -> str:
     last = runtime.jobs.last_states(job, peer)  # not only of this call: a crash may have come after some of it
     states = {last.get(uid) for uid in message.uids}
     return next((state for state in STATES if state in states), "delivered")
+
+
+def with_detail(outcome: Outcome) -> Outcome:
+    """Return an outcome as it is stored: what the peer said besides is part of its message."""
+    if not outcome.detail:
+        return outcome
+    return replace(outcome, message=f"{outcome.message}; the peer says: {outcome.detail}", detail="")
 
 
 def results_of(jobs: JobBook, message: DeliverMessage, state: DeliveryState | None) -> list[Result]:

@@ -60,7 +60,7 @@ class ScriptedStow:
     """A context manager. A step is an HTTP status, an Answer, or "drop" (the link is cut after the request is read).
 
     `qido` is the status of a look-up: 200 is answered from `holds`, a set of SOP Instance UIDs. `certificate`: a PEM
-    file with key and certificate, for TLS.
+    file with key and certificate, for TLS. shown_after: look-ups that show nothing yet.
     """
 
     def __init__(
@@ -69,11 +69,13 @@ class ScriptedStow:
         *,
         holds: Sequence[str] = (),
         qido: int = 200,
+        shown_after: int = 0,
         certificate: Path | None = None,
     ) -> None:
         self.steps = list(steps)
         self.holds = set(holds)
         self.qido = qido
+        self.shown_after = shown_after
         self.posted: list[Posted] = []
         self.lookups = 0
         outer = self
@@ -134,7 +136,11 @@ class ScriptedStow:
         self.lookups += 1
         query = parse_qs(urlsplit(request.path).query)
         uid = (query.get("SOPInstanceUID") or query.get("00080018") or [""])[0]
-        found = [{"00080018": {"vr": "UI", "Value": [uid]}}] if uid in self.holds else []
+        found = (
+            [{"00080018": {"vr": "UI", "Value": [uid]}}]
+            if uid in self.holds and self.lookups > self.shown_after
+            else []
+        )
         _reply(request, self.qido, json.dumps(found).encode() if self.qido == 200 else b"", JSON)
 
 
