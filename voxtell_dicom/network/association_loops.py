@@ -6,6 +6,7 @@ both a loop that sleeps until the socket is readable, another thread has put som
 It also receives each PDU into one buffer, hands P-DATA to the DIMSE layer undecoded where no handler listens to PDUs,
 and acknowledges each PDU at once (TCP_QUICKACK), because a sender with Nagle's algorithm waits for that.
 
+What a peer may do to an association that it requests is bounded in `acceptors`, whose functions are installed, too.
 The state machine, the queues and everything above them stay pynetdicom's. The names used here are private to it, so
 `install` does nothing with any release but `TESTED_RELEASE`: pynetdicom's own loops then run, more slowly.
 """
@@ -15,7 +16,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import socket
 import threading
 from struct import Struct
 from typing import Any, Final
@@ -26,10 +26,12 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket
 
+from voxtell_dicom.network import acceptors
+from voxtell_dicom.network.links import link_of
+from voxtell_dicom.network.pdu_reader import acknowledge
 from voxtell_dicom.network.wake_up import SignallingQueue, WakeUp
 
 TESTED_RELEASE: Final = "3.0.4"
@@ -40,7 +42,6 @@ _PDU_HEADER_BYTES: Final = 6  # PS3.8 section 9.3.1
 _P_DATA_TF: Final = 0x04
 _VALUE_ITEM: Final = Struct(">LB")  # item length, presentation context ID (PS3.8 Table 9-23)
 _ARTIM_STATES: Final = frozenset({"Sta2", "Sta13"})
-_SERVICE_PROVIDER: Final = 0x02  # Source of an A-ABORT, PS3.8 Table 9-26
 
 log = structlog.get_logger(__name__)
 _logger = logging.getLogger(Association.__module__)  # our loops say what pynetdicom's say, under its name
@@ -155,15 +156,16 @@ def _run_upper_layer(self: Any) -> None:
                     self._idle_timer.restart()
             except Exception:
                 _logger.exception("Exception in the Upper Layer, aborting association")
-                _abort_at_once(self)
+                acceptors.abort_at_once(self)
                 return
             if self.event_queue.empty():
                 _wait_for_event(self, descriptor)
-            else:
-                self.state_machine.do_action(self.event_queue.get(block=False))
+            elif not acceptors.do_action(self, self.event_queue.get(block=False)):
+                return
     finally:
         self._wake_up.close()
         self._has_ended = True
+        acceptors.wake_service(self.assoc)
         self.assoc._news.set()
 
 
@@ -176,20 +178,15 @@ def _wait_for_event(dul: Any, descriptor: int) -> None:
         number = connection.fileno()
         if number < 0:  # closed by another thread: the next look at it makes that an event
             return
-        poll.register(number, select.POLLIN)
+        if not acceptors.is_backed_up(dul):
+            poll.register(number, select.POLLIN)
     longest = _LONGEST_WAIT_S
+    link = link_of(dul.assoc)
+    if link is not None and link.reader.remaining_s is not None:
+        longest = min(longest, max(0.0, link.reader.remaining_s) + 0.001)
     if dul.state_machine.current_state in _ARTIM_STATES and dul.artim_timer.timeout is not None:
         longest = min(longest, max(0.0, dul.artim_timer.remaining) + 0.001)
     poll.poll(longest * 1000)
-
-
-def _abort_at_once(dul: Any) -> None:
-    """Send an A-ABORT past the state machine, whose state is unknown, and end both threads."""
-    pdu = A_ABORT_RQ()
-    pdu.source, pdu.reason_diagnostic = _SERVICE_PROVIDER, 0x00
-    dul.socket.send(pdu.encode())
-    dul.assoc.is_aborted, dul.assoc.is_established = True, False
-    dul.assoc._kill = dul._kill_thread = True
 
 
 def _decode_pdu(self: Any, data: bytearray) -> Any:
@@ -218,16 +215,8 @@ def _receive(self: Any, count: int) -> bytearray:
         filled += received
     del buffer[filled:]
     if filled > _PDU_HEADER_BYTES:
-        _acknowledge(connection)
+        acknowledge(connection)
     return buffer
-
-
-def _acknowledge(connection: Any) -> None:
-    """Have the kernel send the TCP acknowledgement that is due, instead of delaying it by up to 40 ms."""
-    try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-    except (OSError, AttributeError):  # closed by another thread, or no TCP socket
-        return
 
 
 def _set_network_timeout(self: Any, seconds: float | None) -> None:
@@ -254,6 +243,7 @@ def _run_service(self: Any) -> None:
         self._news.clear()
         context_id, message = self.dimse.get_msg(block=False)
         if message:
+            self.dul._wake_up.set()  # it may have stopped reading while messages wait
             self._serve_request(message, context_id)
         if _has_ended(self):
             return
@@ -316,6 +306,11 @@ _REPLACEMENTS: Final[tuple[tuple[type, str, Any], ...]] = (
     (Association, "acse_timeout", property(_plain_acse_timeout.fget, _set_acse_timeout)),
     (Association, "kill", _kill),
     (Association, "_run_reactor", _run_service),
+    (Association, "run_reactor", acceptors.run_association),
+    (Association, "_serve_request", acceptors.serve_request),
+    (DIMSEServiceProvider, "receive_primitive", acceptors.receive_primitive),
+    (DULServiceProvider, "_read_pdu_data", acceptors.read_pdu_data),
+    (DULServiceProvider, "_is_transport_event", acceptors.is_transport_event),
     (DIMSEServiceProvider, "__init__", _dimse_init),
     (DULServiceProvider, "__init__", _dul_init),
     (DULServiceProvider, "kill_dul", _kill_dul),

@@ -60,6 +60,7 @@ class Completion:
         """Look from now on; the waiting begins anew for what was not handed on, for senders that were cut off go on."""
         self._stopping = False
         self._started_at = self._archive.now()
+        self._archive.make_due()  # the settings that decided when to look may have changed
         self._thread = threading.Thread(target=self._run, name="completion", daemon=True)
         self._thread.start()
 
