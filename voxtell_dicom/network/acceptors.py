@@ -18,7 +18,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_ECHO, C_STORE
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.fsm import InvalidEventError
+from pynetdicom.fsm import EVENTS, TRANSITION_TABLE, InvalidEventError
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT, P_DATA
 from pynetdicom.service_class import StorageServiceClass, VerificationServiceClass
@@ -31,6 +31,8 @@ _REQUEST: Final = 0x01  # PDU type of an A-ASSOCIATE-RQ
 _SERVICE_PROVIDER: Final = 0x02  # Source of an A-ABORT, PS3.8 Table 9-26
 _LONGEST_COMMAND: Final = 1 << 16  # bytes of a command set
 _MESSAGES_WAITING: Final = 2  # from so many on, no more is read: we take one operation at a time
+_ABORTING: Final = ("AA-1", "AA-8")  # actions of the state machine, PS3.8 Table 9-10
+_PDU_EVENTS: Final = ("Evt3", "Evt4", "Evt6", "Evt10", "Evt12", "Evt13")
 _CLOSING_S: Final = 2.0  # for an A-ABORT or a rejection to leave
 
 log = structlog.get_logger(__name__)
@@ -135,6 +137,8 @@ def do_action(dul: Any, event: str) -> bool:
         return True
     if event == "Evt19":
         link.end("an invalid PDU or DIMSE message")
+    elif TRANSITION_TABLE.get((event, dul.state_machine.current_state)) in _ABORTING and event in _PDU_EVENTS:
+        link.end(f"a PDU out of turn: {EVENTS[event]}")
     try:
         dul.state_machine.do_action(event)
     except InvalidEventError:  # what we wanted to send comes too late

@@ -245,6 +245,8 @@ def _run_service(self: Any) -> None:
         if message:
             self.dul._wake_up.set()  # it may have stopped reading while messages wait
             self._serve_request(message, context_id)
+            if not self.dimse.msg_queue.empty() and not self.acse.is_aborted():
+                continue  # a release behind it is answered when all is
         if _has_ended(self):
             return
         if not message:

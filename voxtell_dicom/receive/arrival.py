@@ -7,6 +7,7 @@ import re
 from io import BytesIO
 
 from pydicom.charset import convert_encodings
+from pydicom._uid_dict import UID_dictionary
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
@@ -98,8 +99,8 @@ def _encoding(syntax: UID) -> tuple[bool, bool]:
 
 
 def _has_pixels_by_definition(sop_class_uid: str) -> bool:
-    """Return whether an instance with Rows has pixels: not so for private classes, MR Spectroscopy and its like."""
-    return not UID(sop_class_uid).is_private and not not_acquired_family(sop_class_uid)
+    """Return whether the standard says that an instance with Rows has pixels: not for MR Spectroscopy and its like."""
+    return sop_class_uid in UID_dictionary and not not_acquired_family(sop_class_uid)
 
 
 def _text(found: Elements, tag: int) -> str:
