@@ -154,17 +154,17 @@ def make_due(connection: sa.Connection, now: float) -> None:
     connection.execute(sa.update(tables.series).where(_NOW_PENDING).values(due_at=now))
 
 
-def due(connection: sa.Connection, now: float, limit: int = 10) -> list[tuple[str, float]]:
-    """Return the series that are to be looked at, with the time since when.
+def due(connection: sa.Connection, now: float, limit: int = 50) -> list[tuple[str, float, str]]:
+    """Return the series that are to be looked at, with the time since when, and who sent them.
 
-    The callers take turns, so that a thousand series of one do not delay those of another; of each caller the longest
-    waiting first.
+    The longest waiting of each caller first, then the next of each: a thousand series of one do not hide another's.
     """
     series = tables.series
     turn = sa.func.row_number().over(partition_by=series.c.calling_ae, order_by=series.c.due_at).label("turn")
-    wanted = sa.select(series.c.series_uid, series.c.due_at, turn).where(_NOW_PENDING, series.c.due_at <= now)
+    columns = series.c.series_uid, series.c.due_at, series.c.calling_ae, turn
+    wanted = sa.select(*columns).where(_NOW_PENDING, series.c.due_at <= now)
     rows = connection.execute(wanted.order_by(sa.text("turn"), series.c.due_at).limit(limit))
-    return [(row.series_uid, row.due_at) for row in rows]
+    return [(row.series_uid, row.due_at, row.calling_ae) for row in rows]
 
 
 def next_due(connection: sa.Connection) -> float | None:

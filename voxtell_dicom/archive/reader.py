@@ -97,8 +97,8 @@ class Reader:
         with self._engine.connect() as connection:
             return self._headers.of_series(connection, series)
 
-    def due(self) -> list[tuple[str, float]]:
-        """Return the series to be looked at now, with the time since when."""
+    def due(self) -> list[tuple[str, float, str]]:
+        """Return the series to be looked at now, with the time since when, and who sent them."""
         with self._engine.connect() as connection:
             return index.due(connection, self.now())
 

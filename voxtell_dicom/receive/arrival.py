@@ -6,8 +6,8 @@ import hashlib
 import re
 from io import BytesIO
 
-from pydicom.charset import convert_encodings
 from pydicom._uid_dict import UID_dictionary
+from pydicom.charset import convert_encodings
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
