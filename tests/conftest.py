@@ -17,7 +17,8 @@ settings.register_profile("fixed", derandomize=True, database=None, deadline=Non
 settings.register_profile("random", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-WHOLE = {"system", "oracles", "viewers", "chaos", "test_readme.py"}  # folders and files that drive whole programs
+# Folders and files that drive whole programs.
+WHOLE = {"system", "oracles", "viewers", "chaos", "hostile", "test_readme.py"}
 SLOW = {  # the files that take longest; make test-fast leaves them out
     *("test_kill.py", "test_matrix.py", "test_verify.py", "test_gates.py", "test_study.py", "test_workers.py"),
     *("test_segment.py", "test_demo.py", "test_training.py", "test_joined.py"),
