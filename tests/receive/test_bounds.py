@@ -348,3 +348,9 @@ def test_services_that_are_not_storage_are_offered_to_nobody(receiver: Start) ->
         assert [(answer[0], answer[2]) for answer in answers] == [(1, 0), (3, 3), (5, 3), (7, 3), (9, 3)]
         connection.sendall(wire.store(b"", "1.2.3", 3, others[0]))
         assert wire.read_pdu(connection)[0] == wire.ABORTED
+
+
+def test_the_page_names_every_bound_with_its_default() -> None:
+    page = (Path(__file__).parents[2] / "docs/reception.md").read_text(encoding="utf-8")
+    for name, field in Bounds.model_fields.items():
+        assert f"| `{name}` | {field.default} |" in page
