@@ -165,7 +165,7 @@ def stream(seed: int, number: int) -> list[bytes]:
     slice_uid = f"1.2.826.0.1.3680043.10.998.{seed}.{number}"
     dataset = encode(make_slice(slice_uid, 1))
     pdus = [wire.request(), wire.echo(), wire.store(dataset, f"{slice_uid}.1"), wire.echo(), wire.RELEASE]
-    kind = chance.randrange(6)
+    kind = chance.randrange(7)
     if kind == 0:
         chance.shuffle(pdus)
     elif kind == 1:
@@ -180,6 +180,9 @@ def stream(seed: int, number: int) -> list[bytes]:
         )
     elif kind == 4:
         pdus = [_request(chance), *pdus[1:]]
+    elif kind == 5:
+        uid = chance.choice(("1.2\n2026-01-01T00:00:00Z [info     ] node ready", "\x1b[2J1.2", "", "../1", "1" * 64))
+        pdus[2] = wire.store(dataset, uid, sop_class=chance.choice((wire.CT, uid)))
     else:
         pdus = pdus[: chance.randrange(1, 5)]
         pdus[-1] = pdus[-1][: chance.randrange(len(pdus[-1]))]

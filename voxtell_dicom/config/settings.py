@@ -92,7 +92,7 @@ class Retention(Strict):
 class Bounds(Strict):
     """What one caller may take of the node; what goes beyond is refused by name."""
 
-    request_s: float = Field(10, gt=0)  # from the connection to a whole A-ASSOCIATE-RQ
+    request_s: float = Field(15, gt=0)  # from the connection to a whole A-ASSOCIATE-RQ
     pdu_s: float = Field(60, gt=0)  # from the first byte of any other PDU to its last
     idle_s: float = Field(300, gt=0)  # between two PDUs; then the association is taken for lost
     connections_per_address: int = Field(40, ge=1)  # with and without an association
