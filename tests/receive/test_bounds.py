@@ -125,17 +125,30 @@ def test_an_address_may_have_so_many_associations(receiver: Start, opened: list[
     wait_until(lambda: echoscu(node.port).returncode == 0)
 
 
+@pytest.mark.parametrize("used", [True, False])
 def test_a_long_idle_association_makes_room_at_the_limit(
-    receiver: Start, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+    receiver: Start, opened: list[socket.socket], monkeypatch: pytest.MonkeyPatch, used: bool
 ) -> None:
-    monkeypatch.setattr("voxtell_dicom.network.links.YIELDS_AFTER_S", 0.5)
+    monkeypatch.setattr(f"voxtell_dicom.network.links.{'' if used else 'UNUSED_'}YIELDS_AFTER_S", 0.5)
     node = receiver(max_associations=2)
     for _ in range(2):
         opened.append(wire.connect(node.port, wire.request()))
         assert wire.read_pdu(opened[-1])[0] == wire.ACCEPTED
+        if used:
+            opened[-1].sendall(wire.echo())
+            assert wire.status(wire.read_pdu(opened[-1])[1]) == 0
     wait_until(lambda: echoscu(node.port).returncode == 0)
     assert wire.read_pdu(opened[0])[0] == wire.ABORTED
     assert not wire.is_closed(opened[1])
+
+
+def test_a_caller_is_let_in_where_its_address_has_two_hundred_unused_associations(
+    receiver: Start, opened: list[socket.socket]
+) -> None:
+    node = receiver()
+    for _ in range(200):
+        opened.append(wire.connect(node.port, wire.request()))
+    wait_until(lambda: echoscu(node.port).returncode == 0)
 
 
 @pytest.mark.parametrize("case", SILENT)

@@ -97,7 +97,7 @@ class Bounds(Strict):
     idle_s: float = Field(300, gt=0)  # between two PDUs; then the association is taken for lost
     connections_per_address: int = Field(40, ge=1)  # with and without an association
     pdu_kb: int = Field(1024, ge=128, le=65536)  # KiB of one PDU
-    dataset_mb: int = Field(2048, ge=1)  # MiB of one dataset, inflated; it is held in memory while it is received
+    dataset_mb: int = Field(1280, ge=1)  # MiB of one dataset, inflated; it is held in memory while it is received
     inflation_ratio: float = Field(250, gt=1)  # of a deflated dataset of more than 64 MiB
     elements: int = Field(300_000, ge=1000)  # in one dataset, those in sequences included
 

@@ -137,6 +137,8 @@ def do_action(dul: Any, event: str) -> bool:
         return True
     if event == "Evt19":
         link.end("an invalid PDU or DIMSE message")
+    elif event == "Evt18" and dul.state_machine.current_state == "Sta2":
+        link.end(_no_request(link))
     elif TRANSITION_TABLE.get((event, dul.state_machine.current_state)) in _ABORTING and event in _PDU_EVENTS:
         link.end(f"a PDU out of turn: {EVENTS[event]}")
     try:
@@ -186,6 +188,7 @@ def serve_request(self: Any, message: Any, context_id: int) -> None:
     elif service is None or not message.is_valid_request:
         link.end(f"a {message.msg_type} message that is not expected here, or lacks what it must hold")
     else:
+        link.used = True
         self._is_paused = True
         service(self).SCP(message, context)
         self._is_paused = False
@@ -223,12 +226,16 @@ def _negotiate(association: Any, link: Link) -> None:
     primitive = association.dul.receive_pdu(wait=True, timeout=link.bounds.request_s)
     if not isinstance(primitive, A_ASSOCIATE):
         if primitive is None:
-            link.end(f"no A-ASSOCIATE-RQ within {link.bounds.request_s:g} s (receive.bounds.request_s)")
+            link.end(_no_request(link))
         return
     association.requestor.primitive = primitive
     evt.trigger(association, evt.EVT_REQUESTED, {})
     if not association.is_aborted and not association.is_rejected:
         association.acse.negotiate_association()
+
+
+def _no_request(link: Link) -> str:
+    return f"no A-ASSOCIATE-RQ within {link.bounds.request_s:g} s (receive.bounds.request_s)"
 
 
 def wake_service(association: Any) -> None:

@@ -18,7 +18,9 @@ from voxtell_dicom.config import Bounds
 from voxtell_dicom.network.pdu_reader import PduReader
 from voxtell_dicom.network.request_pdu import Request
 
-YIELDS_AFTER_S: Final = 30.0  # an association without traffic for so long makes room for a new one at the limit
+# At the limit, an association without traffic for so long makes room for a new one.
+YIELDS_AFTER_S: Final = 30.0
+UNUSED_YIELDS_AFTER_S: Final = 2.0  # where no message came over it yet
 _NOTED_EVERY_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
@@ -26,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Link:
-    """A connection that a peer opened. request: its association request, once it is here."""
+    """A connection that a peer opened. request: its association request, once it is here; used: for a message."""
 
     host: str
     port: int
@@ -37,6 +39,7 @@ class Link:
     request: Request | None = None
     end_reason: str = ""
     admitted: bool = False
+    used: bool = False
     opened_at: float = field(default_factory=time.monotonic)
 
     @property
@@ -103,17 +106,20 @@ class Connections:
                 crowd, limit = admitted, "receive.max_associations reached"
             else:
                 crowd, limit = [], ""
-            idlest = max(crowd, key=idle_s, default=None)
-            if idlest is not None:
-                idle = idle_s(idlest)
-                if idle < YIELDS_AFTER_S:
+            over = {one: idle_s(one) - self._patience_s(one) for one in crowd}
+            victim = max(over, key=over.__getitem__, default=None)
+            if victim is not None:
+                if over[victim] < 0:
                     return limit
-                self._open[idlest].end(f"made room for another: idle for {idle:.0f} s, and {limit}")
-                self._open[idlest].admitted = False
+                self._open[victim].end(f"made room for another: idle for {idle_s(victim):.0f} s, and {limit}")
+                self._open[victim].admitted = False
             link.admitted = True
-        if idlest is not None:
-            idlest.abort(block=False)
+        if victim is not None:
+            victim.abort(block=False)
         return ""
+
+    def _patience_s(self, association: Association) -> float:
+        return YIELDS_AFTER_S if self._open[association].used else UNUSED_YIELDS_AFTER_S
 
     def remove(self, association: Association) -> None:
         """Forget a connection that is closed."""
