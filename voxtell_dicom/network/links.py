@@ -79,9 +79,10 @@ class Connections:
         """Record a new connection; close the one without an association that it takes the place of."""
         with self._lock:
             self._open[association] = link
-            waiting = [one for one in self._open if not self._open[one].admitted and one is not association]
+            alive = {one: other for one, other in self._open.items() if not other.end_reason}
+            waiting = [one for one, other in alive.items() if not other.admitted and one is not association]
             crowd = ""  # the host whose oldest connection without an association is closed
-            if sum(other.host == link.host for other in self._open.values()) > self._per_address:
+            if sum(other.host == link.host for other in alive.values()) > self._per_address:
                 crowd = link.host
             elif len(waiting) > self._most:
                 crowd = Counter(self._open[one].host for one in waiting).most_common(1)[0][0]

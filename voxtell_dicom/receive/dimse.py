@@ -27,11 +27,10 @@ from voxtell_dicom.network.links import Connections, cut, link_of, new_link
 from voxtell_dicom.network.request_pdu import UNUSABLE_UID
 from voxtell_dicom.network.server import Server
 from voxtell_dicom.receive.arrival import Sender
+from voxtell_dicom.receive.callers import Callers, limit_reached
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS, Intake
 
-_REJECTED_PERMANENT, _REJECTED_TRANSIENT, _BY_USER, _BY_PRESENTATION = 1, 2, 1, 3  # PS3.8 Table 9-21
-_CALLING_UNKNOWN, _CALLED_UNKNOWN, _LIMIT_EXCEEDED = 3, 7, 2
 _ABORT_S = 5.0  # for the associations that are aborted at the stop
 _OUT_OF_RESOURCES, _PROCESSING_FAILURE = 0xA700, 0x0110
 
@@ -57,17 +56,16 @@ class StorageScp:
         if silence_s is not None:
             self._bounds = self._bounds.model_copy(update={"pdu_s": silence_s})
         self._intake, self._completion, self._now = Intake(archive, completion, self._bounds), completion, archive.now
-        self._callers = {peer.ae_title.strip() for peer in config.peers.values() if peer.ae_title}
-        self._title = config.node.ae_title.strip()
+        self._callers = Callers(config)
         self._senders: dict[Association, Sender] = {}
         self._named: set[tuple[str, str]] = set()  # association and class, of what was said to be set aside
         self._lock = threading.Lock()
         self._connections = Connections(config.receive.max_associations, self._bounds.connections_per_address)
-        self._ae = new_entity(self._title)
+        self._ae = new_entity(self._callers.title)
         self._ae.maximum_associations = config.receive.max_associations
         self._ae.require_called_aet = True  # behind our own check, which also names a similar title
-        if self._callers and not config.receive.accept_unknown:
-            self._ae.require_calling_aet = sorted(self._callers)
+        if self._callers.known and not config.receive.accept_unknown:
+            self._ae.require_calling_aet = sorted(self._callers.known)
         self._ae.network_timeout = self._bounds.idle_s
         self._ae.acse_timeout = self._bounds.request_s
         # One context, because pynetdicom copies all of them for each association (75 ms): `_requested` gives the rest.
@@ -108,7 +106,7 @@ class StorageScp:
             self._server.open()
         except OSError as error:
             raise self._not_listening(error) from error
-        if not self._callers and not self._config.receive.accept_unknown:
+        if self._callers.nobody:
             log.warning("nobody may send: no peer has an ae_title, and receive.accept_unknown is false")
 
     def _not_listening(self, error: Exception) -> ConfigError:
@@ -147,26 +145,18 @@ class StorageScp:
         """Reject unknown AE titles, else offer the contexts we support (pynetdicom takes no known callers for all)."""
         request: Any = event.assoc.requestor.primitive
         calling, called = _titles(event.assoc)
-        known = calling in self._callers
-        result, source = _REJECTED_PERMANENT, _BY_USER
-        if called != self._title:
-            diagnostic, why, similar = _CALLED_UNKNOWN, "called AE title is not ours", _similar(called, {self._title})
-        elif not calling.isprintable() or "\\" in calling:
-            diagnostic, why, similar = _CALLING_UNKNOWN, "calling AE title holds characters that none may hold", ""
-        elif not known and not self._config.receive.accept_unknown:
-            diagnostic, why, similar = _CALLING_UNKNOWN, "calling AE title is no peer", _similar(calling, self._callers)
-        elif limit := self._connections.admit(event.assoc):
-            result, source, diagnostic, why, similar = _REJECTED_TRANSIENT, _BY_PRESENTATION, _LIMIT_EXCEEDED, limit, ""
-        else:
+        rejection = self._callers.judge(calling, called)
+        if rejection is None and (limit := self._connections.admit(event.assoc)):
+            rejection = limit_reached(limit)
+        if rejection is None:
+            any_class = calling in self._callers.known and self._config.receive.any_class_from_peers
             offered = request.presentation_context_definition_list
-            any_class = known and self._config.receive.any_class_from_peers
             event.assoc.acceptor.supported_contexts = _as_offered(offered, any_class)
             return
-        hint = {"hint": f"differs only in case or blanks from {similar!r}"} if similar else {}
-        log.warning(
-            "association rejected", reason=why, calling_ae=calling, called_ae=called, address=_address(event), **hint
-        )
-        event.assoc.acse.send_reject(result, source, diagnostic)
+        hint = {"hint": f"differs only in case or blanks from {rejection.similar!r}"} if rejection.similar else {}
+        titles = {"calling_ae": calling, "called_ae": called}
+        log.warning("association rejected", reason=rejection.reason, **titles, address=_address(event), **hint)
+        event.assoc.acse.send_reject(*rejection.answer)
         event.assoc.kill()
 
     def _established(self, event: evt.Event) -> None:
@@ -304,12 +294,6 @@ def _wait_for_end(open_ones: Callable[[], list[Association]], seconds: float) ->
 
 def _address(event: evt.Event) -> str:
     return f"{event.assoc.requestor.address}:{event.assoc.requestor.port}"
-
-
-def _similar(title: str, known: set[str]) -> str:
-    """Return the known title that differs only in case or blanks; "" if none does."""
-    plain = "".join(title.split()).casefold()
-    return next((name for name in sorted(known) if "".join(name.split()).casefold() == plain), "")
 
 
 def _failure(status: int, why: str) -> Dataset:
