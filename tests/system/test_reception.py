@@ -13,9 +13,11 @@ import pytest
 import requests
 
 from tests.hostile import wire
-from tests.receive.sending import echoscu
+from tests.receive.receiving import make_slice
+from tests.receive.sending import echoscu, encode
 from tests.system.made_series import write_ct
 from tests.system.node_process import SENDER, NodeProcess
+from tests.system.peers.dcmtk import storescu
 from tests.system.peers.orthanc import Orthanc
 from tests.system.peers.ports import free_port
 from voxtell_dicom.config import Config
@@ -139,3 +141,22 @@ def test_a_signal_ends_the_node_in_time_beside_silent_callers(tmp_path: Path) ->
         for link in links:
             link.close()
     assert "Traceback" not in node.log()
+
+
+def test_a_good_series_is_not_behind_those_of_a_caller_that_sends_many(tmp_path: Path) -> None:
+    peers = {"out": {"folder": str(tmp_path / "out")}, "junk": {"ae_title": "JUNK"}}
+    rule = {**RULE, "receipt": "never"}
+    with NodeProcess(tmp_path / "node", peers=peers, rules=[rule], receive={"quiet_s": 2}) as node:
+        files = write_ct(tmp_path / "ct", slices=5)
+        with wire.connect(node.port, wire.request(calling=b"JUNK".ljust(16))) as link:
+            assert wire.read_pdu(link)[0] == wire.ACCEPTED
+            for number in range(60):
+                ds = make_slice(f"1.2.3.{number}", 1)
+                link.sendall(wire.store(encode(ds), ds.SOPInstanceUID))
+                assert wire.status(wire.read_pdu(link)[1]) == 0
+            link.sendall(wire.RELEASE)
+        storescu(files, node.port)
+        good = str(pydicom.dcmread(files[0]).SeriesInstanceUID)
+        node.wait(lambda: (good, "delivered") in [(job["series_uid"], job["state"]) for job in node.jobs()], what="it")
+        place = [job["series_uid"] for job in node.jobs()].index(good)
+        assert place < 40, place
