@@ -151,6 +151,17 @@ def test_a_message_that_is_not_served_ends_the_association_with_a_reason(receive
     assert echoscu(node.port).returncode == 0
 
 
+def test_a_uid_with_control_characters_is_refused_without_them(receiver: Start) -> None:
+    node = receiver()
+    with wire.connect(node.port, wire.request()) as connection:
+        assert wire.read_pdu(connection)[0] == wire.ACCEPTED
+        connection.sendall(wire.store(encode(make_slice("1.2.3", 1)), "1.2\x1b[2J\n3"))
+        body = wire.read_pdu(connection)[1]
+        assert wire.status(body) == 0xA900
+        comment = body[body.index(b"SOP Instance UID") :]
+        assert b"the request says 1.2?[2J?3" in comment
+
+
 def wait_until(condition: Callable[[], object], timeout_s: float = 60) -> None:
     """Return when the condition holds; fail after `timeout_s`."""
     until = time.monotonic() + timeout_s

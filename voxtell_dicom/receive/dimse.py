@@ -299,5 +299,6 @@ def _address(event: evt.Event) -> str:
 def _failure(status: int, why: str) -> Dataset:
     answer = Dataset()
     answer.Status = status
-    answer.ErrorComment = why.encode("ascii", "replace").decode().replace("\\", "/")[:64]
+    text = "".join(char if char.isprintable() else "?" for char in why).encode("ascii", "replace").decode()
+    answer.ErrorComment = text.replace("\\", "/")[:64]
     return answer
