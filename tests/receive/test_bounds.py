@@ -61,6 +61,18 @@ def test_good_callers_are_served_beside_two_hundred_silent_ones(
     assert [echoscu(node.port).returncode for _ in range(5)] == [0] * 5
 
 
+def test_half_open_connections_cost_next_to_nothing(receiver: Start, opened: list[socket.socket]) -> None:
+    """Ten of them took a quarter of a core."""
+    node = receiver(bounds={"request_s": 60})
+    for number in range(30):
+        opened.append(wire.connect(node.port, *list(SILENT.values())[number % len(SILENT)]))
+    wait_until(lambda: len(node.scp._ae.connections) == 30)
+    time.sleep(0.5)
+    before = time.process_time()
+    time.sleep(1.5)
+    assert time.process_time() - before < 0.2
+
+
 @pytest.mark.parametrize("sent", [[], [b"\x01"], [wire.request()[:40]]])
 def test_who_sends_no_request_is_closed_in_time(receiver: Start, sent: list[bytes]) -> None:
     node = receiver(bounds={"request_s": 0.5})

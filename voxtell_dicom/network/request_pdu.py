@@ -107,7 +107,9 @@ def _user_information(user: dict[int, bytes]) -> bytes:
     if 0 < longest < _SMALLEST_PDU:
         raise InvalidRequest(f"the caller takes PDUs of at most {longest} bytes, which hold no answer")
     kept = _item(_MAXIMUM_LENGTH, longest.to_bytes(4, "big"))
-    kept += _item(_CLASS_UID, _uid(user.get(_CLASS_UID, b"")))
+    class_uid = user.get(_CLASS_UID, b"").strip(b"\0 ")
+    if _UID.fullmatch(class_uid):
+        kept += _item(_CLASS_UID, class_uid)
     version = user.get(_VERSION_NAME, b"").decode("ascii", "replace").strip("\0 ")[:16]
     if version.isprintable() and version.isascii() and version.strip():
         kept += _item(_VERSION_NAME, version.encode())
