@@ -9,10 +9,12 @@ import subprocess
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_dataset
 from structlog.testing import capture_logs
 
 from tests.hostile import wire
@@ -284,6 +286,22 @@ def test_items_in_implicit_vr_within_explicit_are_read_as_pydicom_does() -> None
         end = b"" if length != b"\xff\xff\xff\xff" else b"\xfe\xff\xdd\xe0\0\0\0\0"
         data = b"\x09\0\x10\x11SQ\0\0" + length + item + end + encode(make_slice("1.2.3", 1))
         assert read_arrival(data, EXPLICIT).series_uid == "1.2.3"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"\xfe\xff\xdd\xe0\0\0\0\0",  # a delimiter too many
+        b"\x09\0\x10\x11\x04\0\0\0abcd",  # a VR that is none: an element in implicit VR
+        b"\x09\0\x10\x11OB\0\0\xff\xff\xff\xffno items\xfe\xff\xdd\xe0\0\0\0\0",
+        b"\x09\0\x10\x11SQ\0\0\x08\0\0\0no items",
+    ],
+)
+def test_what_pydicom_reads_is_read(odd: bytes) -> None:
+    """Each of these has been seen in files of scanners, or is read by pydicom in the same way."""
+    data = element(b"LO", (0x0008, 0x0070)) + odd + encode(make_slice("1.2.3", 1))
+    assert read_arrival(data, EXPLICIT).series_uid == "1.2.3"
+    assert read_dataset(BytesIO(data), False, True).SeriesInstanceUID == "1.2.3"
 
 
 def spectroscopy() -> Dataset:

@@ -104,6 +104,8 @@ class _Walker:
                 break
             start = offset
             tag, vr, offset, length = self._head(offset, size, implicit)
+            if tag == _ITEMS_END and length == 0:  # one too many
+                continue
             if tag >> 16 == 0xFFFE:
                 raise Broken(f"{_name(tag)} lies outside of a sequence, at byte {start}")
             value = offset
@@ -149,6 +151,8 @@ class _Walker:
     def _end(self, tag: int, vr: bytes, start: int, length: int, limit: int, depth: int) -> int:
         """Return where the value of an element ends. What lies in a sequence is walked."""
         if length == _UNDEFINED:
+            if tag not in PIXEL_TAGS and vr not in (b"SQ", b"UN") and not self._has_items(start):
+                return self._delimited(tag, start, limit)
             if tag in PIXEL_TAGS or vr not in (b"", b"SQ", b"UN"):
                 return self._fragments(tag, start, limit)
             return self._items(start, limit, vr != b"SQ", depth + 1, defined=False)
@@ -187,12 +191,25 @@ class _Walker:
             tag, vr, offset, length = self._head(offset, limit, implicit)
             if tag == _ITEM_END:
                 return offset
+            if tag == _ITEMS_END and length == 0:
+                continue
             if tag >> 16 == 0xFFFE:
                 raise Broken(f"{_name(tag)} stands in the place of an element, at byte {offset - 8}")
             offset = self._end(tag, vr, offset, length, limit, depth)
         if not defined:
             raise Broken("an item has no end")
         return offset
+
+    def _has_items(self, offset: int) -> bool:
+        first = self._data[offset : offset + 4]
+        return first in (self._tag.pack(0xFFFE, 0xE000), self._tag.pack(0xFFFE, 0xE0DD))
+
+    def _delimited(self, tag: int, start: int, limit: int) -> int:
+        """Return the end of a value of undefined length that is no sequence: behind the next delimiter."""
+        end = self._data.find(self._tag.pack(0xFFFE, 0xE0DD) + bytes(4), start, limit)
+        if end < 0:
+            raise Broken(f"{_name(tag)} has no end")
+        return end + 8
 
     def _fragments(self, tag: int, offset: int, limit: int) -> int:
         """Return the end of an encapsulated value (PS3.5 section A.4)."""
