@@ -159,3 +159,10 @@ def cut(association: Association) -> None:
     if connection is not None:
         with suppress(OSError):
             connection.shutdown(SHUT_RDWR)
+
+
+def wait_for_end(open_ones: Callable[[], list[Association]], seconds: float) -> None:
+    """Return when all have ended, or after so many seconds."""
+    until = time.monotonic() + seconds
+    while open_ones() and time.monotonic() < until:
+        time.sleep(0.02)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import structlog
@@ -23,7 +22,7 @@ from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
 from voxtell_dicom.network import association_loops
 from voxtell_dicom.network.acceptors import TooLarge
 from voxtell_dicom.network.associations import new_entity, prepare_connection
-from voxtell_dicom.network.links import Connections, cut, link_of, new_link
+from voxtell_dicom.network.links import Connections, cut, link_of, new_link, wait_for_end
 from voxtell_dicom.network.request_pdu import UNUSABLE_UID
 from voxtell_dicom.network.server import Server
 from voxtell_dicom.receive.arrival import Sender
@@ -124,13 +123,13 @@ class StorageScp:
         self._server = None
         for connection in self._connections.open(admitted=False):
             cut(connection)
-        _wait_for_end(lambda: self._ae.active_associations, drain_s)
+        wait_for_end(lambda: self._ae.active_associations, drain_s)
         for association in self._ae.active_associations:
             association.abort(block=False)
-        _wait_for_end(lambda: self._ae.connections, 0.5)
+        wait_for_end(lambda: self._ae.connections, 0.5)
         for connection in self._ae.connections:  # that do not read what we send
             cut(connection)
-        _wait_for_end(lambda: self._ae.connections, _ABORT_S)
+        wait_for_end(lambda: self._ae.connections, _ABORT_S)
 
     def _opened(self, event: evt.Event) -> None:
         prepare_connection(event, self._bounds.pdu_s)
@@ -283,13 +282,6 @@ def _titles(association: Association) -> tuple[str, str]:
         return link.request.calling_ae, link.request.called_ae
     request: Any = association.requestor.primitive
     return request.calling_ae_title.strip(), request.called_ae_title.strip()
-
-
-def _wait_for_end(open_ones: Callable[[], list[Association]], seconds: float) -> None:
-    """Return when all have ended, or after so many seconds."""
-    until = time.monotonic() + seconds
-    while open_ones() and time.monotonic() < until:
-        time.sleep(0.02)
 
 
 def _address(event: evt.Event) -> str:
