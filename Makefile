@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help setup system demo test test-fast test-random chaos coverage pynetdicom lint format bench \
+.PHONY: help setup system demo test test-fast test-random chaos hostile coverage pynetdicom lint format bench \
 	release bundle clean
 
 PYTHON ?= python3
@@ -44,6 +44,9 @@ test: setup system ## the whole suite
 chaos: setup system ## sixty rounds of kills at random instants, on SQLite and on PostgreSQL; takes an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --storm 16 $(CHAOS_ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --seed 2 --postgresql $(CHAOS_ARGS)
+
+hostile: setup system ## 5,000 mutated datasets and 2,000 PDU streams beside 200 silent callers; takes a quarter of an hour
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile $(HOSTILE_ARGS)
 
 test-fast: setup ## what needs no server, no root and no other program
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not whole" $(PYTEST_ARGS)

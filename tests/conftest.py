@@ -17,7 +17,8 @@ settings.register_profile("fixed", derandomize=True, database=None, deadline=Non
 settings.register_profile("random", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
-WHOLE = {"system", "oracles", "viewers", "chaos", "test_readme.py"}  # folders and files that drive whole programs
+# Folders and files that drive whole programs.
+WHOLE = {"system", "oracles", "viewers", "chaos", "hostile", "operation", "test_readme.py"}
 SLOW = {  # folders and their files that take longest for what they test; make test-fast leaves them out
     "cli": ("check", "demo", "segment"),
     "deliver": ("dimse",),

@@ -12,7 +12,8 @@ from typing import Any, Final
 import pytest
 
 DCMTK: Final = (
-    "storescu storescp echoscu dcmconv dcmdump dcmftest dsrdump dcmcjpeg dcmdjpeg dcmcjpls dcmdjpls dcmcrle dcmdrle"
+    "storescu storescp echoscu dcmsend dcmconv dcmdump dcmftest dsrdump dcmcjpeg dcmdjpeg dcmcjpls dcmdjpls dcmcrle "
+    "dcmdrle"
 )
 PACKAGES: Final = {  # program → what brings it
     **dict.fromkeys(DCMTK.split(), "dcmtk"),

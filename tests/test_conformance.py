@@ -114,6 +114,16 @@ def tables(folder: Path) -> dict[str, str]:
                 ("largest PDU received", f"{ours.maximum_pdu_size} bytes"),
                 ("simultaneous associations as acceptor", f"`receive.max_associations`, {ours.maximum_associations}"),
                 ("an association without traffic is taken for lost after", f"{ours.network_timeout:g} s"),
+                ("a request is whole after (`receive.bounds.request_s`)", f"{defaults.bounds.request_s:g} s"),
+                ("every other PDU is whole after (`receive.bounds.pdu_s`)", f"{defaults.bounds.pdu_s:g} s"),
+                (
+                    "connections of one address at once (`receive.bounds.connections_per_address`)",
+                    defaults.bounds.connections_per_address,
+                ),
+                (
+                    "storage classes beside those of 8.6, from peers (`receive.any_class_from_peers`)",
+                    "yes" if defaults.any_class_from_peers else "no",
+                ),
                 ("asynchronous operations", "none: one outstanding operation"),
                 ("the called AE title must be ours", "yes" if ours.require_called_aet else "no"),
                 ("unknown callers accepted (`receive.accept_unknown`)", "yes" if defaults.accept_unknown else "no"),

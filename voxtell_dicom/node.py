@@ -36,16 +36,16 @@ class Node:
         self._lock: IO[str] | None = None
         self._pool = WorkerPool(config.model)
         self._archive: Archive | None = None
+        self._scp: StorageScp | None = None
 
     def start(self) -> None:
-        """Load the model, take up unfinished work, and open the port.
+        """Take the port, load the model, open the port, and only then take up unfinished work.
 
         Raises ConfigError (storage in use, port taken), ModelError, UnknownPrompt: then nothing runs.
         """
         config = self._config
         self._lock = lock_storage(config.node.storage)
         try:
-            self._check_prompts()
             engine = open_database(config)
             self.jobs = JobBook(engine, config.node.storage)
             archive = self._archive = Archive(
@@ -56,7 +56,13 @@ class Node:
             def missing(series: Series) -> str:
                 return missing_slices(series, headers=headers.of(series.series_uid))
 
-            self._completion = Completion(archive, config.receive, config.peers, pipeline.submit, missing=missing)
+            self._completion = Completion(
+                archive, config.receive, config.peers, pipeline.submit, missing=missing, has_room=pipeline.has_room
+            )
+            self._scp = StorageScp(config, archive, self._completion)
+            self._scp.bind()
+            self._check_prompts()
+            self._scp.start()
             runtime = Runtime(config, self.jobs, self._pool, archive, headers)
             executor = executor_id(config.node.storage)
             failures = pipeline.launch(runtime, engine, executor)
@@ -70,12 +76,10 @@ class Node:
             )
             self._watch = Watch(self.jobs, failures, watched, given_up=pipeline.notify_of)
             self._retention = Retention(config, self.jobs, archive)
-            self._scp = StorageScp(config, archive, self._completion)
             self._leases.start()
             self._watch.start()
             self._retention.start()
             self._completion.start()
-            self._scp.start()
         except BaseException:
             self._undo()
             raise
@@ -86,7 +90,7 @@ class Node:
     @property
     def port(self) -> int:
         """The DIMSE port that is open (chosen by the system where node.yaml says 0)."""
-        return self._scp.port
+        return self._scp.port if self._scp else self._config.node.dimse.port
 
     def stop(self) -> bool:
         """Refuse new associations, let open ones and then steps end within their `drain_s`; stop.
@@ -95,7 +99,8 @@ class Node:
         on a peer that does not answer, so that only the end of the process ends it.
         """
         log.info("node stopping")
-        self._scp.stop(self._config.receive.drain_s)
+        if self._scp:
+            self._scp.stop(self._config.receive.drain_s)
         self._completion.stop()
         self._retention.stop()
         self._watch.stop()
@@ -106,6 +111,8 @@ class Node:
 
     def _undo(self, drain_s: float = 0) -> bool:
         """Release what `start` took, however far it got. Returns whether all steps have ended."""
+        if self._scp:
+            self._scp.stop(0)
         self._pool.stop()
         ended = pipeline.shut_down(drain_s)
         if self._archive:

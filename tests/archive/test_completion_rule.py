@@ -121,6 +121,22 @@ def test_an_abort_is_a_finding_only_where_slices_are_missing(
     scene.archive.close()
 
 
+@pytest.mark.parametrize("expected", [2, 3])
+def test_one_of_two_associations_aborting_is_a_finding_only_where_slices_are_missing(
+    tmp_path: Path, engine: sa.Engine, expected: int
+) -> None:
+    scene = Scene(tmp_path, engine, expected)
+    one, two = scene.sender("one"), scene.sender("two")
+    scene.take(make_slice("1.2", 1), one)
+    scene.take(make_slice("1.2", 2), two)
+    scene.completion.ended(one, released=False)
+    scene.completion.ended(two, released=True)
+    assert scene.until(INCOMPLETE_S - 0.2) == []
+    ((_, series),) = scene.until(INCOMPLETE_S + 1)
+    assert (len(series.instances), bool(series.incomplete)) == (2, expected == 3)
+    scene.archive.close()
+
+
 @pytest.mark.parametrize("edit", [{}, {"PixelData": bytes(2048)}], ids=["the same again", "refused each time"])
 def test_what_is_sent_again_or_refused_does_not_restart_the_wait(scene: Scene, edit: dict[str, bytes]) -> None:
     first = scene.sender("first")

@@ -70,3 +70,31 @@ def test_plain_lines() -> None:
         assert words in text
     assert "name the patient" not in text
     assert "\x1b[" not in text, "colours only on a terminal"
+
+
+FORGING = """
+import logging, sys, structlog
+from voxtell_dicom.observe.logs import configure_logs
+configure_logs(json=sys.argv[1] == "json")
+evil = "EVIL\\n2026-01-01 [info     ] node ready\\r\\x1b[2J\\x9b\\u2028\\u202e\\x00end"
+log = structlog.get_logger()
+many = [evil, {"title": evil}]
+log.warning("association rejected", calling_ae=evil, many=many, text=evil.encode(), error=OSError(evil))
+log.warning(evil)
+logging.getLogger("pynetdicom.association").error("from %s", evil)
+try:
+    raise ValueError(evil)
+except ValueError:
+    log.exception("failed", uid=evil)
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "plain"])
+def test_what_a_peer_sends_forges_no_line(form: str) -> None:
+    done = subprocess.run([sys.executable, "-c", FORGING, form], capture_output=True, text=True, check=True)
+    lines = done.stderr.rstrip("\n").split("\n")
+    assert not [char for char in done.stderr if not char.isprintable() and char != "\n"]
+    assert not [line for line in lines if line.lstrip().startswith("2026-01-01 [") and not line.startswith("    ")]
+    entries = [line for line in lines if not line.startswith("    ")]
+    assert len(entries) == 4
+    assert all("EVIL" in line and "x1b[2J" in line for line in entries)

@@ -266,6 +266,11 @@ class Archive(Reader):
         with self._claims.begin() as connection:
             index.set_due(connection, series_uid, due_at, before=before)
 
+    def make_due(self) -> None:
+        """Have all series that wait be looked at now."""
+        with self._claims.begin() as connection:
+            index.make_due(connection, self.now())
+
     def hand_over(self, series: Series, enqueue: EnqueueSeries) -> bool:
         """Record that a version is handed on and enqueue it, in one transaction: both or none.
 

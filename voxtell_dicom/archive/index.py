@@ -162,11 +162,22 @@ def set_due(connection: sa.Connection, series_uid: str, due_at: float, *, before
     connection.execute(sa.update(series).where(mine).values(due_at=due_at))
 
 
-def due(connection: sa.Connection, now: float, limit: int = 50) -> list[tuple[str, float]]:
-    """Return the series that are to be looked at, with the time since when, the longest waiting first."""
+def make_due(connection: sa.Connection, now: float) -> None:
+    """Have all series that wait be looked at now."""
+    connection.execute(sa.update(tables.series).where(_NOW_PENDING).values(due_at=now))
+
+
+def due(connection: sa.Connection, now: float, limit: int = 50) -> list[tuple[str, float, str]]:
+    """Return the series that are to be looked at, with the time since when, and who sent them.
+
+    The longest waiting of each caller first, then the next of each: a thousand series of one do not hide another's.
+    """
     series = tables.series
-    wanted = sa.select(series.c.series_uid, series.c.due_at).where(_NOW_PENDING, series.c.due_at <= now)
-    return [(row.series_uid, row.due_at) for row in connection.execute(wanted.order_by(series.c.due_at).limit(limit))]
+    turn = sa.func.row_number().over(partition_by=series.c.calling_ae, order_by=series.c.due_at).label("turn")
+    columns = series.c.series_uid, series.c.due_at, series.c.calling_ae, turn
+    wanted = sa.select(*columns).where(_NOW_PENDING, series.c.due_at <= now)
+    rows = connection.execute(wanted.order_by(sa.text("turn"), series.c.due_at).limit(limit))
+    return [(row.series_uid, row.due_at, row.calling_ae) for row in rows]
 
 
 def next_due(connection: sa.Connection) -> float | None:

@@ -31,7 +31,7 @@ class Reader:
 
     def _series(self, connection: sa.Connection, series_uid: str, incomplete: str) -> Series | None:
         row = connection.execute(sa.select(tables.series).where(tables.series.c.series_uid == series_uid)).first()
-        chosen, _ = index.instances(connection, series_uid, self._starts)
+        chosen, _ = index.instances(connection, series_uid, self.starts)
         if row is None or not chosen:
             return None
         instances = tuple(
@@ -49,13 +49,14 @@ class Reader:
         version = series_version(one.sop_uid for one in chosen)
         return Series(row.study_uid, series_uid, version, instances, row.calling_ae, row.called_ae, incomplete)
 
-    def _starts(self, sop_class_uid: str) -> bool:
+    def starts(self, sop_class_uid: str) -> bool:
+        """Return whether instances of a class start work."""
         return starts_work(sop_class_uid, self._also)
 
     def current_version(self, series_uid: str) -> str:
         """Return the version of a series as it is now; "" where nothing of it is here that starts work."""
         with self._engine.connect() as connection:
-            return series_version(one.sop_uid for one in index.instances(connection, series_uid, self._starts)[0])
+            return series_version(one.sop_uid for one in index.instances(connection, series_uid, self.starts)[0])
 
     def summary(self, series_uid: str) -> SeriesSummary | None:
         """Return the summary of a series; None where it is not here."""
@@ -64,7 +65,7 @@ class Reader:
 
     def _summary(self, connection: sa.Connection, series_uid: str) -> SeriesSummary | None:
         row = connection.execute(sa.select(tables.series).where(tables.series.c.series_uid == series_uid)).first()
-        return index.summarize(connection, row, *index.instances(connection, series_uid, self._starts)) if row else None
+        return index.summarize(connection, row, *index.instances(connection, series_uid, self.starts)) if row else None
 
     def study(self, study_uid: str) -> list[SeriesSummary]:
         """Return the series of a study, by UID."""
@@ -96,8 +97,8 @@ class Reader:
         with self._engine.connect() as connection:
             return self._headers.of_series(connection, series)
 
-    def due(self) -> list[tuple[str, float]]:
-        """Return the series to be looked at now, with the time since when."""
+    def due(self) -> list[tuple[str, float, str]]:
+        """Return the series to be looked at now, with the time since when, and who sent them."""
         with self._engine.connect() as connection:
             return index.due(connection, self.now())
 

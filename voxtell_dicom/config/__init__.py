@@ -2,6 +2,7 @@
 
 from voxtell_dicom.config.settings import (
     DEVICE,
+    Bounds,
     Codes,
     CodeWords,
     Condition,
@@ -22,6 +23,7 @@ from voxtell_dicom.config.source import Problem, Source
 
 __all__ = [
     "DEVICE",
+    "Bounds",
     "CodeWords",
     "Codes",
     "Condition",

@@ -89,15 +89,30 @@ class Retention(Strict):
     workflows_d: float = Field(30, ge=1)  # days: what the durable engine recorded of work that ended
 
 
+class Bounds(Strict):
+    """What one caller may take of the node; what goes beyond is refused by name."""
+
+    request_s: float = Field(15, gt=0)  # from the connection to a whole A-ASSOCIATE-RQ
+    pdu_s: float = Field(60, gt=0)  # from the first byte of any other PDU to its last
+    idle_s: float = Field(300, gt=0)  # between two PDUs; then the association is taken for lost
+    connections_per_address: int = Field(40, ge=1)  # with and without an association
+    pdu_kb: int = Field(1024, ge=128, le=65536)  # KiB of one PDU
+    dataset_mb: int = Field(1280, ge=1)  # MiB of one dataset, inflated; it is held in memory while it is received
+    inflation_ratio: float = Field(250, gt=1)  # of a deflated dataset of more than 64 MiB
+    elements: int = Field(300_000, ge=1000)  # in one dataset, those in sequences included
+
+
 class Receive(Strict):
     """When a series is complete, and who may send."""
 
     quiet_s: float = Field(30, gt=0)
     incomplete_s: float = Field(600, gt=0)  # after an abort or lost link, or where instances are known to be missing
     accept_unknown: bool = False
+    any_class_from_peers: bool = True  # callers under peers may send every storage class, private ones included
     max_associations: int = Field(50, ge=1)
     min_free_percent: float = Field(10, ge=0, lt=100)
     drain_s: float = Field(60, ge=0)  # when the node stops: how long open associations may go on
+    bounds: Bounds = Bounds()
     retention: Retention = Retention()
 
 

@@ -7,6 +7,7 @@ It also receives each PDU into one buffer, hands P-DATA to the DIMSE layer undec
 packs plain C-STORE responses by hand (pydicom encodes them twice: a tenth of the time of an instance), and acknowledges
 each PDU at once (TCP_QUICKACK), because a sender with Nagle's algorithm waits for that.
 
+What a peer may do to an association that it requests is bounded in `acceptors`, whose functions are installed, too.
 The state machine, the queues and everything above them stay pynetdicom's. The names used here are private to it, so
 `install` does nothing with any release but `TESTED_RELEASE`: pynetdicom's own loops then run, more slowly.
 """
@@ -16,7 +17,6 @@ from __future__ import annotations
 import logging
 import os
 import select
-import socket
 import threading
 from struct import Struct
 from typing import Any, Final
@@ -28,10 +28,12 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket
 
+from voxtell_dicom.network import acceptors
+from voxtell_dicom.network.links import link_of
+from voxtell_dicom.network.pdu_reader import acknowledge
 from voxtell_dicom.network.wake_up import SignallingQueue, WakeUp
 
 TESTED_RELEASE: Final = "3.0.4"
@@ -48,7 +50,6 @@ _COMMAND_LENGTH: Final = Struct("<HHLL")
 _C_STORE_RSP: Final = 0x8001
 _NO_DATA_SET: Final = 0x0101
 _ARTIM_STATES: Final = frozenset({"Sta2", "Sta13"})
-_SERVICE_PROVIDER: Final = 0x02  # Source of an A-ABORT, PS3.8 Table 9-26
 
 log = structlog.get_logger(__name__)
 _logger = logging.getLogger(Association.__module__)  # our loops say what pynetdicom's say, under its name
@@ -211,15 +212,16 @@ def _run_upper_layer(self: Any) -> None:
                     self._idle_timer.restart()
             except Exception:
                 _logger.exception("Exception in the Upper Layer, aborting association")
-                _abort_at_once(self)
+                acceptors.abort_at_once(self)
                 return
             if self.event_queue.empty():
                 _wait_for_event(self, descriptor)
-            else:
-                self.state_machine.do_action(self.event_queue.get(block=False))
+            elif not acceptors.do_action(self, self.event_queue.get(block=False)):
+                return
     finally:
         self._wake_up.close()
         self._has_ended = True
+        acceptors.wake_service(self.assoc)
         self.assoc._news.set()
 
 
@@ -232,20 +234,15 @@ def _wait_for_event(dul: Any, descriptor: int) -> None:
         number = connection.fileno()
         if number < 0:  # closed by another thread: the next look at it makes that an event
             return
-        poll.register(number, select.POLLIN)
+        if not acceptors.is_backed_up(dul):
+            poll.register(number, select.POLLIN)
     longest = _LONGEST_WAIT_S
+    link = link_of(dul.assoc)
+    if link is not None and link.reader.remaining_s is not None:
+        longest = min(longest, max(0.0, link.reader.remaining_s) + 0.001)
     if dul.state_machine.current_state in _ARTIM_STATES and dul.artim_timer.timeout is not None:
         longest = min(longest, max(0.0, dul.artim_timer.remaining) + 0.001)
     poll.poll(longest * 1000)
-
-
-def _abort_at_once(dul: Any) -> None:
-    """Send an A-ABORT past the state machine, whose state is unknown, and end both threads."""
-    pdu = A_ABORT_RQ()
-    pdu.source, pdu.reason_diagnostic = _SERVICE_PROVIDER, 0x00
-    dul.socket.send(pdu.encode())
-    dul.assoc.is_aborted, dul.assoc.is_established = True, False
-    dul.assoc._kill = dul._kill_thread = True
 
 
 def _decode_pdu(self: Any, data: bytearray) -> Any:
@@ -274,16 +271,8 @@ def _receive(self: Any, count: int) -> bytearray:
         filled += received
     del buffer[filled:]
     if filled > _PDU_HEADER_BYTES:
-        _acknowledge(connection)
+        acknowledge(connection)
     return buffer
-
-
-def _acknowledge(connection: Any) -> None:
-    """Have the kernel send the TCP acknowledgement that is due, instead of delaying it by up to 40 ms."""
-    try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-    except (OSError, AttributeError):  # closed by another thread, or no TCP socket
-        return
 
 
 def _set_network_timeout(self: Any, seconds: float | None) -> None:
@@ -310,7 +299,10 @@ def _run_service(self: Any) -> None:
         self._news.clear()
         context_id, message = self.dimse.get_msg(block=False)
         if message:
+            self.dul._wake_up.set()  # it may have stopped reading while messages wait
             self._serve_request(message, context_id)
+            if not self.dimse.msg_queue.empty() and not self.acse.is_aborted():
+                continue  # a release behind it is answered when all is
         if _has_ended(self):
             return
         if not message:
@@ -372,6 +364,11 @@ _REPLACEMENTS: Final[tuple[tuple[type, str, Any], ...]] = (
     (Association, "acse_timeout", property(_plain_acse_timeout.fget, _set_acse_timeout)),
     (Association, "kill", _kill),
     (Association, "_run_reactor", _run_service),
+    (Association, "run_reactor", acceptors.run_association),
+    (Association, "_serve_request", acceptors.serve_request),
+    (DIMSEServiceProvider, "receive_primitive", acceptors.receive_primitive),
+    (DULServiceProvider, "_read_pdu_data", acceptors.read_pdu_data),
+    (DULServiceProvider, "_is_transport_event", acceptors.is_transport_event),
     (DIMSEServiceProvider, "__init__", _dimse_init),
     (DIMSEServiceProvider, "send_msg", _send_msg),
     (DULServiceProvider, "__init__", _dul_init),

@@ -18,6 +18,7 @@ from voxtell_dicom.config import Peer
 from voxtell_dicom.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.network import association_loops
+from voxtell_dicom.network.server import Entity
 
 MAXIMUM_PDU_BYTES: Final = 131_072  # that we receive: the largest that storescu and Orthanc send
 SILENCE_S: Final = 60.0  # longest pause inside a PDU, and longest time in which a peer reads nothing of what we send
@@ -107,14 +108,14 @@ def open_association(peer: Peer, request: AssociationRequest) -> Association | N
     return NotOpened(NotOpenedReason.NO_ANSWER if connected else NotOpenedReason.NO_CONNECTION)
 
 
-def new_entity(ae_title: str) -> AE:
+def new_entity(ae_title: str) -> Entity:
     """Return an application entity with this title and our identity, and set up pynetdicom for this process."""
     _config.LOG_HANDLER_LEVEL = "none"  # the standard handlers would decode each PDU and log identifiers of patients
     _config.LOG_REQUEST_IDENTIFIERS = False
     _config.LOG_RESPONSE_IDENTIFIERS = False
     _config.STORE_SEND_CHUNKED_DATASET = True  # a path given to send_c_store is sent byte for byte
     association_loops.install()
-    entity = AE(ae_title=ae_title)
+    entity = Entity(ae_title=ae_title)
     entity.maximum_pdu_size = MAXIMUM_PDU_BYTES
     introduce(entity)
     return entity

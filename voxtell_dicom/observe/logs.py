@@ -5,8 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from typing import Any, Final
 
 import structlog
+
+# Of pynetdicom, what a peer's bytes can make it say, tracebacks included: a line of ours says what became of them.
+_ABOUT_BYTES: Final = (
+    "dimse",
+    "dimse_messages",
+    "dimse_primitives",
+    "dsutils",
+    "dul",
+    "fsm",
+    "pdu",
+    "pdu_items",
+    "utils",
+)
 
 
 def configure_logs(*, json: bool = False, level: int = logging.INFO) -> None:
@@ -17,6 +31,8 @@ def configure_logs(*, json: bool = False, level: int = logging.INFO) -> None:
     """
     for name in ("pynetdicom", "pydicom", "highdicom", "dicomweb_client", "urllib3"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    for name in _ABOUT_BYTES:
+        logging.getLogger(f"pynetdicom.{name}").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)\..*")  # their text quotes values: patient data
     renderer: structlog.types.Processor = (
         structlog.processors.JSONRenderer() if json else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -26,6 +42,7 @@ def configure_logs(*, json: bool = False, level: int = logging.INFO) -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
         structlog.processors.format_exc_info,
+        escape_controls,
     ]
     structlog.configure(
         processors=[*shared, renderer],
@@ -39,3 +56,34 @@ def configure_logs(*, json: bool = False, level: int = logging.INFO) -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[remove, renderer], foreign_pre_chain=named))
     logging.getLogger("voxtell_dicom").setLevel(level)  # parts of ours that log by the standard library
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+
+def escape_controls(_logger: Any, _method: str, event: structlog.types.EventDict) -> structlog.types.EventDict:
+    """Escape what a terminal or a reader of lines would act on: what a peer sends must forge no line.
+
+    A traceback keeps its lines, each of them indented, so that none looks like an entry of the log.
+    """
+    for key, value in event.items():
+        if not key.startswith("_"):  # structlog's own
+            event[key] = _lines(value) if key in ("exception", "stack") else _escaped(value)
+    return event
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return (
+            value if value.isprintable() else "".join(char if char.isprintable() else _escape(char) for char in value)
+        )
+    if isinstance(value, dict):
+        return {_escaped(key): _escaped(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_escaped(one) for one in value]
+    return value if value is None or isinstance(value, int | float) else _escaped(str(value))
+
+
+def _escape(char: str) -> str:
+    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+
+
+def _lines(text: Any) -> str:
+    return "\n".join(f"    {_escaped(line)}" for line in str(text).split("\n"))

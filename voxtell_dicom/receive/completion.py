@@ -22,6 +22,7 @@ from voxtell_dicom.config import Peer, Receive
 from voxtell_dicom.model import Series
 
 LONGEST_SLEEP_S = 1.0
+_LOOKS = 10  # before the series that became due meanwhile are seen
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +33,7 @@ class Completion:
     peers: as in node.yaml; a peer's `quiet_s` holds for series whose newest instances it sent.
     enqueue: hands a version over, within the transaction that records it.
     missing: why slices are missing from a series, "" where none is; called outside all transactions.
+    has_room: whether a series may be handed over now; else it waits here, where callers take turns.
     """
 
     def __init__(
@@ -42,8 +44,12 @@ class Completion:
         enqueue: EnqueueSeries,
         *,
         missing: Callable[[Series], str] = lambda _series: "",
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._archive, self._settings, self._enqueue, self._missing = archive, settings, enqueue, missing
+        self._has_room = has_room
+        self._turns: dict[str, int] = {}  # by caller
+        self._turn = 0
         self._quiet: dict[str, float] = {}
         for peer in peers.values():
             if peer.ae_title and peer.quiet_s:
@@ -60,6 +66,7 @@ class Completion:
         """Look from now on; the waiting begins anew for what was not handed on, for senders that were cut off go on."""
         self._stopping = False
         self._started_at = self._archive.now()
+        self._archive.make_due()  # the settings that decided when to look may have changed
         self._thread = threading.Thread(target=self._run, name="completion", daemon=True)
         self._thread.start()
 
@@ -82,11 +89,14 @@ class Completion:
             self._wake()
 
     def run_once(self) -> None:
-        """Look at the series that are due."""
+        """Look at some of the series that are due: first those of the callers that had their turn the longest ago."""
         self._archive.record_generation()
-        for series_uid, due_at in self._archive.due():
-            if self._stopping:
+        due = sorted(self._archive.due(), key=lambda one: self._turns.get(one[2], 0))
+        for series_uid, due_at, caller in due[:_LOOKS]:
+            if self._stopping or not self._has_room():
                 return
+            self._turn += 1
+            self._turns = {**self._turns, caller: self._turn} if len(self._turns) < 1000 else {caller: self._turn}
             try:
                 self._look(series_uid, due_at)
             except Exception:
@@ -105,7 +115,7 @@ class Completion:
                 self.run_once()
                 due_at = self._archive.next_due()
                 if due_at is not None:
-                    sleep_s = min(sleep_s, max(0.01, due_at - self._archive.now()))
+                    sleep_s = min(sleep_s, max(0.05, due_at - self._archive.now()))
             except (sa.exc.SQLAlchemyError, OSError) as error:
                 log.warning("completion waits for the database", error=type(error).__name__)
             except Exception:

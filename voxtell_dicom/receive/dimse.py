@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 import uuid
 from collections.abc import Iterable
 from typing import Any
@@ -13,19 +12,25 @@ from pydicom.dataset import Dataset
 from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.service_class import NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass
+from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ignore[attr-defined]
 
 from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.config import Config
+from voxtell_dicom.dicom.sop_classes import class_name
 from voxtell_dicom.errors import PortUnavailable, Refusal, SpoolUnavailable
-from voxtell_dicom.network.associations import SILENCE_S, new_entity, prepare_connection
+from voxtell_dicom.network import association_loops
+from voxtell_dicom.network.acceptors import TooLarge
+from voxtell_dicom.network.associations import new_entity, prepare_connection
+from voxtell_dicom.network.links import Connections, cut, link_of, new_link, wait_for_end
+from voxtell_dicom.network.request_pdu import UNUSABLE_UID
+from voxtell_dicom.network.server import Server
 from voxtell_dicom.receive.arrival import Sender
+from voxtell_dicom.receive.callers import Callers, limit_reached
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS, Intake
 
-_IDLE_S = 300  # an association without traffic for so long is treated as lost
-_REJECTED_PERMANENT, _BY_USER = 1, 1  # PS3.8 Table 9-21
-_CALLING_UNKNOWN, _CALLED_UNKNOWN = 3, 7
+_ABORT_S = 5.0  # for the associations that are aborted at the stop
 _OUT_OF_RESOURCES, _PROCESSING_FAILURE = 0xA700, 0x0110
 
 # Syntaxes whose pixels lie elsewhere (JPIP) or that are live streams (SMPTE) bring no image.
@@ -42,38 +47,41 @@ class StorageScp:
     """Verification and Storage SCP (PS3.4 Annex A, B) of the node."""
 
     def __init__(
-        self, config: Config, archive: Archive, completion: Completion, *, silence_s: float = SILENCE_S
+        self, config: Config, archive: Archive, completion: Completion, *, silence_s: float | None = None
     ) -> None:
-        """silence_s: an association ends if nothing arrives for so long inside a PDU."""
-        self._config = config
-        self._intake, self._completion, self._now = Intake(archive, completion), completion, archive.now
-        self._callers = {peer.ae_title.strip() for peer in config.peers.values() if peer.ae_title}
-        self._title = config.node.ae_title.strip()
+        """silence_s: overrides `receive.bounds.pdu_s`."""
+        self._config, self._archive = config, archive
+        self._bounds = config.receive.bounds
+        if silence_s is not None:
+            self._bounds = self._bounds.model_copy(update={"pdu_s": silence_s})
+        self._intake, self._completion, self._now = Intake(archive, completion, self._bounds), completion, archive.now
+        self._callers = Callers(config)
         self._senders: dict[Association, Sender] = {}
+        self._named: set[tuple[str, str]] = set()  # association and class, of what was said to be set aside
         self._lock = threading.Lock()
-        self._silence_s = silence_s
-        self._ae = new_entity(self._title)
+        self._connections = Connections(config.receive.max_associations, self._bounds.connections_per_address)
+        self._ae = new_entity(self._callers.title)
         self._ae.maximum_associations = config.receive.max_associations
         self._ae.require_called_aet = True  # behind our own check, which also names a similar title
-        if self._callers and not config.receive.accept_unknown:
-            self._ae.require_calling_aet = sorted(self._callers)
-        self._ae.network_timeout = _IDLE_S
+        if self._callers.known and not config.receive.accept_unknown:
+            self._ae.require_calling_aet = sorted(self._callers.known)
+        self._ae.network_timeout = self._bounds.idle_s
+        self._ae.acse_timeout = self._bounds.request_s
         # One context, because pynetdicom copies all of them for each association (75 ms): `_requested` gives the rest.
         self._ae.add_supported_context(Verification)
-        self._server: Any = None
+        self._server: Server | None = None
 
     @property
     def port(self) -> int:
         """The open port; chosen by the system if node.yaml says 0."""
         return int(self._server.server_address[1]) if self._server else self._config.node.dimse.port
 
-    def start(self) -> None:
-        """Open the port. Raises PortUnavailable if that is not possible."""
+    def bind(self) -> None:
+        """Take the port, and let nobody in yet. Raises PortUnavailable if that is not possible."""
         host, port = self._config.node.dimse.host, self._config.node.dimse.port
         handlers: list[Any] = [
-            (evt.EVT_CONN_OPEN, prepare_connection, [self._silence_s]),
+            (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_REQUESTED, self._requested),
-            (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_ESTABLISHED, self._established),
             (evt.EVT_C_STORE, self._c_store),
             (evt.EVT_RELEASED, self._released),
@@ -81,62 +89,80 @@ class StorageScp:
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
         try:
-            self._server = self._ae.start_server((host, port), block=False, evt_handlers=handlers)
+            server = self._ae.make_server((host, port), evt_handlers=handlers, server_class=Server)
         except (OSError, ValueError, OverflowError) as error:
-            raise PortUnavailable(
-                f"cannot listen on {host}:{port} (node.dimse): {error}. Stop the program that uses the port, or choose "
-                "another host or port; ports below 1024 need the right to bind them"
-            ) from error
-        if not self._callers and not self._config.receive.accept_unknown:
+            raise self._not_listening(error) from error
+        assert isinstance(server, Server)
+        self._ae._servers.append(server)
+        self._server = server
+
+    def start(self) -> None:
+        """Open the port. Raises PortUnavailable if that is not possible."""
+        if self._server is None:
+            self.bind()
+        assert self._server is not None
+        try:
+            self._server.open()
+        except OSError as error:
+            raise self._not_listening(error) from error
+        if self._callers.nobody:
             log.warning("nobody may send: no peer has an ae_title, and receive.accept_unknown is false")
+
+    def _not_listening(self, error: Exception) -> PortUnavailable:
+        dimse = self._config.node.dimse
+        return PortUnavailable(
+            f"cannot listen on {dimse.host}:{dimse.port} (node.dimse): {error}. Stop the program that uses the port, "
+            "or choose another host or port; ports below 1024 need the right to bind them"
+        )
 
     def stop(self, drain_s: float = 5.0) -> None:
         """Refuse new associations, give open ones `drain_s` seconds to end, then abort them."""
         if self._server is None:
             return
-        self._server.shutdown()
-        until = time.monotonic() + drain_s
-        while self._ae.active_associations and time.monotonic() < until:
-            time.sleep(0.05)
-        self._ae.shutdown()
+        self._server.stop()
         self._server = None
+        for connection in self._connections.open(admitted=False):
+            cut(connection)
+        wait_for_end(lambda: self._ae.active_associations, drain_s)
+        for association in self._ae.active_associations:
+            association.abort(block=False)
+        wait_for_end(lambda: self._ae.connections, 0.5)
+        for connection in self._ae.connections:  # that do not read what we send
+            cut(connection)
+        wait_for_end(lambda: self._ae.connections, _ABORT_S)
+
+    def _opened(self, event: evt.Event) -> None:
+        prepare_connection(event, self._bounds.pdu_s)
+        if association_loops.install():
+            requestor = event.assoc.requestor
+            link = new_link(str(requestor.address), int(requestor.port or 0), self._bounds)
+            link.connections, link.on_end = self._connections, self._ended
+            event.assoc._link = link  # type: ignore[attr-defined]
+            self._connections.add(event.assoc, link)
 
     def _requested(self, event: evt.Event) -> None:
         """Reject unknown AE titles, else offer the contexts we support (pynetdicom takes no known callers for all)."""
         request: Any = event.assoc.requestor.primitive
-        calling, called = request.calling_ae_title.strip(), request.called_ae_title.strip()
-        if called != self._title:
-            diagnostic, why, similar = _CALLED_UNKNOWN, "called AE title is not ours", _similar(called, {self._title})
-        elif calling not in self._callers and not self._config.receive.accept_unknown:
-            diagnostic, why, similar = _CALLING_UNKNOWN, "calling AE title is no peer", _similar(calling, self._callers)
-        else:
-            event.assoc.acceptor.supported_contexts = _as_offered(request.presentation_context_definition_list)
+        calling, called = _titles(event.assoc)
+        rejection = self._callers.judge(calling, called)
+        if rejection is None and (limit := self._connections.admit(event.assoc)):
+            rejection = limit_reached(limit)
+        if rejection is None:
+            any_class = calling in self._callers.known and self._config.receive.any_class_from_peers
+            offered = request.presentation_context_definition_list
+            event.assoc.acceptor.supported_contexts = _as_offered(offered, any_class)
             return
-        hint = {"hint": f"differs only in case or blanks from {similar!r}"} if similar else {}
-        log.warning(
-            "association rejected", reason=why, calling_ae=calling, called_ae=called, address=_address(event), **hint
-        )
-        event.assoc.acse.send_reject(_REJECTED_PERMANENT, _BY_USER, diagnostic)
+        hint = {"hint": f"differs only in case or blanks from {rejection.similar!r}"} if rejection.similar else {}
+        titles = {"calling_ae": calling, "called_ae": called}
+        log.warning("association rejected", reason=rejection.reason, **titles, address=_address(event), **hint)
+        event.assoc.acse.send_reject(*rejection.answer)
         event.assoc.kill()
 
-    def _rejected(self, event: evt.Event) -> None:
-        """Log a rejection that pynetdicom decided: too many associations."""
-        request: Any = event.assoc.requestor.primitive
-        log.warning(
-            "association rejected",
-            reason="receive.max_associations reached",
-            calling_ae=request.calling_ae_title.strip(),
-            called_ae=request.called_ae_title.strip(),
-            address=_address(event),
-        )
-
     def _established(self, event: evt.Event) -> None:
-        request: Any = event.assoc.requestor.primitive
         version = event.assoc.requestor.implementation_version_name or ""
         sender = Sender(
             uuid.uuid4().hex,
-            request.calling_ae_title.strip(),
-            request.called_ae_title.strip(),
+            *_titles(event.assoc),
             _address(event),
             self._now(),
             f"{event.assoc.requestor.implementation_class_uid or ''} {version}".strip(),
@@ -153,7 +179,7 @@ class StorageScp:
             return _PROCESSING_FAILURE
         try:
             verdict = self._intake.take(
-                event.encoded_dataset(include_meta=False),
+                self._dataset(event),
                 str(event.context.transfer_syntax),
                 sender,
                 sop_class_uid=str(request.AffectedSOPClassUID or ""),
@@ -173,8 +199,30 @@ class StorageScp:
                 cut_off = event.assoc not in self._senders
             if cut_off:  # while we stored: what the instance holds must be let go again
                 self._completion.ended(sender, released=False)
+        self._name_set_aside(str(request.AffectedSOPClassUID), sender)
         log.debug("instance stored", sop_instance_uid=uid, verdict=verdict, association=sender.association)
         return 0x0000
+
+    def _dataset(self, event: evt.Event) -> bytes:
+        request: Any = event.request
+        if isinstance(request.DataSet, TooLarge):
+            bound = f"{self._bounds.dataset_mb} MiB (receive.bounds.dataset_mb)"
+            raise Refusal("too-large", f"the dataset is larger than {bound}", uid=str(request.AffectedSOPInstanceUID))
+        if request.DataSet is None:
+            raise Refusal("unreadable", "the request has no dataset", uid=str(request.AffectedSOPInstanceUID))
+        return event.encoded_dataset(include_meta=False)
+
+    def _name_set_aside(self, sop_class_uid: str, sender: Sender) -> None:
+        """Log, once for each association and class, that instances of the class start no work."""
+        key = (sender.association, sop_class_uid)
+        if key in self._named or (sop_class_uid in _CLASSES and self._archive.starts(sop_class_uid)):
+            return
+        with self._lock:
+            self._named.add(key)
+        what = "instances are set aside, their class starts no work"
+        if self._archive.starts(sop_class_uid):
+            what = "instances of a class that is none of the standard's"
+        log.info(what, sop_class=class_name(sop_class_uid), sop_class_uid=sop_class_uid, calling_ae=sender.calling_ae)
 
     def _released(self, event: evt.Event) -> None:
         self._end(event.assoc, released=True)
@@ -191,37 +239,58 @@ class StorageScp:
         timer.daemon = True
         timer.start()
 
+    def _ended(self, association: Association) -> None:
+        """Handle the end of an association's thread: what was neither released nor aborted is lost."""
+        self._end(association, released=association.is_released)
+
     def _end(self, association: Association, *, released: bool) -> None:
         with self._lock:
             sender = self._senders.pop(association, None)
-        if sender is None:
-            return
+            if sender is None:
+                return
+            self._named = {key for key in self._named if key[0] != sender.association}
         if not released:
-            log.warning("association lost", calling_ae=sender.calling_ae, address=sender.address)
+            link = link_of(association)
+            reason = {"reason": link.end_reason} if link and link.end_reason else {}
+            log.warning("association lost", calling_ae=sender.calling_ae, address=sender.address, **reason)
         self._completion.ended(sender, released=released)
 
 
-def _as_offered(offered: Iterable[PresentationContext]) -> list[PresentationContext]:
-    """Return the offered contexts that we support, transfer syntaxes in the sender's order: it need not convert."""
+def _as_offered(offered: Iterable[PresentationContext], any_class: bool) -> list[PresentationContext]:
+    """Return the offered contexts that we support, transfer syntaxes in the sender's order: it need not convert.
+
+    any_class: support all classes but those of services other than storage.
+    """
     wanted: dict[str, list[str]] = {}
     for context in offered:
         order = wanted.setdefault(str(context.abstract_syntax), [])
         order.extend(uid for uid in context.transfer_syntax if uid in _SYNTAXES and uid not in order)
-    return [build_context(uid, order) for uid, order in wanted.items() if uid in _CLASSES and order]
+    supported = _CLASSES | {uid for uid in wanted if any_class and _may_be_stored(uid)}
+    return [build_context(uid, order) for uid, order in wanted.items() if uid in supported and order]
+
+
+def _may_be_stored(uid: str) -> bool:
+    """Return whether a class is one of storage, or of no service that is known: a private or a newer one."""
+    services = (StorageServiceClass, NonPatientObjectStorageServiceClass, ServiceClass)
+    return uid != UNUSABLE_UID and uid_to_service_class(uid) in services
+
+
+def _titles(association: Association) -> tuple[str, str]:
+    """Return calling and called AE title of a request, without padding."""
+    link = link_of(association)
+    if link is not None and link.request is not None:
+        return link.request.calling_ae, link.request.called_ae
+    request: Any = association.requestor.primitive
+    return request.calling_ae_title.strip(), request.called_ae_title.strip()
 
 
 def _address(event: evt.Event) -> str:
     return f"{event.assoc.requestor.address}:{event.assoc.requestor.port}"
 
 
-def _similar(title: str, known: set[str]) -> str:
-    """Return the known title that differs only in case or blanks; "" if none does."""
-    plain = "".join(title.split()).casefold()
-    return next((name for name in sorted(known) if "".join(name.split()).casefold() == plain), "")
-
-
 def _failure(status: int, why: str) -> Dataset:
     answer = Dataset()
     answer.Status = status
-    answer.ErrorComment = why.encode("ascii", "replace").decode().replace("\\", "/")[:64]
+    text = "".join(char if char.isprintable() else "?" for char in why).encode("ascii", "replace").decode()
+    answer.ErrorComment = text.replace("\\", "/")[:64]
     return answer

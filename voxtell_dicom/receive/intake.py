@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from voxtell_dicom.archive.archive import NEW, Archive
 from voxtell_dicom.archive.instance import Sender
+from voxtell_dicom.config import Bounds
 from voxtell_dicom.errors import Refusal, SpoolUnavailable
 from voxtell_dicom.receive.arrival import read_arrival
 from voxtell_dicom.receive.completion import Completion
@@ -15,14 +16,15 @@ STATUS = {
     "no-identity": 0xC001,
     "instance-conflict": 0xC002,
     "series-conflict": 0xC003,
+    "too-large": 0xC004,
 }
 
 
 class Intake:
     """Reads and stores, and has the completion look in time."""
 
-    def __init__(self, archive: Archive, completion: Completion) -> None:
-        self._archive, self._completion = archive, completion
+    def __init__(self, archive: Archive, completion: Completion, bounds: Bounds | None = None) -> None:
+        self._archive, self._completion, self._bounds = archive, completion, bounds or Bounds()
 
     def take(
         self,
@@ -37,7 +39,7 @@ class Intake:
 
         Raises Refusal with a code of `STATUS`, or SpoolUnavailable (A700: the sender keeps it and tries again).
         """
-        arrival = read_arrival(data, transfer_syntax_uid, sop_class_uid, sop_instance_uid)
+        arrival = read_arrival(data, transfer_syntax_uid, sop_class_uid, sop_instance_uid, bounds=self._bounds)
         try:
             verdict = self._archive.store(arrival, sender)
         except SpoolUnavailable:

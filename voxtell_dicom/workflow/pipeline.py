@@ -39,7 +39,7 @@ from voxtell_dicom.workflow.messages import (
 from voxtell_dicom.workflow.notices import notices_due
 from voxtell_dicom.workflow.process import process_series
 from voxtell_dicom.workflow.publish import publish_plan
-from voxtell_dicom.workflow.queues import QueueLimits, QueuePoller, active_workflows
+from voxtell_dicom.workflow.queues import QueueLimits, QueuePoller, active_workflows, waiting
 from voxtell_dicom.workflow.runtime import Runtime, study_rules
 from voxtell_dicom.workflow.segment import segment_jobs
 from voxtell_dicom.workflow.study import look_at_study, look_input
@@ -58,6 +58,7 @@ QUEUES = {  # name → how many run at once in a node, None: as many as there ar
     DELIVERIES: None,
     "deliver": 4,  # of version 0.1: what it left there is still delivered
 }
+SERIES_WAITING = 8  # in the queue of `process`; more wait in the archive, where the callers take turns
 PRIORITY = 10  # always set: an unset priority would overtake every set one
 
 _runtime: Runtime | None = None
@@ -127,6 +128,11 @@ def submit(connection: sa.Connection, series: Series) -> None:
         "priority": PRIORITY,
     }
     _client.enqueue_in_transaction(connection, options, message.written())
+
+
+def has_room() -> bool:
+    """Return whether another series may be submitted now."""
+    return waiting("process") < SERIES_WAITING
 
 
 def publish_id(job: str, segment_id: str) -> str:

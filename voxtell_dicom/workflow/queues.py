@@ -151,6 +151,16 @@ def active_workflows() -> list[str]:
     return list(_get_dbos_instance()._active_workflows_set.activeList())
 
 
+def waiting(queue: str) -> int:
+    """Return how many workflows of a queue have not begun, in the whole database."""
+    system = _get_dbos_instance()._sys_db
+    table = system.tables.workflow_status
+    enqueued = sa.text("status IN ('ENQUEUED', 'PENDING') AND status = 'ENQUEUED'")
+    with system.engine.connect() as connection:
+        count = sa.select(sa.func.count()).select_from(table).where(enqueued, table.c.queue_name == queue)
+        return int(connection.scalar(count) or 0)
+
+
 def check_version() -> None:
     """Raise ConfigError if the installed DBOS is not the version whose private names are used here."""
     installed = importlib.metadata.version("dbos")
