@@ -327,7 +327,7 @@ class Rule(Strict):
     minimum_confidence: float = Field(0, ge=0, lt=1)  # a segment of lower mean probability is left out, and named
     empty: Literal["omit", "report", "hold"] = "omit"  # a prompt found nothing: leave it out, make a receipt, or hold
     on_warning: OnWarning = OnWarning()
-    frames_of_reference: Literal["refuse", "accept"] = "refuse"  # several on the slices of one stack; accept: as one
+    frames_of_reference: Literal["refuse", "accept"] = "refuse"  # several on one stack: as one; none: one made
     values: Literal["stored", "suv"] = "stored"  # what the model is given: rescaled values, or SUVbw in g/mL (PET only)
     max_gap: float = Field(1.5, ge=1.5, le=10)  # times the spacing: up to it, lacking slices are bridged for the model
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from pydicom.datadict import dictionary_description, tag_for_keyword
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from voxtell_dicom.dicom.attributes import text
 from voxtell_dicom.errors import Refusal
@@ -56,6 +57,12 @@ def require_one_value(
         if keyword.endswith("InstanceUID"):
             words += f": {', '.join(sorted(first_of)[:3])}"
         raise Refusal(code or CODES[keyword], f"series {series_uid}: {words}{advice and '; ' + advice}", series_uid)
+
+
+def made_uid(*parts: object) -> UID:
+    """Return a UID of at most 44 characters made from `parts`: the same parts give the same UID, on every machine."""
+    text = "\x1f".join(str(part) for part in ("voxtell-dicom", *parts))
+    return UID(f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}")
 
 
 def series_version(sop_instance_uids: Iterable[str]) -> str:

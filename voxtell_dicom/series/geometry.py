@@ -21,6 +21,7 @@ COINCIDENT_MM = 0.01  # frames closer than this along the normal are at one posi
 UNEVEN = 0.1  # of the spacing: how far a frame may lie from the regular grid
 UNEVEN_SAID = 0.01  # … and from where on it is said in the warnings
 MIN_UNEVEN = 4  # frames, for a usual spacing to be known
+SAME_GAP = 0.05  # gaps are equal, or whole multiples of one another, within this part
 GAP = 1.5  # times the spacing: from here on a slice is missing
 ORTHONORMAL_SAID = 1e-3
 ORTHONORMAL = 2e-2
@@ -140,7 +141,7 @@ def refuse_irregular(stack: Stack) -> Refusal:
     uid = frames[0].series_uid
     if len(frames) == 1:
         return Refusal("single-slice", f"{frames[0].name}: a single slice is no volume", uid)
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])  # of two the smaller: a slice lacks rather than one is too many
+    usual = _usual_gap(gaps)
     widest = int(np.argmax(gaps))
     between = f"between {frames[widest].name} and {frames[widest + 1].name}"
     where = f"Image Position (Patient) (0020,0032) of series {uid}"
@@ -159,6 +160,19 @@ def refuse_irregular(stack: Stack) -> Refusal:
     return Refusal(
         "tilt", f"{where}: tilted by {tilt_of(stack):.1f} degrees; up to {MAX_TILT_DEGREES:g} are handled", uid
     )
+
+
+def _usual_gap(gaps: Floats) -> float:
+    """Return the distance of slices where none is missing, mm.
+
+    The smallest, where it occurs more than once and all others are whole multiples of it: slices are missing between
+    those. Else the median, of two the smaller: a slice is missing rather than one is too many.
+    """
+    smallest = gaps[gaps <= (1 + SAME_GAP) * gaps.min()]
+    multiples = gaps / float(smallest.mean())
+    if len(smallest) > 1 and (np.abs(multiples - np.rint(multiples)) <= SAME_GAP * multiples).all():
+        return float(smallest.mean())
+    return float(np.sort(gaps)[(len(gaps) - 1) // 2])
 
 
 def on_planes(stack: Stack, max_gap: float) -> Stack | None:
@@ -280,10 +294,6 @@ def _warnings(stack: Stack, between: float, tilt: float) -> list[str]:
             )
     if any(frame.lossy for frame in frames):
         found.append("lossy: the images were compressed with loss (0028,2110)")
-    asked = max((frame.images_in_acquisition or 0 for frame in frames), default=0)
-    here = stack.run_of or frames
-    if asked > len(here) and len({frame.sop_instance_uid for frame in here}) == len(here):
-        found.append(f"fewer-images: Images in Acquisition (0020,1002) is {asked}, {len(here)} are here")
     return found
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import zip_longest
 from operator import attrgetter
 from pathlib import Path
@@ -15,7 +16,7 @@ from pydicom.dataset import Dataset
 from voxtell_dicom.dicom.attributes import Lookup, get, lookup, number, text, whole
 from voxtell_dicom.dicom.functional_groups import macro_items, per_frame_groups, shared_groups
 from voxtell_dicom.dicom.headers import HeaderSource
-from voxtell_dicom.dicom.identity import missing_uids, require_one_value
+from voxtell_dicom.dicom.identity import made_uid, missing_uids, require_one_value
 from voxtell_dicom.dicom.native import note
 from voxtell_dicom.dicom.sop_classes import MULTI_FRAME
 from voxtell_dicom.errors import Refusal
@@ -26,6 +27,10 @@ from voxtell_dicom.series.header import FrameHeader
 from voxtell_dicom.series.keys import distinguishing
 from voxtell_dicom.series.split import volumes_of
 
+NO_REFERENCE = (
+    "no-frame-of-reference: Frame of Reference UID (0020,0052) is empty in all images; the result has one that is made "
+    "from the Series Instance UID, and does not align with other series"
+)
 AHEAD = 32  # files that the system is asked to fetch while others are parsed
 
 
@@ -40,20 +45,52 @@ def assemble(
     Decodes pixels only where slices coincide (to tell a duplicate from a conflict).
 
     max_gap: the widest gap between slices that is bridged, in parts of the spacing (2 bridges one missing slice).
-    frames_of_reference: ``accept`` takes several Frame of Reference UIDs on the slices of one stack as one.
+    frames_of_reference: ``accept`` takes several Frame of Reference UIDs on the slices of one stack as one, and a
+    series in which every one is empty, with one made from the Series Instance UID.
     headers: where the headers come from; by default each is read from its file.
     The volumes have no key yet (`load_volume` gives it). Raises Refusal (``mixed-patients``, ``mixed-studies``,
     ``mixed-series``) where the series as a whole cannot be trusted.
     """
     frames, aside = read_frames([instance.path for instance in series.instances], headers)
     _check_identity(frames)
+    derived = frames_of_reference == "accept" and bool(frames) and not any(one.frame_of_reference_uid for one in frames)
+    if derived:
+        reference = made_uid("frame of reference", frames[0].series_uid)
+        frames = [replace(one, frame_of_reference_uid=reference) for one in frames]
+    else:
+        aside += [_without_reference(one) for one in frames if not one.frame_of_reference_uid]
+        frames = [one for one in frames if one.frame_of_reference_uid]
+    stated = {one.sop_instance_uid: one.images_in_acquisition or 0 for one in frames}
     volumes: list[Volume] = []
     for outcome in volumes_of(frames, max_gap, frames_of_reference):
         if isinstance(outcome, Volume):
-            volumes.append(outcome)
+            warnings = [NO_REFERENCE] if derived else []
+            warnings += _fewer_images(outcome, stated, len(series.instances))
+            volumes.append(replace(outcome, warnings=(*outcome.warnings, *warnings)))
         else:
             aside.append(outcome)
     return Assembly(tuple(volumes), tuple(_joined(aside)))
+
+
+def _without_reference(frame: FrameHeader) -> SetAside:
+    uid = frame.sop_instance_uid
+    words = (
+        f"{uid}: Frame of Reference UID (0020,0052) is empty; a rule may accept a series without any "
+        "(frames_of_reference)"
+    )
+    return SetAside("empty-uid", words, (uid,), refused=True)
+
+
+def _fewer_images(volume: Volume, stated: Mapping[str, int], arrived: int) -> list[str]:
+    """Return the warning that images of the acquisition are missing; it may be of several volumes of the series.
+
+    stated: Images in Acquisition of each instance, 0 where absent. arrived: instances of the series.
+    """
+    wanted = max(stated[frame.sop_instance_uid] for frame in volume.frames)
+    single = len({frame.sop_instance_uid for frame in volume.frames}) == len(volume.frames)
+    if not single or wanted <= arrived:
+        return []
+    return [f"fewer-images: Images in Acquisition (0020,1002) is {wanted}, {arrived} images of the series are here"]
 
 
 def read_frames(paths: Sequence[Path], headers: HeaderSource | None = None) -> tuple[list[FrameHeader], list[SetAside]]:
@@ -160,9 +197,6 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
     if min(rows, columns) < 1:
         stated = f"{text(ds, 'Rows') or 'absent'} × {text(ds, 'Columns') or 'absent'}"
         raise Refusal("missing-geometry", f"{uid}: Rows (0028,0010) × Columns (0028,0011) is {stated}", uid)
-    frame_of_reference = text(ds, "FrameOfReferenceUID")
-    if not frame_of_reference:
-        raise Refusal("empty-uid", f"{uid}: Frame of Reference UID (0020,0052) is empty", uid)
     image_type = tuple(str(word) for word in (_sequence(look("FrameType")) or _sequence(get(ds, "ImageType"))))
     syntax = text(getattr(ds, "file_meta", Dataset()), "TransferSyntaxUID")
     return FrameHeader(
@@ -172,7 +206,7 @@ def _frame(ds: Dataset, groups: Dataset, path: Path, frame: int, look: Lookup) -
         number=frame,
         study_uid=text(ds, "StudyInstanceUID"),
         series_uid=text(ds, "SeriesInstanceUID"),
-        frame_of_reference_uid=frame_of_reference,
+        frame_of_reference_uid=text(ds, "FrameOfReferenceUID"),
         patient_id=text(ds, "PatientID"),
         patient_id_issuer=text(ds, "IssuerOfPatientID"),
         modality=text(ds, "Modality"),

@@ -154,6 +154,10 @@ def _in_the_usual_reference(volume: Volume, stack: Stack) -> Volume:
 
 
 def _kind_of(stack: Stack, keys: Keys) -> tuple[object, ...]:
-    """What volumes have in common that ought to have as many slices: all but the values of what tells them apart."""
+    """What volumes have in common that ought to have as many slices: all but the values of what tells them apart.
+
+    Stacks at an angle to one another, as of the discs of a spine, are planned one by one.
+    """
     first = stack.frames[0]
-    return (*keys, keys.get("plane"), first.rows, first.columns, first.pixel_spacing)
+    angles = tuple(round(value, 2) + 0.0 for value in (*first.row_cosine, *first.column_cosine))
+    return (*keys, keys.get("plane"), first.rows, first.columns, first.pixel_spacing, angles)

@@ -9,24 +9,18 @@ import hashlib
 import re
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
 import voxtell_dicom
+from voxtell_dicom.dicom.identity import made_uid
 from voxtell_dicom.dicom.own_objects import MANUFACTURER
 from voxtell_dicom.dicom.source_text import EQUIPMENT
 from voxtell_dicom.model import Plan
 
 TEST_MARK = "TEST - NOT FOR PATIENTS"
-
-
-def made_uid(*parts: Any) -> UID:
-    """A UID of at most 44 characters made from `parts`: the same parts give the same UID, on every machine."""
-    text = "\x1f".join(str(part) for part in ("voxtell-dicom", *parts))
-    return UID(f"2.25.{int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], 'big')}")
 
 
 def result_uid(plan: Plan, kind: str, profile: str = "generic", ordinal: int = 1) -> UID:

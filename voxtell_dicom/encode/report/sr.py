@@ -24,6 +24,7 @@ from highdicom.sr import (
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from voxtell_dicom.dicom.identity import made_uid
 from voxtell_dicom.dicom.own_objects import MANUFACTURER
 from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance
@@ -102,7 +103,7 @@ def _name_observations(items: Sequence[Dataset], within: str) -> None:
     for number, item in enumerate(items):
         place = f"{within}/{number}"
         if item.ValueType == "NUM" or item.ConceptNameCodeSequence[0].CodeValue == MEASUREMENT_GROUP:
-            item.ObservationUID = provenance.made_uid("observation", place)
+            item.ObservationUID = made_uid("observation", place)
         _name_observations(item.get("ContentSequence") or [], place)
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as Items
 
+from voxtell_dicom.dicom.identity import made_uid
 from voxtell_dicom.dicom.source_text import is_ascii
 from voxtell_dicom.dicom.text import clipped
 from voxtell_dicom.encode.common import provenance, words
@@ -77,7 +78,7 @@ def segmentation(part: Part, sources: Sources, *, frames: int, overlap: bool) ->
     ds.SegmentsOverlap = "YES" if overlap else "NO"
     ds.NumberOfFrames = frames
     ds.ReferencedSeriesSequence = Items([_referenced_series(volume)])
-    organization = provenance.made_uid("dimensions", naming.sop_instance_uid)
+    organization = made_uid("dimensions", naming.sop_instance_uid)
     ds.DimensionOrganizationSequence[0].DimensionOrganizationUID = organization
     for item in ds.DimensionIndexSequence:
         item.DimensionOrganizationUID = organization
