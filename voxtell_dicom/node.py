@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import IO
 
 import structlog
@@ -20,6 +21,7 @@ from voxtell_dicom.rules import prompts
 from voxtell_dicom.rules.requested_classes import requested_classes
 from voxtell_dicom.workers.pool import WorkerPool
 from voxtell_dicom.workflow import pipeline
+from voxtell_dicom.workflow.correction import warn_of_correction
 from voxtell_dicom.workflow.recovery import Leases, executor_id, lock_storage
 from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime
@@ -57,7 +59,13 @@ class Node:
                 return missing_slices(series, headers=headers.of(series.series_uid))
 
             self._completion = Completion(
-                archive, config.receive, config.peers, pipeline.submit, missing=missing, has_room=pipeline.has_room
+                archive,
+                config.receive,
+                config.peers,
+                pipeline.submit,
+                missing=missing,
+                has_room=pipeline.has_room,
+                on_correction=partial(warn_of_correction, self.jobs),
             )
             self._scp = StorageScp(config, archive, self._completion)
             self._scp.bind()

@@ -224,17 +224,27 @@ class JobBook(DeliveryBook):
         return gone
 
     def record_results(
-        self, job_id: str, results: Sequence[Result], empty: Sequence[str], warnings: Sequence[str]
+        self, job_id: str, results: Sequence[Result], empty: Sequence[str], warnings: Sequence[str], headers: str = ""
     ) -> None:
-        """Record what was encoded, and which prompts found nothing."""
+        """Record what was encoded, and which prompts found nothing. headers: digest of those that the results carry."""
         values = {
             "results": [self._stored(result) for result in results],
             "empty": list(empty),
             "warnings": list(warnings),
+            "headers_digest": headers,
             "updated": self._now,
         }
         with self._engine.begin() as connection:
             connection.execute(sa.update(job_table).where(job_table.c.id == job_id).values(**values))
+
+    def add_warning(self, job_id: str, warning: str) -> None:
+        """Record a warning about a job beside those that it has."""
+        with self._engine.begin() as connection:
+            self._lock(connection, job_id)
+            known = connection.execute(sa.select(job_table.c.warnings).where(job_table.c.id == job_id)).scalar()
+            if known is not None and warning not in known:
+                values = {"warnings": [*known, warning], "updated": self._now}
+                connection.execute(sa.update(job_table).where(job_table.c.id == job_id).values(**values))
 
     def add_results(self, job_id: str, results: Sequence[Result]) -> None:
         """Record what was encoded beside the results of a job; one that it has already gets the peers of both."""

@@ -82,6 +82,7 @@ class Job:
     supersedes: tuple[str, ...]  # SOP Instance UIDs of delivered results that this job's replace
     created: float
     updated: float
+    headers_digest: str = ""  # of the headers that the results carry
     deliveries: tuple[Delivery, ...] = ()  # these three: only of a job that was read alone
     timeline: tuple[Stage, ...] = ()
     notices: tuple[Notice, ...] = ()

@@ -14,6 +14,7 @@ TEMPLATES = {
     "unexpected": "unexpected {kind}: {message}",
     "given-up": "given up: {workflow} ended in {status}",
     "newer-version": "a newer version of the series arrived",
+    "corrected": "headers of the series were corrected before delivery; job {job} makes results that carry them",
     "other-volume": "the rule chose another volume",
     "study-not-quiet": "for its study to be quiet",
     "no-rule": "no rule matches: see `rules explain`",

@@ -50,6 +50,7 @@ job_table = sa.Table(
     sa.Column("supersedes", sa.JSON, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("updated", sa.Float, nullable=False),
+    sa.Column("headers_digest", sa.String(16), nullable=False, server_default=""),  # what the results were made by
 )
 # A version of a series as it was handed on: once, however many jobs and queue messages refer to it.
 version_table = sa.Table(

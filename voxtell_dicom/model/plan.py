@@ -61,6 +61,7 @@ class PlanOptions:
     outcome: str = ""  # of a receipt: the state of its job
     reasons: tuple[str, ...] = ()  # of a receipt: the sentences on it
     warnings: tuple[str, ...] = ()  # beside those of the volume
+    correction: str = ""  # tells headers apart that were corrected before a result with the earlier ones was delivered
     format: int = 1  # of this value where it is stored; not part of the key
 
     def for_key(self) -> dict[str, Any]:

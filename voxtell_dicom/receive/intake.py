@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from voxtell_dicom.archive.archive import NEW, Archive
+from voxtell_dicom.archive.compare import HEADERS
 from voxtell_dicom.archive.instance import Sender
 from voxtell_dicom.config import Bounds
 from voxtell_dicom.errors import Refusal, SpoolUnavailable
@@ -51,6 +52,8 @@ class Intake:
             raise
         if verdict == NEW:
             self._completion.stored()
+        elif verdict == HEADERS:
+            self._completion.corrected(arrival.series_uid)
         return verdict
 
 

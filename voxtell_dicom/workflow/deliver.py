@@ -14,6 +14,7 @@ from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.fallback import REPLACEABLE
 from voxtell_dicom.model import DeliveryState, Outcome, Result
 from voxtell_dicom.model.states import STOPPED
+from voxtell_dicom.workflow.correction import CORRECTED, corrected_plan
 from voxtell_dicom.workflow.messages import DeliverMessage
 from voxtell_dicom.workflow.runtime import Runtime
 
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 def send(runtime: Runtime, message: DeliverMessage) -> str:
     """Try once. Returns the state of the outcome, or "cancelled" where the job is wanted no more.
 
+    CORRECTED where headers of the series were corrected since: `correction.replace_job` decides on it, nothing is sent.
+
     Of several objects the first of STATES that one of them is in: "retry" where one is to be sent again (then only
     those that are), `RE_ENCODE` where the peer refuses one that may be encoded otherwise: `fallback.encode_again`
     decides on it. The receipt of a job without a result (``notice``) leaves the job's state as it is.
@@ -40,6 +43,9 @@ def send(runtime: Runtime, message: DeliverMessage) -> str:
     job, peer, notice = message.job, message.peer, message.notice
     if runtime.jobs.state(job) in (("", "cancelled") if notice else ("", *STOPPED)):
         return "cancelled"
+    known = runtime.jobs.get(job)
+    if not notice and known is not None and corrected_plan(runtime, known) is not None:
+        return CORRECTED
     began = time.time()
     results = results_of(runtime.jobs, message, None if len(message.uids) == 1 else DeliveryState.RETRY)
     outcomes = [

@@ -23,6 +23,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, EnqueueOptions, SetEnqueueOptions
 from voxtell_dicom.archive.summary import SeriesSummary
 from voxtell_dicom.model import Series
 from voxtell_dicom.retry import RETRY_TRANSIENT, is_transient, retry_later
+from voxtell_dicom.workflow.correction import CORRECTED, replace_job
 from voxtell_dicom.workflow.deliver import RE_ENCODE, retry_delay_s, send
 from voxtell_dicom.workflow.failures import MAX_FAILURES, WorkflowFailures
 from voxtell_dicom.workflow.fallback import encode_again, tidy
@@ -304,7 +305,16 @@ def deliver(data: dict[str, Any]) -> dict[str, Any]:
     if state in (RE_ENCODE, "replaced"):
         for item in _encode_again(data):
             _enqueue_delivery(item)
+    if state == CORRECTED:
+        for item in _replace_job(data):
+            _enqueue(segment, item["id"], item)
     return {"v": FORMAT, "state": state}
+
+
+@_step("replace_job")
+def _replace_job(data: dict[str, Any]) -> list[dict[str, Any]]:
+    message = replace_job(_get(), DeliverMessage.read(data).job)
+    return [message.written()] if message else []
 
 
 @_step("deliver")

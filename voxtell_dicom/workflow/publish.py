@@ -15,6 +15,7 @@ from voxtell_dicom.line.masks import load_findings, load_found
 from voxtell_dicom.line.publish import RELEASED, Judged, Published, judge, publish
 from voxtell_dicom.model import JobState, Plan, Reason, Volume
 from voxtell_dicom.retry import reraise_if_transient
+from voxtell_dicom.workflow.correction import headers_digest
 from voxtell_dicom.workflow.messages import DeliverMessage, deliveries
 from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.study_choice import ARRAYS
@@ -40,6 +41,7 @@ def _publish(runtime: Runtime, job: str) -> list[DeliverMessage]:
     if not runtime.jobs.advance(job, JobState.ENCODING):
         return []
     judged = judged_of(runtime, job)
+    headers = headers_digest(runtime.archive.series(judged.volume.series_uid))
     try:
         published = publish(
             judged,
@@ -60,7 +62,7 @@ def _publish(runtime: Runtime, job: str) -> list[DeliverMessage]:
     runtime.archive.remember_own(
         [uid for each in published.results for uid in (each.sop_instance_uid, each.series_uid)]
     )
-    runtime.jobs.record_results(job, published.results, published.empty, published.warnings)
+    runtime.jobs.record_results(job, published.results, published.empty, published.warnings, headers)
     runtime.jobs.record_stage(job, "encode", began, time.time() - began, gates.confidence(judged.found))
     if published.empty:
         log.info("nothing found for some prompts", job=job, empty=list(published.empty))

@@ -1,0 +1,91 @@
+"""Corrections of headers: what is undelivered is made anew under new UIDs, what is delivered gets a warning.
+
+See docs/contracts.md, identity. The headers that count are those of the series version of a job.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from voxtell_dicom.jobs.book import JobBook, NewJob
+from voxtell_dicom.jobs.records import Job
+from voxtell_dicom.line.plan import accession_of
+from voxtell_dicom.model import JobState, Plan, Reason, Series
+from voxtell_dicom.workflow.messages import SegmentMessage
+from voxtell_dicom.workflow.runtime import Runtime
+
+CORRECTED: Final = "corrected"
+WARNING: Final = "headers of its series were corrected after delivery: `jobs rerun` makes results that carry them"
+
+log = structlog.get_logger(__name__)
+
+
+def corrected_plan(runtime: Runtime, job: Job) -> Plan | None:
+    """Return the plan of a job for the headers as they are now, None where they are still those of its objects.
+
+    Its key differs by the headers, hence the UIDs of its results do.
+    """
+    if job.plan is None:
+        return None
+    current = runtime.archive.series(job.series_uid)
+    if current is None or current.version != job.series_version or not job.headers_digest:
+        return None  # dropped; a newer version, which cancels the job; or a job of an older version of this program
+    correction = headers_digest(current)
+    if correction == job.headers_digest:
+        return None
+    return replace(job.plan, options=replace(job.plan.options, correction=correction))
+
+
+def headers_digest(series: Series | None) -> str:
+    """Return what the headers of a series version are told apart by, "" for no series."""
+    if series is None:
+        return ""
+    lines = sorted(f"{one.sop_instance_uid} {one.digest}" for one in series.instances)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def replace_job(runtime: Runtime, job_id: str) -> SegmentMessage | None:
+    """Cancel a job whose headers were corrected and open the one in its place. Returns the message to its `segment`.
+
+    None where the job has ended otherwise meanwhile. May be repeated.
+    """
+    job = runtime.jobs.get(job_id)
+    if job is None:
+        return None
+    if job.state == JobState.CANCELLED:
+        return SegmentMessage((job.reason.parameters["job"],)) if job.reason.code == CORRECTED else None
+    plan = corrected_plan(runtime, job)
+    if plan is None:
+        return None
+    new = plan.key[:16]
+    volume = runtime.jobs.plan(job_id)[1]
+    runtime.jobs.open(
+        NewJob(
+            id=new,
+            state=JobState.QUEUED,
+            study_uid=job.study_uid,
+            series_uid=job.series_uid,
+            series_version=job.series_version,
+            accession=accession_of(volume, runtime.headers.of(job.series_uid)),
+            plan=plan,
+            volume=volume,
+            warnings=volume.warnings,
+            supersedes=runtime.jobs.delivered_objects(job_id),
+        )
+    )
+    if not runtime.jobs.advance(job_id, JobState.CANCELLED, Reason(CORRECTED, {"job": new})):
+        return None
+    log.info("job cancelled: the headers of its series were corrected", job=job_id, new_job=new)
+    return SegmentMessage((new,))
+
+
+def warn_of_correction(jobs: JobBook, series_uid: str) -> None:
+    """Say of the delivered jobs of a series that its headers were corrected since."""
+    for job in jobs.find(series_uid=series_uid, states=(JobState.DELIVERED,)):
+        if WARNING not in job.warnings:
+            jobs.add_warning(job.id, WARNING)
+            log.warning("headers corrected after delivery", job=job.id, series_uid=series_uid)
