@@ -98,7 +98,7 @@ def test_the_report_says_what_geometry_says(name: str, tmp_path: Path) -> None:
     true = geometry(LESION, SCANS[name])
     between, down, along = SCANS[name].slice_spacing_mm, *SCANS[name].pixel_spacing_mm
     counted = sum(np.count_nonzero(frame) for frame in made.decoded(seg.path, volume)[1])
-    assert values["118565006", ""] == pytest.approx(counted * between * down * along / 1000, rel=1e-8)
+    assert values["118565006", ""] == pytest.approx(counted * between * down * along / 1000, rel=6e-4)  # to four digits
     assert values["118565006", ""] == pytest.approx(true.volume_ml, rel=0.005)
     assert values["103339001", ""] == pytest.approx(true.long_mm, abs=max(down, along))
     assert values["103340004", ""] == pytest.approx(true.short_mm, abs=max(down, along))

@@ -187,8 +187,8 @@ def test_the_description_gives_prompt_and_confidence(tmp_path: Path) -> None:
     assert result is not None
     said = [str(item.SegmentDescription) for item in pydicom.dcmread(result.path).SegmentSequence]
     assert said == [
-        "cyst\r\nmean foreground probability: 0.914, share of voxels from 0.3 to 0.7: 0.071",
-        "two lines\r\nmean foreground probability: 0.500",
+        "cyst\r\nconfidence high (mean probability 0.91; 7 % of its voxels uncertain)",
+        "two lines\r\nconfidence low (mean probability 0.50)",
         "spleen",
         long,
     ]
@@ -240,7 +240,7 @@ def test_provenance(tmp_path: Path) -> None:
     result = encode_seg(OutputContext(plan, volume, found, directory=tmp_path, series_number_base=50))
     assert result is not None
     ds = pydicom.dcmread(result.path)
-    assert ds.SeriesNumber == 4 * 50 + 1
+    assert ds.SeriesNumber == 210
     assert (ds.BodyPartExamined, ds.Laterality, ds.TimezoneOffsetFromUTC) == ("ABDOMEN", "L", "+0530")
     assert (ds.SeriesDate, ds.SeriesTime) == (ds.ContentDate, ds.ContentTime)
     assert ds.Manufacturer == "voxtell-dicom"

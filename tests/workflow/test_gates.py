@@ -144,7 +144,7 @@ def test_a_segment_of_low_confidence_is_left_out_and_named(tmp_path: Path) -> No
     for result in job.results:
         assert result.labels == ("Cyst",)
         assert result.empty == ("Lesion",)
-        assert "[1 of 3 structures] [!]" in description(job, result.kind)
+        assert "[1 of 3] [!]" in description(job, result.kind)
         ds = pydicom.dcmread(result.path)
         assert made.dciodvfy(Path(result.path)) == []
         if result.kind != "receipt":  # every object names what it does not hold
@@ -152,7 +152,7 @@ def test_a_segment_of_low_confidence_is_left_out_and_named(tmp_path: Path) -> No
     (seg,) = [result for result in job.results if result.kind == "seg"]
     ds = pydicom.dcmread(seg.path)
     (segment,) = ds.SegmentSequence
-    said = "mean foreground probability: 0.900, share of voxels from 0.3 to 0.7: 0.250"
+    said = "confidence high (mean probability 0.90; 25 % of its voxels uncertain)"
     assert segment.SegmentDescription == f"cyst\r\n{said}"
     assert "Nodule  LEFT OUT, low confidence: mean probability 0.41 is below 0.6" in comments(job)
     assert "Lesion  NOT FOUND" in comments(job)

@@ -29,11 +29,11 @@ def corrected_plan(runtime: Runtime, job: Job) -> Plan | None:
 
     Its key differs by the headers, hence the UIDs of its results do.
     """
-    if job.plan is None:
+    if job.plan is None or not job.headers_digest:  # without: encoded by an older version of this program
         return None
     current = runtime.archive.series(job.series_uid)
-    if current is None or current.version != job.series_version or not job.headers_digest:
-        return None  # dropped; a newer version, which cancels the job; or a job of an older version of this program
+    if current is None or current.version != job.series_version:
+        return None  # dropped; or there is a newer version, which cancels the job
     correction = headers_digest(current)
     if correction == job.headers_digest:
         return None
