@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -85,3 +86,4 @@ def _own_logs() -> Iterator[None]:
     """A command run within a test sets up logs on the standard error of that test, which is closed after it."""
     yield
     structlog.reset_defaults()
+    logging.getLogger("voxtell_dicom").setLevel(logging.NOTSET)

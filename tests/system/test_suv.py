@@ -79,7 +79,7 @@ def test_model_gets_suv_where_the_rule_asks(tmp_path: Path) -> None:
     for path in (tmp_path / "out").rglob("*.dcm"):
         seg = pydicom.dcmread(path)
         if seg.Modality == "OT":  # the receipt of what was refused, of the rule that asks for SUV alone
-            assert "uptake [refused]" in seg.SeriesDescription
+            assert "uptake receipt [refused]" in seg.SeriesDescription
             assert f"! {refused['reason']}" in seg.ImageComments.splitlines()
             seen.append((str(seg.ReferencedSeriesSequence[0].SeriesInstanceUID), "receipt"))
             continue

@@ -6,7 +6,6 @@ import hashlib
 import re
 from io import BytesIO
 
-from pydicom._uid_dict import UID_dictionary
 from pydicom.charset import convert_encodings
 from pydicom.filereader import read_dataset
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
@@ -100,7 +99,7 @@ def _encoding(syntax: UID) -> tuple[bool, bool]:
 
 def _has_pixels_by_definition(sop_class_uid: str) -> bool:
     """Return whether the standard says that an instance with Rows has pixels: not for MR Spectroscopy and its like."""
-    return sop_class_uid in UID_dictionary and not not_acquired_family(sop_class_uid)
+    return UID(sop_class_uid).type == "SOP Class" and not not_acquired_family(sop_class_uid)
 
 
 def _text(found: Elements, tag: int) -> str:

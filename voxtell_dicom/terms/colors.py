@@ -108,7 +108,8 @@ def _wanted(term: Term) -> Rgb:
     if term.laterality != SIDES["right"]:
         return color
     red, green, blue = (_byte(part / 255 * RIGHT_SHADE) for part in color)
-    return grid[int(np.argmin(_distances(places, (red, green, blue))))]
+    told_apart = _distances(places, color) >= LEAST_DISTANCE
+    return grid[int(np.argmin(np.where(told_apart, _distances(places, (red, green, blue)), np.inf)))]
 
 
 def _hsv(hue: float, saturation: float, value: float) -> Rgb:
