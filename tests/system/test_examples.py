@@ -1,4 +1,4 @@
-"""The examples of config/examples work against the programs that they are for, as they stand."""
+"""Examples of config/examples against the programs that they are for, as they stand; and odd names of folders."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.system.made_series import write_ct
 from tests.system.node_process import NodeProcess
+from tests.system.peers.dcmtk import storescu
 from tests.system.peers.orthanc import Orthanc
 from tests.system.peers.ports import free_port
 from tests.system.seg_check import assert_is_threshold
@@ -42,3 +43,17 @@ def test_the_lua_of_the_example_routes_series_to_the_node_and_results_start_no_s
             node.wait_for_jobs("delivered")
             node.wait(lambda: stable_series(orthanc) == 2, what="the result to be stable in Orthanc, too")
             assert len(node.jobs()) == 1
+
+
+def test_a_storage_folder_with_signs_of_a_url_holds_all_of_the_node(tmp_path: Path) -> None:
+    storage = tmp_path / "da%20ta?x=1#y"
+    with (
+        Orthanc(tmp_path / "orthanc") as orthanc,
+        NodeProcess(tmp_path / "node", peers={"pacs": orthanc.dimse_settings}, storage=storage) as node,
+    ):
+        storescu(write_ct(tmp_path / "ct"), node.port)
+        orthanc.wait_for(1)
+        jobs = node.jobs_cli()
+    assert [job["state"] for job in jobs] in (["delivering"], ["delivered"])
+    assert {"node.sqlite", "spool"} <= {path.name for path in storage.iterdir()}
+    assert {path.name for path in tmp_path.iterdir()} == {"ct", "node", "orthanc", storage.name}

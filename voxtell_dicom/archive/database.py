@@ -18,7 +18,7 @@ def open_database(config: Config) -> sa.Engine:
 
     SQLite runs in WAL mode with synchronous=FULL: what the receiver handed over must survive a power cut.
     """
-    url = sa.make_url(config.node.database_url.replace("postgresql://", "postgresql+psycopg://", 1))
+    url = database_url(config)
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_size=5, max_overflow=10, pool_pre_ping=True)
     if url.database:
@@ -50,6 +50,13 @@ def open_writer(engine: sa.Engine, *, durable: bool) -> sa.Engine:
         connection.connection.cursor().execute("BEGIN IMMEDIATE")  # past SQLAlchemy: it runs for each instance
 
     return writer
+
+
+def database_url(config: Config) -> sa.URL:
+    """Return where the database is: `node.database`, or the SQLite file in the storage folder, whatever its name."""
+    if config.node.database:
+        return sa.make_url(config.node.database.replace("postgresql://", "postgresql+psycopg://", 1))
+    return sa.URL.create("sqlite", database=str(config.node.storage / "node.sqlite"))
 
 
 @contextmanager

@@ -203,11 +203,10 @@ def _open(config: Path) -> tuple[JobBook, JobActions]:
 
 def check_storage(settings: Config) -> None:
     """Raise ConfigError where no node has run on the storage folder of node.yaml."""
-    from sqlalchemy import make_url
-
+    from voxtell_dicom.archive.database import database_url
     from voxtell_dicom.errors import ConfigError
 
-    url = make_url(settings.node.database_url)
+    url = database_url(settings)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         storage = settings.node.storage.absolute()
         raise ConfigError(

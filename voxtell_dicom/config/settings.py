@@ -73,11 +73,6 @@ class NodeSettings(Strict):
     database: str | None = None  # default: SQLite file in the storage folder
     series_number_base: int = Field(1000, ge=1, le=10000)  # Series Number = source × this + rule index × 10 + kind
 
-    @property
-    def database_url(self) -> str:
-        """`database`, or the SQLite file in the storage folder."""
-        return self.database or f"sqlite:///{self.storage / 'node.sqlite'}"
-
 
 class Retention(Strict):
     """How long instances are kept, in hours. What is undelivered is never dropped."""
