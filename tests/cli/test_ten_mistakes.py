@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from tests.system.peers.ports import free_port
 from voxtell_dicom.cli import app
 from voxtell_dicom.engine.bank import Bank
 
@@ -106,3 +108,52 @@ def test_init_writes_where_the_other_commands_read(tmp_path: Path, monkeypatch: 
     assert run("init").exit_code == 0
     assert (tmp_path / "config/node.yaml").is_file()
     assert "config/node.yaml" in run("check").stdout
+
+
+def test_a_storage_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    storage = tmp_path / "file" / "data"
+    path = node_yaml(tmp_path, node={"storage": str(storage), "dimse": {"host": "127.0.0.1", "port": free_port()}})
+    for command, code in (("check", 1), ("serve", 1)):
+        done = run(command, "-c", str(path))
+        assert done.exit_code in (code, 2), done.output
+        assert str(storage) in done.output
+        assert "Traceback" not in done.output
+
+
+def test_jobs_where_no_node_has_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = node_yaml(tmp_path, node={"storage": "data"})
+    done = run("jobs", "list", "-c", str(path))
+    assert done.exit_code == 2
+    assert f"no node's storage at {tmp_path / 'data'}" in done.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_misspelt_state_of_jobs(tmp_path: Path) -> None:
+    done = run("jobs", "list", "--state", "deliverd", "-c", str(node_yaml(tmp_path)))
+    assert done.exit_code == 2
+    assert "there is no state 'deliverd'; the states are delivered" in done.output
+
+
+def test_an_imported_model_is_right(tmp_path: Path) -> None:
+    model = tmp_path / "imported"
+    model.mkdir()
+    (model / "plans.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(b"")
+    done = run("check", "-c", str(node_yaml(tmp_path, model={"directory": str(model)})))
+    assert done.exit_code == 0, done.output
+
+
+def test_a_taken_port_is_named_before_the_model_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(*_arguments: Any, **_named: Any) -> None:
+        raise AssertionError("the model was loaded first")
+
+    monkeypatch.setattr("voxtell_dicom.workers.pool.WorkerPool.unknown", load)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path = node_yaml(tmp_path, node={"storage": "data", "dimse": {"host": "127.0.0.1", "port": port}})
+        done = run("serve", "-c", str(path))
+    assert done.exit_code == 1
+    assert f"cannot listen on 127.0.0.1:{port} (node.dimse)" in done.output
+    assert "Stop the program that uses the port" in done.output
