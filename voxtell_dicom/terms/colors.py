@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 KNOWN: dict[str, Rgb] = {  # by the meaning of the type
     "liver": (221, 130, 101),
     "spleen": (157, 108, 162),
-    "kidney": (185, 102, 83),
+    "kidney": (214, 104, 40),
     "lung": (120, 190, 210),
     "aorta": (224, 60, 50),
     "bladder": (222, 200, 80),
