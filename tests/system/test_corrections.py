@@ -13,6 +13,8 @@ from tests.system.peers.orthanc import Orthanc
 from tests.system.peers.ports import free_port
 from tests.system.seg_check import assert_is_threshold
 
+TRIED = "SELECT 1 FROM workflow_status WHERE name = 'deliver' AND status = 'SUCCESS'"
+
 
 def correct(files: list[Path], **values: str) -> None:
     """Write other values into the headers of a series."""
@@ -33,12 +35,16 @@ def test_a_correction_before_delivery_is_delivered_under_a_new_uid(tmp_path: Pat
     correct(files, AccessionNumber="OLD", PatientName="Doe^Jane")
     port = free_port()
     peer = {"ae_title": "ORTHANC", "host": "127.0.0.1", "port": port, "timeout_s": 60}
-    with NodeProcess(tmp_path / "node", peers={"pacs": peer}) as node:
+    with NodeProcess(tmp_path / "node", peers={"pacs": peer}, receive={"quiet_s": 6}) as node:
         storescu(files, node.port)
         node.wait(lambda: node.read("SELECT 1 FROM voxtell_delivery WHERE state = 'retry'"), what="an attempt")
         (old,) = uids(node).values()
         correct(files, AccessionNumber="NEW", PatientName="Doe^Joan")
-        storescu(files, node.port)
+        half = len(files) // 2
+        storescu(files[:half], node.port)
+        attempts = len(node.read(TRIED))
+        node.wait(lambda: len(node.read(TRIED)) > attempts, what="an attempt that finds the series half corrected")
+        storescu(files[half:], node.port)
         with Orthanc(tmp_path / "orthanc", dicom_port=port) as orthanc:
             (instance,) = orthanc.wait_for(1, settle_s=2)
             sent = orthanc.download(instance)

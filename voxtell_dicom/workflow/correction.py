@@ -40,6 +40,13 @@ def corrected_plan(runtime: Runtime, job: Job) -> Plan | None:
     return replace(job.plan, options=replace(job.plan.options, correction=correction))
 
 
+def has_settled(runtime: Runtime, job: Job) -> bool:
+    """Return whether nothing of a job's series came within `receive.quiet_s`; until then it may be half corrected."""
+    quiet_since = runtime.archive.now() - runtime.config.receive.quiet_s
+    series = runtime.archive.study(job.study_uid)
+    return all(one.last_arrived <= quiet_since for one in series if one.series_uid == job.series_uid)
+
+
 def headers_digest(series: Series | None) -> str:
     """Return what the headers of a series version are told apart by, "" for no series."""
     if series is None:

@@ -14,7 +14,7 @@ from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.fallback import REPLACEABLE
 from voxtell_dicom.model import DeliveryState, Outcome, Result
 from voxtell_dicom.model.states import STOPPED
-from voxtell_dicom.workflow.correction import CORRECTED, corrected_plan
+from voxtell_dicom.workflow.correction import CORRECTED, corrected_plan, has_settled
 from voxtell_dicom.workflow.messages import DeliverMessage
 from voxtell_dicom.workflow.runtime import Runtime
 
@@ -35,6 +35,7 @@ def send(runtime: Runtime, message: DeliverMessage) -> str:
     """Try once. Returns the state of the outcome, or "cancelled" where the job is wanted no more.
 
     CORRECTED where headers of the series were corrected since: `correction.replace_job` decides on it, nothing is sent.
+    While they are still coming, it is tried again.
 
     Of several objects the first of STATES that one of them is in: "retry" where one is to be sent again (then only
     those that are), `RE_ENCODE` where the peer refuses one that may be encoded otherwise: `fallback.encode_again`
@@ -45,7 +46,7 @@ def send(runtime: Runtime, message: DeliverMessage) -> str:
         return "cancelled"
     known = runtime.jobs.get(job)
     if not notice and known is not None and corrected_plan(runtime, known) is not None:
-        return CORRECTED
+        return CORRECTED if has_settled(runtime, known) else DeliveryState.RETRY
     began = time.time()
     results = results_of(runtime.jobs, message, None if len(message.uids) == 1 else DeliveryState.RETRY)
     outcomes = [
