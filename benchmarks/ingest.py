@@ -70,8 +70,12 @@ def receive(folder: Path) -> None:
     from voxtell_dicom.observe.logs import configure_logs
 
     configure_logs()
-    quiet = {"quiet_s": 600, "incomplete_s": 600}
-    print(Reception(folder, accept_unknown=True, max_associations=60, **quiet).port, flush=True)
+    settings = {
+        "quiet_s": 600,
+        "incomplete_s": 600,
+        "bounds": {"connections_per_address": 60},
+    }  # 50 idle ones at the end
+    print(Reception(folder, accept_unknown=True, max_associations=60, **settings).port, flush=True)
     time.sleep(3600)
 
 

@@ -23,6 +23,17 @@ def test_an_open_association_holds_the_series(receiver):
     node.nothing_more(0.6)
 
 
+def test_a_release_is_recorded_before_it_is_answered(receiver):
+    """A node that is killed right after its answer would otherwise wait for a sender that is through."""
+    node = receiver(quiet_s=60)
+    for count in range(1, 11):
+        (slice_,) = make_series(1)
+        with association(node.port, [slice_]) as link:
+            assert send(link, slice_).Status == 0
+            link.release()
+        assert not node.archive.arrival_state(str(slice_.SeriesInstanceUID))[1].open, count
+
+
 def test_an_association_per_image_is_one_series(receiver, tmp_path):
     node = receiver(quiet_s=5)
     for path in write_files(tmp_path / "in", make_series(4)):

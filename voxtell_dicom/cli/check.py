@@ -50,9 +50,10 @@ def check(
         _storage(settings),
         *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items()),
     ]
-    answers += [*_findings(settings), *_outside_bank(settings, config)]
+    bank = _bank(settings)
+    answers += [*_findings(settings), *_outside_bank(settings, config, bank)]
     if load_model:
-        answers.append(_prompts(settings))
+        answers.append(_prompts(settings, bank))
     if send_test_seg is not None:
         from voxtell_dicom.cli.connection import send_test_seg as send
 
@@ -121,13 +122,12 @@ def _bank(settings: Config) -> Bank | None:
     return Bank.read(path) if path else None
 
 
-def _outside_bank(settings: Config, config: Path) -> Iterator[Answer]:
+def _outside_bank(settings: Config, config: Path, bank: Bank | None) -> Iterator[Answer]:
     """Yield a line for each prompt that the bank does not hold: it fails where no text model is set."""
     from voxtell_dicom.cli.peers import Answer
     from voxtell_dicom.config.source import Source
     from voxtell_dicom.rules import prompts
 
-    bank = _bank(settings)
     if bank is None:
         return
     source = Source.read(config)
@@ -145,7 +145,7 @@ def _outside_bank(settings: Config, config: Path) -> Iterator[Answer]:
                 yield Answer(rule.name, "prompt", place, "failed", f"{prompt.text!r} is not in the bank{hint}", 0)
 
 
-def _prompts(settings: Config) -> Answer:
+def _prompts(settings: Config, bank: Bank | None) -> Answer:
     """Whether the engine loads, and can run every prompt of every rule."""
     from voxtell_dicom.cli.peers import Answer
     from voxtell_dicom.errors import VoxtellDicomError
@@ -159,7 +159,7 @@ def _prompts(settings: Config) -> Answer:
         identity = pool.identity()
         unknown = pool.unknown(texts)
         state = "failed" if unknown else "ok"
-        message = "; ".join(_named(settings, text) for text in unknown) or f"can run all {len(texts)}"
+        message = "; ".join(_named(settings, bank, text) for text in unknown) or f"can run all {len(texts)}"
     except VoxtellDicomError as error:
         state, message = "failed", str(error)
     finally:
@@ -167,12 +167,11 @@ def _prompts(settings: Config) -> Answer:
     return Answer("prompts", "engine", identity, state, message, round(1000 * (time.monotonic() - began)))
 
 
-def _named(settings: Config, text: str) -> str:
+def _named(settings: Config, bank: Bank | None, text: str) -> str:
     """Return an unknown prompt with the rules that have it and the nearest words of the bank."""
     from voxtell_dicom.rules import prompts
 
     rules = [rule.name for rule in settings.rules if text in [prompt.text for prompt in prompts(rule)]]
-    bank = _bank(settings)
     near = bank.nearest(text) if bank else []
     hint = f", near it: {', '.join(near)}" if near else ""
     return f"unknown: {text!r} (rule {', '.join(map(repr, rules))}){hint}"

@@ -85,7 +85,7 @@ class Retention(Strict):
 
 
 class Bounds(Strict):
-    """What one caller may take of the node; what goes beyond is refused by name."""
+    """Limits of what one caller may take of the node; what exceeds one is refused, and the limit is named."""
 
     request_s: float = Field(15, gt=0)  # from the connection to a whole A-ASSOCIATE-RQ
     pdu_s: float = Field(60, gt=0)  # from the first byte of any other PDU to its last

@@ -14,7 +14,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
 
-from voxtell_dicom.dicom.source_text import source_text
+from voxtell_dicom.dicom.source_text import repeated_elements, source_text
 
 PIXEL_DATA = b"\xe0\x7f\x10\x00"  # its tag, little endian
 PIXEL_HEAD = 12  # bytes of tag, VR and length of Pixel Data in explicit VR
@@ -25,13 +25,13 @@ SERIES_HELD = 4  # series whose headers a node holds at a time: those between co
 class Header:
     """The header of one instance: its data set before Pixel Data (7FE0,0010), shared: copy it before a change.
 
-    text: what results repeat of it, see `source_text`.
+    repeated: elements that results repeat, undecoded: see `repeated_elements`.
     offset: where the file goes on after it; following: the first bytes there (`PIXEL_HEAD`). size, changed_ns: of the
     file when it was read.
     """
 
     dataset: Dataset
-    text: Dataset
+    repeated: Dataset
     offset: int
     following: bytes
     size: int
@@ -43,8 +43,8 @@ def read_header(path: Path) -> Header:
     with path.open("rb") as file:
         state = os.fstat(file.fileno())
         dataset = pydicom.dcmread(file, stop_before_pixels=True)
-        text = source_text(dataset)
-        return Header(dataset, text, file.tell(), file.read(PIXEL_HEAD), state.st_size, state.st_mtime_ns)
+        repeated = repeated_elements(dataset)
+        return Header(dataset, repeated, file.tell(), file.read(PIXEL_HEAD), state.st_size, state.st_mtime_ns)
 
 
 class HeaderSource:
@@ -81,7 +81,7 @@ class HeaderSource:
 
     def text(self, path: Path) -> Dataset:
         """Return what results repeat of an instance's header, undecoded: see `source_text`."""
-        return self.header(path).text
+        return source_text(self.header(path).repeated)
 
     def image(self, path: Path) -> Dataset:
         """Return an instance with its pixels; of its file only what follows the header is read.

@@ -33,14 +33,26 @@ _REPEATED: Final = frozenset(tag_for_keyword(keyword) for keyword in (*PATIENT_A
 _ESCAPE: Final = 0x1B  # begins a change of the character set (PS3.5 section 6.1.2.5)
 
 
-def source_text(header: Dataset) -> Dataset:
-    """Return the text that results repeat, as undecoded elements; of a header whose values were not read before."""
+def repeated_elements(header: Dataset) -> Dataset:
+    """Return the elements that results repeat as they were read; of a header whose values were not read before.
+
+    Cheap, for every header: `source_text` does the rest for the one that is needed.
+    """
     found = Dataset()
-    for tag in header.keys():  # noqa: SIM118 - the elements are not to be decoded
-        if tag in _REPEATED:
-            element = _undecoded(header, tag)
-            if element is not None:
-                found[tag] = element
+    for tag in header.keys() & _REPEATED:
+        element = header.get_item(tag)
+        decoded = not isinstance(element, RawDataElement) and element.VR == "SQ"  # of undefined length
+        found[tag] = DataElement(tag, "SQ", Sequence([_item(item) for item in element.value])) if decoded else element
+    return found
+
+
+def source_text(repeated: Dataset) -> Dataset:
+    """Return the text among `repeated_elements` as undecoded elements in Explicit VR Little Endian."""
+    found = Dataset()
+    for tag in repeated.keys():  # noqa: SIM118 - the elements are not to be decoded
+        element = _undecoded(repeated, tag)
+        if element is not None:
+            found[tag] = element
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from voxtell_dicom.errors import VoxtellDicomError
-from voxtell_dicom.jobs.book import JobBook, NewJob
+from voxtell_dicom.jobs.book import JobBook, successor
 from voxtell_dicom.jobs.deliveries import by_peer, receipts_due
 from voxtell_dicom.jobs.delivery_book import REQUESTED
 from voxtell_dicom.jobs.records import Job
@@ -66,23 +66,11 @@ class JobActions:
         """Run a plan again as a new run, hence with new UIDs. Returns the id of the new job."""
         if not job.plan:
             raise VoxtellDicomError(f"job {job.id} has no plan to run again (state {job.state}): use `jobs retry`")
-        plan = replace(job.plan, run=job.plan.run + 1)
-        new = plan.key[:16]
-        self.jobs.open(
-            NewJob(
-                id=new,
-                state=JobState.QUEUED,
-                study_uid=job.study_uid,
-                series_uid=job.series_uid,
-                series_version=job.series_version,
-                accession=job.accession,
-                plan=plan,
-                volume=self.jobs.plan(job.id)[1],
-                warnings=job.warnings,
-            )
-        )
-        self.enqueue.segment(new)
-        return new
+        plan, volume = self.jobs.plan(job.id)
+        new = successor(job, replace(plan, run=plan.run + 1), volume)
+        self.jobs.open(new)
+        self.enqueue.segment(new.id)
+        return new.id
 
     def release(self, job: Job) -> str:
         """Deliver a job that is held."""

@@ -51,6 +51,21 @@ class NewJob:
     supersedes: Sequence[str] = ()
 
 
+def successor(job: Job, plan: Plan, volume: Volume) -> NewJob:
+    """Return the job that runs another plan on the volume of a job, with what is said of that one."""
+    return NewJob(
+        id=plan.key[:16],
+        state=JobState.QUEUED,
+        study_uid=job.study_uid,
+        series_uid=job.series_uid,
+        series_version=job.series_version,
+        accession=job.accession,
+        plan=plan,
+        volume=volume,
+        warnings=job.warnings,
+    )
+
+
 class JobBook(DeliveryBook):
     """Reads and writes the job book of one database. storage: as in `Store`."""
 

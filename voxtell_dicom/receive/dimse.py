@@ -11,6 +11,7 @@ import structlog
 from pydicom.dataset import Dataset
 from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import A_RELEASE
 from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import NonPatientObjectStorageServiceClass, ServiceClass, StorageServiceClass
 from pynetdicom.sop_class import Verification, uid_to_service_class  # type: ignore[attr-defined]
@@ -84,7 +85,7 @@ class StorageScp:
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ESTABLISHED, self._established),
             (evt.EVT_C_STORE, self._c_store),
-            (evt.EVT_RELEASED, self._released),
+            (evt.EVT_ACSE_RECV, self._acse_received),
             (evt.EVT_ABORTED, self._aborted),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
@@ -224,8 +225,10 @@ class StorageScp:
             what = "instances of a class that is none of the standard's"
         log.info(what, sop_class=class_name(sop_class_uid), sop_class_uid=sop_class_uid, calling_ae=sender.calling_ae)
 
-    def _released(self, event: evt.Event) -> None:
-        self._end(event.assoc, released=True)
+    def _acse_received(self, event: evt.Event) -> None:
+        """Record a release before it is answered: a node killed right after its answer has the series as whole."""
+        if isinstance(event.primitive, A_RELEASE) and event.primitive.result is None:
+            self._end(event.assoc, released=True)
 
     def _aborted(self, event: evt.Event) -> None:
         self._end(event.assoc, released=False)

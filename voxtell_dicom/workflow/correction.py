@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
-from voxtell_dicom.jobs.book import JobBook, NewJob
+from voxtell_dicom.jobs.book import JobBook, successor
 from voxtell_dicom.jobs.records import Job
 from voxtell_dicom.line.plan import accession_of
-from voxtell_dicom.model import JobState, Plan, Reason, Series
+from voxtell_dicom.model import JobState, Reason, Series
 from voxtell_dicom.workflow.messages import SegmentMessage
 from voxtell_dicom.workflow.runtime import Runtime
 
@@ -24,20 +24,15 @@ WARNING: Final = "headers of its series were corrected after delivery: `jobs rer
 log = structlog.get_logger(__name__)
 
 
-def corrected_plan(runtime: Runtime, job: Job) -> Plan | None:
-    """Return the plan of a job for the headers as they are now, None where they are still those of its objects.
-
-    Its key differs by the headers, hence the UIDs of its results do.
-    """
-    if job.plan is None or not job.headers_digest:  # without: encoded by an older version of this program
-        return None
+def correction_of(runtime: Runtime, job: Job) -> str:
+    """Return the digest of the headers as they are now, "" where they are still those of the objects of a job."""
+    if not job.headers_digest:  # encoded by an older version of this program
+        return ""
     current = runtime.archive.series(job.series_uid)
     if current is None or current.version != job.series_version:
-        return None  # dropped; or there is a newer version, which cancels the job
-    correction = headers_digest(current)
-    if correction == job.headers_digest:
-        return None
-    return replace(job.plan, options=replace(job.plan.options, correction=correction))
+        return ""  # dropped; or there is a newer version, which cancels the job
+    digest = headers_digest(current)
+    return "" if digest == job.headers_digest else digest
 
 
 def has_settled(runtime: Runtime, job: Job) -> bool:
@@ -65,33 +60,25 @@ def replace_job(runtime: Runtime, job_id: str) -> SegmentMessage | None:
         return None
     if job.state == JobState.CANCELLED:
         return SegmentMessage((job.reason.parameters["job"],)) if job.reason.code == CORRECTED else None
-    plan = corrected_plan(runtime, job)
-    if plan is None:
+    correction = correction_of(runtime, job)
+    if not correction:
         return None
-    new = plan.key[:16]
-    volume = runtime.jobs.plan(job_id)[1]
-    runtime.jobs.open(
-        NewJob(
-            id=new,
-            state=JobState.QUEUED,
-            study_uid=job.study_uid,
-            series_uid=job.series_uid,
-            series_version=job.series_version,
-            accession=accession_of(volume, runtime.headers.of(job.series_uid)),
-            plan=plan,
-            volume=volume,
-            warnings=volume.warnings,
-            supersedes=runtime.jobs.delivered_objects(job_id),
-        )
+    plan, volume = runtime.jobs.plan(job_id)
+    new = replace(
+        successor(job, replace(plan, options=replace(plan.options, correction=correction)), volume),
+        accession=accession_of(volume, runtime.headers.of(job.series_uid)),
+        warnings=volume.warnings,
+        supersedes=runtime.jobs.delivered_objects(job_id),
     )
-    if not runtime.jobs.advance(job_id, JobState.CANCELLED, Reason(CORRECTED, {"job": new})):
+    runtime.jobs.open(new)
+    if not runtime.jobs.advance(job_id, JobState.CANCELLED, Reason(CORRECTED, {"job": new.id})):
         return None
-    log.info("job cancelled: the headers of its series were corrected", job=job_id, new_job=new)
-    return SegmentMessage((new,))
+    log.info("job cancelled: the headers of its series were corrected", job=job_id, new_job=new.id)
+    return SegmentMessage((new.id,))
 
 
 def warn_of_correction(jobs: JobBook, series_uid: str) -> None:
-    """Say of the delivered jobs of a series that its headers were corrected since."""
+    """Record a warning with the delivered jobs of a series: its headers were corrected since."""
     for job in jobs.find(series_uid=series_uid, states=(JobState.DELIVERED,)):
         if WARNING not in job.warnings:
             jobs.add_warning(job.id, WARNING)

@@ -14,7 +14,7 @@ from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.fallback import REPLACEABLE
 from voxtell_dicom.model import DeliveryState, Outcome, Result
 from voxtell_dicom.model.states import STOPPED
-from voxtell_dicom.workflow.correction import CORRECTED, corrected_plan, has_settled
+from voxtell_dicom.workflow.correction import CORRECTED, correction_of, has_settled
 from voxtell_dicom.workflow.messages import DeliverMessage
 from voxtell_dicom.workflow.runtime import Runtime
 
@@ -44,8 +44,8 @@ def send(runtime: Runtime, message: DeliverMessage) -> str:
     job, peer, notice = message.job, message.peer, message.notice
     if runtime.jobs.state(job) in (("", "cancelled") if notice else ("", *STOPPED)):
         return "cancelled"
-    known = runtime.jobs.get(job)
-    if not notice and known is not None and corrected_plan(runtime, known) is not None:
+    known = None if notice else runtime.jobs.get(job)
+    if known and correction_of(runtime, known):
         return CORRECTED if has_settled(runtime, known) else DeliveryState.RETRY
     began = time.time()
     results = results_of(runtime.jobs, message, None if len(message.uids) == 1 else DeliveryState.RETRY)

@@ -71,14 +71,18 @@ class OutputContext:
         return FrameValues(self.volume, self.headers, shared, self.arrays)
 
     @cached_property
+    def _newest(self) -> Path:
+        return newest_path(self.volume)
+
+    @cached_property
     def text(self) -> Dataset:
-        """What results repeat of the newest source instance, undecoded: see `source_text`."""
-        return self.headers.text(newest_path(self.volume))
+        """Return what results repeat of the newest source instance, undecoded: see `source_text`."""
+        return self.headers.text(self._newest)
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
         """Return the volume's warnings, and one where our words do not fit the character set of the source."""
-        charset = self.headers(newest_path(self.volume)).get("SpecificCharacterSet")
+        charset = self.headers(self._newest).get("SpecificCharacterSet")
         texts = [self.plan.rule, *(prompt.label + prompt.text for prompt in self.plan.prompts)]
         if is_ascii(self.text) or words.holds(charset, "".join(texts)):
             return self.volume.warnings

@@ -10,7 +10,7 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.dicom.source_text import source_text
+from voxtell_dicom.dicom.source_text import repeated_elements, source_text
 from voxtell_dicom.dicom.subject import PATIENT_AND_STUDY
 from voxtell_dicom.encode.common import provenance, words
 from voxtell_dicom.encode.common.sources import complete_header
@@ -66,7 +66,9 @@ def encode_notice(
         said = words.description(plan, maker, receipt_page.KIND, notice.outcome)
         instances = tuple((str(each.SOPClassUID), str(each.SOPInstanceUID)) for each in headers)
         statement = statement_of(plan, maker, notice, header, len(headers))
-        return ReceiptContent(statement, notice, header, said, instances, found[-1].text, series_number_base)
+        return ReceiptContent(
+            statement, notice, header, said, instances, source_text(found[-1].repeated), series_number_base
+        )
 
     return write_receipt(plan, content, form=form, directory=directory)
 
@@ -89,7 +91,7 @@ def statement_of(plan: Plan, maker: provenance.Maker, notice: Notice, header: Da
 @dataclass(frozen=True)
 class _Readable:
     header: Dataset
-    text: Dataset
+    repeated: Dataset
 
 
 def _headers(paths: Sequence[Path]) -> list[_Readable]:
@@ -98,11 +100,11 @@ def _headers(paths: Sequence[Path]) -> list[_Readable]:
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
         try:
             ds = pydicom.dcmread(path, stop_before_pixels=True)
-            text = source_text(ds)
+            repeated = repeated_elements(ds)
         except Exception:  # whatever a broken file raises inside the parser; the notice says that it is broken
             continue
         if ds.get("SOPInstanceUID") and ds.get("SOPClassUID"):
-            headers[str(ds.SOPInstanceUID)] = _Readable(ds, text)
+            headers[str(ds.SOPInstanceUID)] = _Readable(ds, repeated)
     return list(headers.values())
 
 
