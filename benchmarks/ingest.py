@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +70,8 @@ def receive(folder: Path) -> None:
     from voxtell_dicom.observe.logs import configure_logs
 
     configure_logs()
-    settings = {
-        "quiet_s": 600,
-        "incomplete_s": 600,
-        "bounds": {"connections_per_address": 60},
-    }  # 50 idle ones at the end
+    bounds = {"connections_per_address": 60}  # 50 idle ones at the end
+    settings = {"quiet_s": 600, "incomplete_s": 600, "bounds": bounds}
     print(Reception(folder, accept_unknown=True, max_associations=60, **settings).port, flush=True)
     time.sleep(3600)
 
@@ -151,9 +148,10 @@ def send(folders: list[Path], port: int) -> float:
 def cpu_s(pid: int) -> float:
     """Return the CPU seconds of a process and of its children, those that have ended included."""
     total = 0.0
-    for process in (pid, *_children(pid)):
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        total += sum(map(int, fields[11:15])) / TICKS_PER_S
+    for process in (*_children(pid), pid):
+        with suppress(FileNotFoundError):  # it ended meanwhile: its parent has its seconds
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            total += sum(map(int, fields[11:15])) / TICKS_PER_S
     return total
 
 
