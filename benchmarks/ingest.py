@@ -149,7 +149,7 @@ def cpu_s(pid: int) -> float:
     """Return the CPU seconds of a process and of its children, those that have ended included."""
     total = 0.0
     for process in (*_children(pid), pid):
-        with suppress(FileNotFoundError):  # it ended meanwhile: its parent has its seconds
+        with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile: its parent has its seconds
             fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
             total += sum(map(int, fields[11:15])) / TICKS_PER_S
     return total
