@@ -46,12 +46,12 @@ def made(kind: str, plane: str, direction: int) -> Dataset:
     stored = np.rint(ramp(starts[:, None, None] + in_plane)).astype(np.uint16)
     if kind == "nm":
         ds = nm(stored, position=START, orientation=orientation, SpacingBetweenSlices=direction * SPACING[0])
-        ds.PixelSpacing = SPACING[1:]
+        ds.PixelSpacing = list(SPACING[1:])
     else:
         frames = [{"position": start} for start in starts]
         ds = x_ray_3d(stored, frames, sop_class=XRay3DAngiographicImageStorage, orientation=orientation)
         for groups in ds.PerFrameFunctionalGroupsSequence:
-            groups.PixelMeasuresSequence[0].PixelSpacing = SPACING[1:]
+            groups.PixelMeasuresSequence[0].PixelSpacing = list(SPACING[1:])
             groups.PixelMeasuresSequence[0].SpacingBetweenSlices = SPACING[0]
             del groups.PixelValueTransformationSequence
     ds.BitsStored, ds.HighBit = 16, 15

@@ -20,6 +20,9 @@ from tests.system.peers.dcmtk import storescu
 MODALITIES = ["CT", "MR", "PT", "CR", "DX", "MG", "NM", "OPT", "XA"]
 RULE = {"name": "all", "when": {"Modality": MODALITIES}, "prompts": ["> 300"], "send_to": ["out"]}
 SYNTAX = {"cut-jpeg-2000": "-xv", "cut-jpeg-ls": "-xt", "cut-rle": "-xr"}
+BREAST = ("breast-tomosynthesis", "breast-projection")
+# storescu offers these classes only where it is told to offer what its files need.
+SYNTAX |= {case.name: "-R" for case in CASES if case.name.startswith("x-ray-3d-") or case.name in BREAST}
 # The spool takes the first of two contents of a UID, and refuses the other to its sender: a whole series is left.
 FIRST_COUNTS = {"conflicting-instance", "conflicting-rescale"}
 # Of two patients or studies in one series, the first is kept, what is left of the series is held. Nor is an image
@@ -60,8 +63,8 @@ def test_every_refused_case(tmp_path: Path) -> None:
 
         jobs = node.wait(ended, what="all jobs", timeout_s=120)
         log = node.log()
-    for case in [*REFUSED, *GOOD]:
-        mine = [job for job in jobs if job["series_uid"] == uids[case.name]]
+    for case in [*REFUSED, *GOOD]:  # a busy machine may cut one in two: the job of the first part is cancelled
+        mine = [job for job in jobs if job["series_uid"] == uids[case.name] and job["state"] != "cancelled"]
         states = {job["state"] for job in mine}
         if case.name in NO_JOB:
             assert not mine, case.name
