@@ -50,14 +50,14 @@ class Strict(BaseModel):
 
 
 class Dimse(Strict):
-    """Where the Storage SCP listens."""
+    """Address of the Storage SCP."""
 
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
 
 
 class Http(Strict):
-    """Where the web face listens."""
+    """Address of the HTTP listener."""
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
@@ -188,7 +188,7 @@ class Peer(Strict):
 
     @property
     def can_receive(self) -> bool:
-        """Whether results can be sent to it (a peer with a title alone may only send to us)."""
+        """Return whether results can be sent to it (a peer with a title alone may only send to us)."""
         return self.dicomweb is not None or self.folder is not None or self.host is not None
 
 
