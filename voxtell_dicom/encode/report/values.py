@@ -27,7 +27,7 @@ class Quantity:
 
 
 def quantity_of(modality: str, header: Dataset) -> Quantity | None:
-    """Return HU or SUV by body weight where the header says that the values are that, MR signal, or None."""
+    """Return HU or SUV by body weight where the header says that the values are, signal for MR; None for others."""
     if modality not in ("MR", "PT") and _type_of_values(modality, header) == "HU":
         unit = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
         return Quantity(Code("112031", "DCM", "Attenuation Coefficient"), unit)
