@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,11 @@ import pytest
 import torch
 
 from tests.engine.pretend_cuda import pretend_cuda
+from voxtell_dicom.engine.forward import WindowModel
 from voxtell_dicom.engine.kernels import choose
+from voxtell_dicom.engine.kernels.tiles import Way
+from voxtell_dicom.engine.kernels.twin import TorchOps
+from voxtell_dicom.engine.network import VoxTellNetwork
 from voxtell_dicom.engine.patches import Patches
 from voxtell_dicom.engine.predictor import Predictor
 from voxtell_dicom.engine.staging import Staging
@@ -73,3 +80,60 @@ def test_a_pass_on_cuda_gives_the_masks_of_the_cpu(
     for ours, theirs in zip(got, expected, strict=True):
         differing = ours.mask.to_array(SHAPE) ^ theirs.mask.to_array(SHAPE)
         assert differing.mean() < 0.01, "float16 against float32"
+
+
+class Counting(TorchOps):
+    """The twins, which note how many prompts a launch has."""
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
+        self.launched: list[int] = []
+
+    def upconv(self, x, weights, skip, layout):  # type: ignore[no-untyped-def]
+        self.launched.append(weights.shape[0])
+        return super().upconv(x, weights, skip, layout)
+
+
+def _sums(network: VoxTellNetwork, ops: TorchOps) -> torch.Tensor:
+    """The sums of five prompts in each of three windows, one model for all."""
+    generator = torch.Generator().manual_seed(5)
+    model = WindowModel(network, CUDA, ops=ops)
+    found = []
+    with torch.inference_mode():
+        for _ in range(3):
+            image, prompts = torch.randn(32, 32, 32, generator=generator), torch.randn(5, 2560, generator=generator)
+            sums = torch.zeros(5, 32, 32, 32, dtype=torch.float16)
+            ones = torch.ones(32, 32, 32, dtype=torch.float16)
+            assert list(model.accumulate(image, prompts, 1, ones, sums)) == [1, 2, 3, 4]
+            found.append(sums)
+    return torch.stack(found)
+
+
+@pytest.mark.parametrize(
+    ("way", "free_bytes", "largest"),
+    [(Way(group=3), 80 << 30, 3), (Way(group=3), 0, 1), (Way(graph=True), 80 << 30, 1)],
+    ids=["groups of three", "groups, no memory", "a graph"],
+)
+def test_the_way_prompts_are_launched_changes_no_result(
+    tiny_network: VoxTellNetwork, monkeypatch: pytest.MonkeyPatch, way: Way, free_bytes: int, largest: int
+) -> None:
+    with pretend_cuda(monkeypatch, free_bytes):
+        plain, other = Counting(Way()), Counting(way)
+        assert torch.equal(_sums(tiny_network, plain), _sums(tiny_network, other))
+    assert set(plain.launched) == {1}
+    assert max(other.launched) == largest
+    if way.graph:  # four stages: once to compile, once to capture; the rest is replayed
+        assert len(other.launched) == 8
+
+
+def test_a_pass_runs_the_kernels_themselves(tmp_path: Path) -> None:
+    """Triton interprets them: loaded, tuned for a second, stored, held against float32, and used for a volume."""
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.engine.interpreted_pass", str(tmp_path)],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=250,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert "settings of the kernels: measured now" in run.stdout
+    assert "float16, triton kernels on a card that is none" in run.stdout
+    assert [path.name.partition("-")[0] for path in (tmp_path / "engine").iterdir()] == ["tiles"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.engine.pretend_cuda import pretend_cuda
-from voxtell_dicom.engine import forward
+from voxtell_dicom.engine import forward, startup
 from voxtell_dicom.engine.forward import WindowModel
 from voxtell_dicom.engine.kernels.choose import _driver_version
 from voxtell_dicom.engine.kernels.twin import TorchOps
@@ -36,7 +36,7 @@ class Failing(TorchOps):
 
 @pytest.fixture
 def load(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    monkeypatch.setattr(forward, "ops_for", lambda *_: NO_OPS)
+    monkeypatch.setattr(startup, "tuned_ops", lambda *_: NO_OPS)
     caplog.set_level(logging.INFO)
 
     def loaded(**options: Any) -> tuple[WindowModel, str]:
@@ -75,7 +75,7 @@ def test_what_agrees_is_used_and_the_log_says_on_what(load: Any, exact: bool, wa
 def test_wrong_kernels_give_way_to_their_twins(
     load: Any, monkeypatch: pytest.MonkeyPatch, ops: TorchOps, words: str
 ) -> None:
-    monkeypatch.setattr(forward, "ops_for", lambda *_: ops)
+    monkeypatch.setattr(startup, "tuned_ops", lambda *_: ops)
     monkeypatch.setattr(forward, "can_be_fused", lambda _: False)  # it pools in float16, which no CPU does
     model, said = load()
     assert model.way == "float16, torch kernels"
