@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.engine.pretend_cuda import pretend_cuda
+from tests.engine.pretend_cuda import pretend_cuda, twins_for_launches
 from voxtell_dicom.engine.forward import WindowModel
 from voxtell_dicom.engine.kernels import choose
 from voxtell_dicom.engine.kernels.tiles import Way
@@ -126,14 +124,22 @@ def test_the_way_prompts_are_launched_changes_no_result(
         assert len(other.launched) == 8
 
 
-def test_a_pass_runs_the_kernels_themselves(tmp_path: Path) -> None:
-    """Triton interprets them: loaded, tuned for a second, stored, held against float32, and used for a volume."""
-    run = subprocess.run(
-        [sys.executable, "-m", "tests.engine.interpreted_pass", str(tmp_path)],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False, timeout=250,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert "settings of the kernels: measured now" in run.stdout
-    assert "float16, triton kernels on a card that is none" in run.stdout
+def test_a_pass_uses_what_was_measured(
+    tiny_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Loaded, tuned, stored, held against float32, and used for a volume; the second load measures nothing."""
+    caplog.set_level(logging.INFO)
+    expected = list(Predictor.load(tiny_directory, device="cpu").segment(_volume(), (1, 1, 1), REQUESTS))
+    choose.ops_for.cache_clear()
+    with pretend_cuda(monkeypatch):
+        twins_for_launches(monkeypatch)
+        for said in ("measured now on a card that is none", "measured before on a card that is none"):
+            predictor = Predictor.load(tiny_directory, device="cuda:0", storage=tmp_path)
+            assert predictor._model.way == "float16, triton kernels"
+            assert said in caplog.text
+        got = list(predictor.segment(_volume(), (1, 1, 1), REQUESTS))
+    choose.ops_for.cache_clear()
     assert [path.name.partition("-")[0] for path in (tmp_path / "engine").iterdir()] == ["tiles"]
+    for ours, theirs in zip(got, expected, strict=True):
+        differing = ours.mask.to_array(SHAPE) ^ theirs.mask.to_array(SHAPE)
+        assert differing.mean() < 0.01, "float16 against float32"

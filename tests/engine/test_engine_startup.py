@@ -68,7 +68,8 @@ def test_what_agrees_is_used_and_the_log_says_on_what(load: Any, exact: bool, wa
     assert model.encoded == 0, "the check is no window of a series"
     assert f"{way} on a card that is none, torch {torch.__version__}, CUDA" in said
     assert "cuDNN" in said
-    assert "driver unknown differs from float32 by" in said
+    assert "driver unknown, Triton " in said
+    assert " differs from float32 by " in said
 
 
 @pytest.mark.parametrize(("ops", "words"), [(Wrong(), "is wrong"), (Failing(), "fails")])
