@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,9 +41,18 @@ def small_network() -> VoxTellNetwork:
 
 
 def each_candidate() -> dict[str, float]:
-    """Return by how much each differs from its twin, in float16."""
+    """Return by how much each differs from its twin, in float16. Warps and stages mean nothing to an interpreter."""
     card = Card(CPU)
-    return {f"{kernel} {tile}": card.difference(kernel, tile) for kernel in Kernel for tile in candidates(kernel)}
+
+    @functools.cache
+    def difference_of(kernel: Kernel, tile: Tile) -> float:
+        return card.difference(kernel, tile)
+
+    return {
+        f"{kernel} {tile}": difference_of(kernel, replace(tile, warps=4, stages=0))
+        for kernel in Kernel
+        for tile in candidates(kernel)
+    }
 
 
 def default_in_float32() -> float:
@@ -53,11 +64,11 @@ def windows() -> list[float]:
     """Return by how much a window's logits differ, in float32, with the settings at both ends of each list."""
     generator = torch.Generator().manual_seed(3)
     network = small_network()
-    image, prompts = torch.randn(PATCH, generator=generator), torch.randn(2, 2560, generator=generator)
+    image, prompts = torch.randn(PATCH, generator=generator), torch.randn(1, 2560, generator=generator)
     found = []
     for end in (0, -1):
         ops = TritonOps(Chosen(default={kernel: candidates(kernel)[end] for kernel in Kernel}))
-        sums = torch.zeros(2, *PATCH)
+        sums = torch.zeros(1, *PATCH)
         with torch.inference_mode():
             list(WindowModel(network, CPU, ops=ops).accumulate(image, prompts, 0, torch.ones(PATCH), sums))
         found.append(sums)
@@ -70,7 +81,7 @@ def windows() -> list[float]:
 
 def tuned() -> dict[str, Any]:
     """Return what tuning finds for two launches of the small network, one of its candidates spoilt."""
-    chosen = [launch for launch in launches(small_network()) if launch.low == (4, 4, 4)]
+    chosen = [launch for launch in launches(small_network()) if launch.low == (4, 4, 4)][:2]
     spoilt = Tile(128, 128, 64, 8, 3)
 
     class Spoilt(Card):

@@ -25,6 +25,7 @@ from voxtell_dicom.engine.statistics import InstanceNorm
 from voxtell_dicom.errors import ModelError
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(900)  # an interpreter, on a machine that may be busy
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def interpreted() -> dict[str, Any]:
     run = subprocess.run(
         [sys.executable, "-m", "tests.engine.interpreted"],
         env={**os.environ, "TRITON_INTERPRET": "1"},
-        cwd=ROOT, capture_output=True, text=True, check=False, timeout=250,
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=880,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = json.loads(run.stdout)
@@ -63,7 +64,6 @@ def test_tuning_measures_launches_of_the_network_and_leaves_out_what_is_wrong(in
     assert interpreted["tuned"] == {
         "upconv 24 → 128": "64×64×32, 4 warps, 3 stages",
         "normalise 0 → 128": "128×32, 4 warps",
-        "normalise 0 → 24": "128×32, 4 warps",
     }
 
 

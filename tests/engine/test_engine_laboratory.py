@@ -24,6 +24,7 @@ from voxtell_dicom.engine.kernels.tiles import Kernel, Tuning, Widths, fitting
 from voxtell_dicom.engine.kernels.tune import Launch
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.timeout(900)  # a dozen starts of programs, on a machine that may be busy
 MOST_WHEELS_BYTES = 40 << 20
 # What a machine with a card has; all else comes out of the folder of wheels.
 BARE = (
@@ -194,7 +195,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def call(python: Path, *arguments: str) -> None:
         run = subprocess.run(
             [script, *arguments], env={**environment, "PYTHON": str(python)}, capture_output=True, text=True,
-            check=False, timeout=280,
+            check=False, timeout=880,
         )  # fmt: skip
         assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-3000:]
 
