@@ -32,7 +32,7 @@ class Scale:
 
 FULL = Scale(192, 20, (1, 4, 20, 60), (300, 512, 512), (200, 512, 512), 8192, 1 << 30)
 TINY = Scale(32, 2, (1, 2), (40, 36, 36), (32, 36, 36), 64, 1 << 16, rounds=1)
-TINY_FEATURES = [8, 8, 16, 16, 16, 16]
+TINY_FEATURES = [8, 16, 24, 32, 40, 40]
 TINY_STRIDE = [1, 2, 2]  # of the lowest stage: a norm wants two voxels
 TINY_SIZES = {"query_dim": 48, "mask_heads": 8, "mask_hidden_dim": 64}
 
