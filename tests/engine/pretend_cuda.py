@@ -35,7 +35,7 @@ class _OnTheCpu(TorchFunctionMode):
         if func in _CAST_BY_AUTOCAST and args[0].dtype != args[1].dtype:  # autocast of CUDA leaves the CPU alone
             args = (args[0].to(args[1].dtype), *args[1:])
         if func is F.conv3d and args[0].dtype == torch.float16:  # a CPU takes minutes for it in half precision
-            wide = [a.float() if isinstance(a, torch.Tensor) else a for a in args]
+            wide: list[Any] = [a.float() if isinstance(a, torch.Tensor) else a for a in args]
             return func(*wide, **named).half()
         return func(*map(_there, args), **named)
 
@@ -85,7 +85,8 @@ def interpret_quickly() -> None:
 
 def twins_for_launches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what launches a kernel call its twin: for whole windows, where the interpreter would take minutes."""
-    from voxtell_dicom.engine.kernels import triton_ops
+    from voxtell_dicom.engine.kernels import dot, norm
+    from voxtell_dicom.engine.kernels import upconv as upconvs
     from voxtell_dicom.engine.kernels.twin import Features, Sums, TorchOps
 
     twin = TorchOps()
@@ -97,15 +98,15 @@ def twins_for_launches(monkeypatch: pytest.MonkeyPatch) -> None:
         rows, sums = twin.upconv(x, weights, skip, layout)
         return rows, tiles_of(sums)
 
-    def scale_and_shift(sums: Sums, norm: Any, count: int) -> Sums:
+    def scale_and_shift(sums: Sums, affine: Any, count: int) -> Sums:
         total, squares = (s.sum(1) for s in sums)
-        return twin.scale_and_shift((total, squares), norm, total.half()[:, None], count)
+        return twin.scale_and_shift((total, squares), affine, total.half()[:, None], count)
 
-    monkeypatch.setattr(triton_ops.upconv, "upconv", upconv)
-    monkeypatch.setattr(triton_ops.norms, "sums", lambda rows, _tile: tiles_of(twin.sums(rows)))
-    monkeypatch.setattr(triton_ops.norms, "scale_and_shift", scale_and_shift)
-    monkeypatch.setattr(triton_ops.norms, "normalise_", lambda *args: twin.normalise_(*args[:-1]))
-    monkeypatch.setattr(triton_ops.dot, "dot_accumulate", lambda *args: twin.dot_accumulate(*args[:-1]))
+    monkeypatch.setattr(upconvs, "upconv", upconv)
+    monkeypatch.setattr(norm, "sums", lambda rows, _tile: tiles_of(twin.sums(rows)))
+    monkeypatch.setattr(norm, "scale_and_shift", scale_and_shift)
+    monkeypatch.setattr(norm, "normalise_", lambda *args: twin.normalise_(*args[:-1]))
+    monkeypatch.setattr(dot, "dot_accumulate", lambda *args: twin.dot_accumulate(*args[:-1]))
 
 
 @contextlib.contextmanager
