@@ -13,8 +13,6 @@ import torch
 from benchmarks import engine
 from benchmarks.laboratory.bench import Bench
 from voxtell_dicom.engine.kernels.choose import card_in_words
-from voxtell_dicom.engine.kernels.selftest import Card
-from voxtell_dicom.engine.kernels.tiles import Kernel, fitting
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,13 +27,8 @@ def write_model(bench: Bench) -> None:
 
 
 def check(bench: Bench) -> None:
-    """Note the tests marked `cuda`, every setting's difference from its twin, and half precision against float32."""
+    """Note the tests marked `cuda`, and half precision against float32; `sweep` tests each setting itself."""
     bench.attempt("tests", work=lambda: _tests(bench))
-    card = Card(bench.device)
-    capability = torch.cuda.get_device_capability(bench.device)
-    for kernel in Kernel:
-        for tile in fitting(kernel, capability):
-            bench.attempt("settings", kernel, str(tile), work=lambda k=kernel, t=tile: card.difference(k, t))
     bench.attempt("half precision", work=lambda: half_precision(bench, bench.scale.prompts[1]))
 
 

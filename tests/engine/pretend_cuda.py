@@ -124,7 +124,7 @@ def pretend_cuda(monkeypatch: pytest.MonkeyPatch, free_bytes: int = 80 << 30) ->
     answers = {
         "is_available": True, "device_count": 1, "synchronize": None, "empty_cache": None, "current_stream": _Clock(),
         "reset_peak_memory_stats": None, "max_memory_allocated": 123, "mem_get_info": (free_bytes, 80 << 30),
-        "get_device_name": "a card that is none", "get_device_capability": (9, 0), "memory_reserved": 0,
+        "get_device_name": "a card that is none", "get_device_capability": (9, 0), "set_device": None,
         "set_per_process_memory_fraction": None, "get_device_properties": SimpleNamespace(total_memory=80 << 30),
     }  # fmt: skip
     for name, value in answers.items():

@@ -99,6 +99,18 @@ def test_a_card_that_is_too_small_for_float32_is_not_refused(load: Any, monkeypa
     assert "not compared with float32" in said
 
 
+def test_kernels_are_launched_on_the_card_that_was_named(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton and CUDA graphs go by the current device, whatever device their tensors are on."""
+    chosen: list[int] = []
+    monkeypatch.setattr(startup, "tuned_ops", lambda *_: NO_OPS)
+    with pretend_cuda(monkeypatch):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+        for name in ("cuda:1", "cuda"):
+            Predictor.load(tiny_directory, device=name)
+    assert chosen == [1, 0]
+
+
 def test_a_cpu_is_asked_nothing(tiny_directory: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     assert Predictor.load(tiny_directory, device="cpu")._model.way == "float32, torch kernels"

@@ -91,7 +91,10 @@ def can_be_folded(network: VoxTellNetwork) -> bool:
 
 
 def launches(network: VoxTellNetwork) -> list[Launch]:
-    """What the decoder and the encoder launch, the weightiest first; empty where the decoder cannot be folded."""
+    """What the decoder and the encoder launch; empty where the decoder cannot be folded.
+
+    The up-convolution comes last: its tiles take minutes to compile, the others seconds.
+    """
     if not can_be_folded(network):
         return []
     shapes = stage_shapes(network.encoder, network.patch_size)  # full resolution first
@@ -105,7 +108,7 @@ def launches(network: VoxTellNetwork) -> list[Launch]:
         kernel = Kernel.NORMALISE if i else Kernel.DOT
         found.append(Launch(Widths(kernel, 0, columns), low, stride))
     found += [Launch(Widths(Kernel.NORMALISE, 0, c), s, (1, 1, 1)) for c, s in zip(channels, shapes, strict=True)]
-    ordered = sorted(found, key=lambda launch: launch.widths.kernel is not Kernel.UPCONV)
+    ordered = sorted(found, key=lambda launch: launch.widths.kernel is Kernel.UPCONV)
     return list({launch.widths: launch for launch in reversed(ordered)}.values())[::-1]
 
 

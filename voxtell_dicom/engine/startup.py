@@ -41,6 +41,7 @@ def trusted_model(
     """
     if device.type != "cuda":
         return WindowModel(network, device, exact=exact, bfloat16=bfloat16)
+    torch.cuda.set_device(device.index or 0)  # where Triton and CUDA graphs launch: not where their tensors are
     where = card_in_words(device)
     generator = torch.Generator().manual_seed(0)
     patch = torch.randn(network.patch_size, generator=generator).to(device)

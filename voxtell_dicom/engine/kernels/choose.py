@@ -46,8 +46,8 @@ def ops_for(device_type: str, device_index: int = 0) -> TorchOps:
 def tuned_ops(device: torch.device, launches: Sequence[Launch], storage: Path | None) -> TorchOps:
     """The operations for a device with the tiles that suit it.
 
-    launches: of the network, the weightiest first. storage: where what was measured is remembered; without one nothing
-    is measured, since it would be at every start.
+    launches: of the network. storage: where what was measured is stored; without one nothing is measured, since it
+    would be at every start.
     """
     ops = ops_for(device.type, device.index or 0)
     if ops.name != "triton":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -49,41 +49,39 @@ def trusted(trial: Trial, kernel: Kernel, tile: Tile) -> bool:
 
 
 def tune(
-    launches: Iterable[Launch],
+    launches: Sequence[Launch],
     fitting: Callable[[Kernel], Sequence[Tile]],
     trial: Trial,
     clock: Callable[[], float],
     seconds: float = SECONDS,
 ) -> Mapping[Widths, Tile]:
-    """Return the fastest tile of each launch, of those that agree with the twin; the launches in order of weight.
+    """Return the fastest tile of each launch, of those that agree with the twin; kernels in the order of `launches`.
 
-    clock: seconds that pass. When `seconds` are over, the fastest tile so far is taken, or the default.
+    Tile by tile, since compiling one takes longest: when `seconds` are over by `clock`, every launch of a kernel has
+    been tried with the same ones, and the fastest so far is taken, or the default.
     """
     end = clock() + seconds
-    agreed: dict[tuple[Kernel, Tile], bool] = {}
+    offered = [(k, tile) for k in dict.fromkeys(launch.widths.kernel for launch in launches) for tile in fitting(k)]
+    best: dict[Launch, float] = {}
     chosen: dict[Widths, Tile] = {}
-    tried = whole = 0
-    for launch in launches:
-        kernel = launch.widths.kernel
-        best = math.inf
-        for tile in fitting(kernel):
-            whole += 1
-            if clock() >= end:
-                continue
-            tried += 1
-            if (kernel, tile) not in agreed:
-                agreed[kernel, tile] = trusted(trial, kernel, tile)
-            if not agreed[kernel, tile]:
-                continue
+    tried = 0
+    for kernel, tile in offered:
+        if clock() >= end:
+            break
+        tried += 1
+        if not trusted(trial, kernel, tile):
+            continue
+        for launch in (each for each in launches if each.widths.kernel is kernel):
             took = _seconds(trial, launch, tile)
-            if took < best:
-                best, chosen[launch.widths] = took, tile
-        if launch.widths in chosen:
-            _log.info("%s: %s takes %.3f ms", _words(launch), chosen[launch.widths], 1e3 * best)
+            if took < best.get(launch, math.inf):
+                best[launch], chosen[launch.widths] = took, tile
+    for launch in launches:
+        if launch in best:
+            _log.info("%s: %s takes %.3f ms", _words(launch), chosen[launch.widths], 1e3 * best[launch])
         else:
-            _log.info("%s: not tuned, %s is used", _words(launch), DEFAULTS[kernel])
-    if tried < whole:
-        _log.warning("tuning stopped after %.0f s: %d of %d settings tried", seconds, tried, whole)
+            _log.info("%s: not tuned, %s is used", _words(launch), DEFAULTS[launch.widths.kernel])
+    if tried < len(offered):
+        _log.warning("tuning stopped after %.0f s: %d of %d settings tried", seconds, tried, len(offered))
     return chosen
 
 
