@@ -28,7 +28,7 @@ def measure(bench: Bench) -> None:
         with profile(activities=activities) as made:
             window.run(model)
             bench.wait()
-    by = "self_cpu_time_total" if bench.is_tiny else "self_cuda_time_total"
+    by = "self_cpu_time_total" if bench.is_tiny else "self_device_time_total"
     table = made.key_averages().table(sort_by=by, row_limit=ROWS, max_name_column_width=70)
     (bench.folder / "profile.txt").write_text(table, encoding="utf-8")
     spans = [(e.time_range.start * 1e-6, e.time_range.end * 1e-6) for e in made.events() or [] if _on_card(e)]
