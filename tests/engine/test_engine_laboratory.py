@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib.metadata import distribution
+from importlib.metadata import distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -171,8 +171,8 @@ def bare_python(folder: Path) -> Path:
     """An interpreter that has what a machine with a card has, and no more."""
     site = folder / "bare"
     site.mkdir()
-    for name in BARE:
-        found = distribution(name)
+    libraries = [found for found in distributions() if found.name.startswith(("nvidia-", "cuda-"))]  # torch's own
+    for found in [*map(distribution, BARE), *libraries]:
         for top in {Path(file).parts[0] for file in found.files or []} - {"..", "__pycache__"}:
             target = Path(str(found.locate_file(top)))
             if not (site / top).exists():

@@ -169,6 +169,10 @@ def damages() -> dict[str, Callable[[str], bytes]]:
         "no candidate": edited(lambda d: d["tiles"][0].update(rows=7)),
         "a word": edited(lambda d: d["tiles"][0].update(rows="128")),
         "an unknown kernel": edited(lambda d: d["tiles"][0].update(kernel="sum")),
+        "no group": edited(lambda d: d["way"].update(group=0)),
+        "half a group": edited(lambda d: d["way"].update(group=1.5)),
+        "no graph": edited(lambda d: d["way"].update(graph="yes")),
+        "too deep": lambda _: b"[" * 100_000,
         "an unknown field": edited(lambda d: d["tiles"][0].update(speed=9)),
     }
 

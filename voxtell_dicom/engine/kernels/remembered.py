@@ -41,7 +41,7 @@ class Remembered:
                 raise ValueError(f"{foreign[0]} is no candidate")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             _log.warning("%s is not used, and made anew: %s: %s", self.path, type(error).__name__, error)
             return None
         return found

@@ -76,6 +76,10 @@ class Way:
     group: int = 1
     graph: bool = False
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.group, int) or self.group < 1 or not isinstance(self.graph, bool):
+            raise ValueError(f"{self} is no way to launch prompts")
+
 
 @dataclass(frozen=True)
 class Tuning:
