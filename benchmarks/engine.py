@@ -30,6 +30,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 FULL_FEATURES = [32, 64, 128, 256, 320, 320]
+BLOCKS = [1, 3, 4, 6, 6, 6]
+STRIDES = [[1, 1, 1]] + [[2, 2, 2]] * 5
+SIZES = {"query_dim": 2048, "mask_heads": 32, "mask_hidden_dim": 2048}  # smaller where the laboratory is rehearsed
 SIDES = {
     "official": "official",
     "official_tuned": "official, our allocator settings",
@@ -48,8 +51,8 @@ def full_size_arch() -> dict[str, Any]:
         "features_per_stage": FULL_FEATURES,
         "conv_op": "torch.nn.modules.conv.Conv3d",
         "kernel_sizes": [[3, 3, 3]] * 6,
-        "strides": [[1, 1, 1]] + [[2, 2, 2]] * 5,
-        "n_blocks_per_stage": [1, 3, 4, 6, 6, 6],
+        "strides": STRIDES,
+        "n_blocks_per_stage": BLOCKS,
         "n_conv_per_stage_decoder": [1] * 5,
         "conv_bias": True,
         "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
@@ -75,11 +78,12 @@ def write_random_model(directory: Path, patch: tuple[int, int, int], seed: int) 
         "arch_kwargs": full_size_arch(),
         "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
     }
-    plans = {"configurations": {"3d_fullres": {"patch_size": list(patch), "architecture": architecture}}}
+    configuration = {"patch_size": list(patch), "architecture": architecture}
+    plans = {"configurations": {"3d_fullres": configuration}, "voxtell_dicom": SIZES}
     (directory / "fold_0").mkdir(parents=True)
     (directory / "plans.json").write_text(json.dumps(plans))
     with torch.device("meta"):
-        network = VoxTellNetwork(Sizes(), read_plans(directory).arch_kwargs, patch)
+        network = VoxTellNetwork(Sizes(**SIZES), read_plans(directory).arch_kwargs, patch)
     network.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -90,7 +94,7 @@ def write_random_model(directory: Path, patch: tuple[int, int, int], seed: int) 
             else:
                 fan_in = parameter[0].numel()
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * (2 / fan_in) ** 0.5)
-        network.pos_embed.copy_(position_table([n // 16 for n in patch], 2048))
+        network.pos_embed.copy_(position_table([n // 16 for n in patch], SIZES["query_dim"]))
     torch.save({"network_weights": official_state_dict(network)}, directory / "fold_0" / "checkpoint_final.pth")
     convert(directory, directory)  # as `voxtell-dicom model import` does, once
 
@@ -135,7 +139,8 @@ class Side:
         with patched.object(VoxTellModel, "DECODER_CONFIGS", configs), _no_initialisation(self.torch):
             network = VoxTellModel(
                 input_channels=1, **plans.arch_kwargs, decoder_layer=4, text_embedding_dim=2560,
-                num_maskformer_stages=5, num_heads=32, query_dim=2048, project_to_decoder_hidden_dim=2048,
+                num_maskformer_stages=5, num_heads=SIZES["mask_heads"], query_dim=SIZES["query_dim"],
+                project_to_decoder_hidden_dim=SIZES["mask_hidden_dim"],
             )  # fmt: skip
         network.load_state_dict(read_pickle(directory / PICKLE), assign=True)
         return network.eval()

@@ -26,6 +26,7 @@ SLOW = {  # folders and their files that take longest for what they test; make t
     "encode": ("analytic_measurements", "joined", "matrix", "secondary"),
     "engine": (
         *("engine_allocator", "engine_checkpoint", "engine_kernels", "engine_memory", "engine_memory_cap"),
+        "engine_laboratory",
         *("engine_options", "engine_postprocess", "engine_predictor", "engine_pretend_cuda", "engine_startup"),
     ),
     "golden": ("results",),

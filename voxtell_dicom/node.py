@@ -36,7 +36,7 @@ class Node:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._lock: IO[str] | None = None
-        self._pool = WorkerPool(config.model)
+        self._pool = WorkerPool(config.model, config.node.storage)
         self._archive: Archive | None = None
         self._scp: StorageScp | None = None
 

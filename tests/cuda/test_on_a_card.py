@@ -9,6 +9,8 @@ import torch
 from tests.phantom.test_model import AXIAL, dice, masks, scan
 from voxtell_dicom.engine import phantom_directory
 from voxtell_dicom.engine.kernels import choose
+from voxtell_dicom.engine.kernels.selftest import difference
+from voxtell_dicom.engine.kernels.triton_ops import TritonOps
 from voxtell_dicom.engine.predictor import Predictor
 from voxtell_dicom.phantom import LABELS, demo_acquisition
 from voxtell_dicom.phantom.anatomy import label_mask
@@ -25,7 +27,7 @@ def on_card() -> Predictor:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_kernels_agree_with_their_twins_on_this_card(dtype: torch.dtype) -> None:
     bound = 2e-2 if dtype == torch.float16 else 1e-1  # bfloat16 has three bits less
-    assert choose.self_test(choose.TritonOps(), torch.device("cuda", 0), dtype) < bound
+    assert difference(TritonOps(), torch.device("cuda", 0), dtype) < bound
 
 
 def test_the_kernels_are_in_use() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from voxtell_dicom.engine.fold import Layout, Triple, add_bias, fold_bias, fold_weights
-from voxtell_dicom.engine.kernels.twin import TorchOps
+from voxtell_dicom.engine.kernels.twin import Features, TorchOps
 
 STRIDES = [(2, 2, 2), (1, 2, 2), (1, 1, 1), (2, 1, 2)]
 LOW = (3, 4, 5)
@@ -24,13 +24,14 @@ def test_two_convolutions_are_one(stride: Triple, low: Triple) -> None:
     skip = torch.randn(7, *(n * s for n, s in zip(low, stride, strict=True)), generator=generator)
     expected = F.conv3d(F.conv_transpose3d(x, up, bias, stride=stride), conv, padding=1)[0] + skip
     layout = Layout(low, stride)
-    padded = F.pad(x[0].permute(1, 2, 3, 0), (0, 0, 1, 1, 1, 1, 1, 1)).contiguous()
+    below = Features(x[0].permute(1, 2, 3, 0).reshape(1, -1, 6), Layout(low, (1, 1, 1)))
     half = skip.clone()
     add_bias(half, fold_bias(bias, conv))
     weights = fold_weights(up, conv, stride)
     rows, (total, squares) = TorchOps().upconv(
-        padded, weights.reshape(-1, *weights.shape[4:]), layout.rows(half.permute(1, 2, 3, 0)), layout
+        below, weights.reshape(1, -1, *weights.shape[4:]), layout.rows(half.permute(1, 2, 3, 0)), layout
     )
+    rows, total, squares = rows[0], total[0], squares[0]
     got = layout.inside(layout.interleave(rows)).permute(3, 0, 1, 2)
     assert got.shape == expected.shape
     assert torch.allclose(got, expected, atol=1e-4)

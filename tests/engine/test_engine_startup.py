@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.engine.pretend_cuda import pretend_cuda
-from voxtell_dicom.engine import forward
+from voxtell_dicom.engine import forward, startup
 from voxtell_dicom.engine.forward import WindowModel
 from voxtell_dicom.engine.kernels.choose import _driver_version
 from voxtell_dicom.engine.kernels.twin import TorchOps
@@ -36,7 +36,7 @@ class Failing(TorchOps):
 
 @pytest.fixture
 def load(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[Any]:
-    monkeypatch.setattr(forward, "ops_for", lambda *_: NO_OPS)
+    monkeypatch.setattr(startup, "tuned_ops", lambda *_: NO_OPS)
     caplog.set_level(logging.INFO)
 
     def loaded(**options: Any) -> tuple[WindowModel, str]:
@@ -68,14 +68,15 @@ def test_what_agrees_is_used_and_the_log_says_on_what(load: Any, exact: bool, wa
     assert model.encoded == 0, "the check is no window of a series"
     assert f"{way} on a card that is none, torch {torch.__version__}, CUDA" in said
     assert "cuDNN" in said
-    assert "driver unknown differs from float32 by" in said
+    assert "driver unknown, Triton " in said
+    assert " differs from float32 by " in said
 
 
 @pytest.mark.parametrize(("ops", "words"), [(Wrong(), "is wrong"), (Failing(), "fails")])
 def test_wrong_kernels_give_way_to_their_twins(
     load: Any, monkeypatch: pytest.MonkeyPatch, ops: TorchOps, words: str
 ) -> None:
-    monkeypatch.setattr(forward, "ops_for", lambda *_: ops)
+    monkeypatch.setattr(startup, "tuned_ops", lambda *_: ops)
     monkeypatch.setattr(forward, "can_be_fused", lambda _: False)  # it pools in float16, which no CPU does
     model, said = load()
     assert model.way == "float16, torch kernels"
@@ -96,6 +97,18 @@ def test_a_card_that_is_too_small_for_float32_is_not_refused(load: Any, monkeypa
     model, said = load()
     assert model.way == "float16, torch kernels"
     assert "not compared with float32" in said
+
+
+def test_kernels_are_launched_on_the_card_that_was_named(tiny_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton and CUDA graphs go by the current device, whatever device their tensors are on."""
+    chosen: list[int] = []
+    monkeypatch.setattr(startup, "tuned_ops", lambda *_: NO_OPS)
+    with pretend_cuda(monkeypatch):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+        monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+        for name in ("cuda:1", "cuda"):
+            Predictor.load(tiny_directory, device=name)
+    assert chosen == [1, 0]
 
 
 def test_a_cpu_is_asked_nothing(tiny_directory: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,13 +20,15 @@ def open_engine(
     bank: str | Path | None = None,
     device: str = "auto",
     text_model: str | None = None,
+    storage: str | Path | None = None,
     **options: Any,
 ) -> Engine:
     """The engine that the `model` section of node.yaml asks for, loaded and ready.
 
     directory: a VoxTell model directory; or kind: the bundled phantom model or the threshold engine. bank: an .npz of
     prompt vectors, by default the one beside the model. device: auto, cpu, cuda, cuda:N. text_model: embeds prompts
-    that are not in the bank. options: those of `engine.options.Options`, of no meaning to the threshold engine.
+    that are not in the bank. storage: a folder where what is measured on a card is stored. options: those of
+    `engine.options.Options`, of no meaning to the threshold engine.
     Raises ModelError where it cannot be loaded.
     """
     if (directory is None) == (kind is None):
@@ -38,7 +40,8 @@ def open_engine(
     from voxtell_dicom.engine.predictor import Predictor
 
     where = phantom_directory() if directory is None else Path(directory).expanduser()
-    return Predictor.load(where, Path(bank) if bank else None, device, text_model, **options)
+    stored = Path(storage) if storage else None
+    return Predictor.load(where, Path(bank) if bank else None, device, text_model, stored, **options)
 
 
 def phantom_directory() -> Path:

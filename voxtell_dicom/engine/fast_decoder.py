@@ -17,13 +17,18 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from voxtell_dicom.engine.cpu import conv3d
 from voxtell_dicom.engine.fold import Layout, Triple, add_bias, fold_bias, fold_weights
-from voxtell_dicom.engine.kernels.twin import TorchOps
+from voxtell_dicom.engine.graph import PromptGraph
+from voxtell_dicom.engine.kernels.tiles import Kernel, Widths
+from voxtell_dicom.engine.kernels.tune import Launch
+from voxtell_dicom.engine.kernels.twin import Features, Sums, TorchOps
+from voxtell_dicom.engine.network.encoder import stage_shapes
 from voxtell_dicom.engine.network.voxtell import VoxTellNetwork
 from voxtell_dicom.engine.statistics import InstanceNorm
+
+_SHARE_FOR_GROUPS = 0.25  # of the card's free memory
 
 
 @dataclass(frozen=True)
@@ -41,22 +46,26 @@ class _Stage:
     slope: float
 
     def weights(self, embedding: torch.Tensor) -> torch.Tensor:
-        """embedding: (heads, C_in) of one prompt. Returns its weights (parities · C_out, taps z, y, x, C_in)."""
-        folded = torch.addmm(self.base, self.fused, embedding.to(self.base.dtype))
-        return folded.view(-1, *self.taps, self.base.shape[1])
+        """embedding: (prompts, heads, C_in). Returns weights (prompts, parities · C_out, taps z, y, x, C_in)."""
+        folded = self.base.new_empty(embedding.shape[0], *self.base.shape)
+        for out, each in zip(folded, embedding.to(self.base.dtype), strict=True):
+            torch.addmm(self.base, self.fused, each, out=out)
+        return folded.view(embedding.shape[0], -1, *self.taps, self.base.shape[1])
 
 
 @dataclass(frozen=True)
 class Shared:
     """What all prompts of a window share."""
 
-    lowest: torch.Tensor  # (z + 2, y + 2, x + 2, C): the lowest stage's features with their border
+    lowest: Features  # the lowest stage's
     skips: list[torch.Tensor]  # per further stage, rows (positions, parities · C)
     layouts: list[Layout]
 
 
 @dataclass(frozen=True)
-class _Top:
+class Top:
+    """The last stage's convolution for one prompt, still to be normalised, and how."""
+
     rows: torch.Tensor
     scale: torch.Tensor
     shift: torch.Tensor
@@ -81,6 +90,28 @@ def can_be_folded(network: VoxTellNetwork) -> bool:
     return all(network.decoder.fused[:-1])
 
 
+def launches(network: VoxTellNetwork) -> list[Launch]:
+    """What the decoder and the encoder launch; empty where the decoder cannot be folded.
+
+    The up-convolution comes last: its tiles take minutes to compile, the others seconds.
+    """
+    if not can_be_folded(network):
+        return []
+    shapes = stage_shapes(network.encoder, network.patch_size)  # full resolution first
+    found = []
+    strides = [_triple(up.stride) for up in network.decoder.transpconvs][::-1]  # type: ignore[arg-type]
+    channels = [int(c) for c in network.encoder.output_channels]
+    for i, stride in enumerate(strides[:-1]):
+        low, columns = shapes[i + 1], math.prod(stride) * channels[i]
+        below = strides[i + 1] if i + 2 < len(strides) else (1, 1, 1)  # the lowest stage is no row of parities
+        found.append(Launch(Widths(Kernel.UPCONV, channels[i + 1], columns), low, stride, below))
+        kernel = Kernel.NORMALISE if i else Kernel.DOT
+        found.append(Launch(Widths(kernel, 0, columns), low, stride))
+    found += [Launch(Widths(Kernel.NORMALISE, 0, c), s, (1, 1, 1)) for c, s in zip(channels, shapes, strict=True)]
+    ordered = sorted(found, key=lambda launch: launch.widths.kernel is Kernel.UPCONV)
+    return list({launch.widths: launch for launch in reversed(ordered)}.values())[::-1]
+
+
 class FastDecoder:
     """`ImageDecoder` for many prompts over one window."""
 
@@ -96,14 +127,15 @@ class FastDecoder:
             _folded(up, stage, network.sizes.mask_heads, dtype)
             for up, stage in zip(decoder.transpconvs[1:], decoder.stages[1:], strict=True)
         ]
+        self._graph = PromptGraph(self._whole) if self._ops.way.graph else None
 
     def share(self, skips: list[torch.Tensor]) -> Shared:
         """skips: encoder features of one window, full resolution first, (1, C, z, y, x); emptied, to save memory."""
         up, stage = self._lowest
         x = stage(torch.cat((up(skips.pop()), skips.pop()), dim=1)).to(self._dtype)
-        lowest = F.pad(x[0].permute(1, 2, 3, 0), (0, 0, 1, 1, 1, 1, 1, 1)).contiguous()
-        layouts, rows = [], []
         low = _triple(x.shape[2:])
+        lowest = Features(x[0].permute(1, 2, 3, 0).reshape(1, -1, x.shape[1]).contiguous(), Layout(low, (1, 1, 1)))
+        layouts, rows = [], []
         for folded in self._stages:
             layout = Layout(low, folded.stride)
             skip = skips.pop().to(self._dtype).contiguous(memory_format=torch.channels_last_3d)
@@ -118,8 +150,7 @@ class FastDecoder:
 
     def logits(self, shared: Shared, embeddings: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """embeddings: full resolution first, each (N, heads, C). Yields each prompt's logits (z, y, x), float32."""
-        for n in range(embeddings[0].shape[0]):
-            top = self._top(shared, embeddings, n)
+        for n, top in self._tops(shared, embeddings):
             dotted = self._ops.normalise_and_dot(top.rows, top.scale, top.shift, top.slope, embeddings[0][n, 0])
             logits = top.layout.inside(top.layout.interleave(dotted))[..., 0]
             del top  # its map is the largest thing here: the next prompt's must not lie beside it
@@ -129,26 +160,58 @@ class FastDecoder:
         self, shared: Shared, embeddings: Sequence[torch.Tensor], importance: torch.Tensor, targets: torch.Tensor
     ) -> Iterator[int]:
         """targets: (N, z, y, x) float16, += importance · logits. Yields each prompt's number when it has been added."""
-        for n in range(embeddings[0].shape[0]):
-            top = self._top(shared, embeddings, n)
+        for n, top in self._tops(shared, embeddings):
             self._ops.dot_accumulate(
                 top.rows, top.scale, top.shift, top.slope, embeddings[0][n, 0], top.layout, importance, targets[n]
             )
             del top
             yield n
 
-    def _top(self, shared: Shared, embeddings: Sequence[torch.Tensor], n: int) -> _Top:
-        """The last stage's convolution for prompt `n`, still to be normalised, and how."""
+    def _tops(self, shared: Shared, embeddings: Sequence[torch.Tensor]) -> Iterator[tuple[int, Top]]:
+        """Each prompt's number and last stage, never bound here: see `logits`."""
+        prompts = range(embeddings[0].shape[0])
+        if self._graph is not None:
+            self._graph.begin(shared)
+            for n in prompts:
+                yield n, self._graph.replay([e[n : n + 1] for e in embeddings])
+            return
+        group = self._group(shared)
+        for n in prompts:
+            if n % group == 0:
+                below = self._below(shared, [e[n : n + group] for e in embeddings])
+            yield n, self._top(shared, below.of(n % group), embeddings[1][n : n + 1])
+
+    def _group(self, shared: Shared) -> int:
+        """How many prompts go through the lower stages at once: as many as wanted, where memory allows."""
+        wanted = self._ops.way.group
+        if wanted == 1:
+            return 1
+        each = 2 * sum(skip.numel() * skip.element_size() for skip in shared.skips[:-1])
+        free, _ = torch.cuda.mem_get_info(shared.lowest.rows.device)
+        return max(1, min(wanted, int(_SHARE_FOR_GROUPS * free) // max(each, 1)))
+
+    def _whole(self, shared: Shared, embeddings: Sequence[torch.Tensor]) -> Top:
+        return self._top(shared, self._below(shared, embeddings), embeddings[1])
+
+    def _below(self, shared: Shared, embeddings: Sequence[torch.Tensor]) -> Features:
+        """The features of all stages but the last, for some prompts."""
         x = shared.lowest
-        last = len(self._stages) - 1
-        for i, (stage, layout, skip) in enumerate(zip(self._stages, shared.layouts, shared.skips, strict=True)):
-            rows, sums = self._ops.upconv(x, stage.weights(embeddings[last + 1 - i][n]), skip, layout)
-            scale, shift = stage.norm.scale_and_shift(sums, rows, math.prod(layout.fine), layout)
-            if i == last:
-                break
+        for i, stage in enumerate(self._stages[:-1]):
+            rows, (scale, shift) = self._measured(i, shared, x, embeddings[len(self._stages) - i])
             self._ops.normalise_(rows, scale, shift, stage.slope)
-            x = layout.padded(rows)
-        return _Top(rows, scale, shift, stage.slope, layout)
+            x = Features(rows, shared.layouts[i])
+        return x
+
+    def _top(self, shared: Shared, below: Features, embedding: torch.Tensor) -> Top:
+        last = len(self._stages) - 1
+        rows, (scale, shift) = self._measured(last, shared, below, embedding)
+        return Top(rows[0], scale[0], shift[0], self._stages[last].slope, shared.layouts[last])
+
+    def _measured(self, i: int, shared: Shared, x: Features, embedding: torch.Tensor) -> tuple[torch.Tensor, Sums]:
+        """The convolution of stage `i` for some prompts, and the scale and shift that normalise it."""
+        stage, layout = self._stages[i], shared.layouts[i]
+        rows, sums = self._ops.upconv(x, stage.weights(embedding), shared.skips[i], layout)
+        return rows, self._ops.scale_and_shift(sums, stage.norm, rows, math.prod(layout.fine), layout)
 
 
 def _folded(up: Any, stage: nn.Module, heads: int, dtype: torch.dtype) -> _Stage:

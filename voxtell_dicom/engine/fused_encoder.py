@@ -54,9 +54,8 @@ class FusedEncoder:
         out = conv3d(x, self._weight(conv), bias, padding=conv.padding, stride=conv.stride)
         out = out.contiguous(memory_format=torch.channels_last_3d)
         rows = _rows(out)
-        scale, shift = InstanceNorm(norm.weight, norm.bias, norm.eps).scale_and_shift(
-            self._ops.sums(rows), rows, rows.shape[0]
-        )
+        measured = InstanceNorm(norm.weight, norm.bias, norm.eps)
+        scale, shift = self._ops.scale_and_shift(self._ops.sums(rows), measured, rows, rows.shape[1])
         self._ops.normalise_(rows, scale, shift, slope, None if residual is None else _rows(residual))
         return out
 
@@ -68,9 +67,9 @@ class FusedEncoder:
 
 
 def _rows(x: torch.Tensor) -> torch.Tensor:
-    """(1, C, z, y, x), channels-last, as (voxels, C): a view."""
+    """(1, C, z, y, x), channels-last, as (1, voxels, C): a view."""
     last = x.contiguous(memory_format=torch.channels_last_3d).permute(0, 2, 3, 4, 1)
-    return last.reshape(-1, x.shape[1])
+    return last.reshape(1, -1, x.shape[1])
 
 
 def can_be_fused(encoder: nn.Module) -> bool:

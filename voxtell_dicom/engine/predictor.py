@@ -67,18 +67,22 @@ class Predictor:
         device: torch.device,
         options: Options = DEFAULT,
         text_model: str | None = None,
+        storage: Path | None = None,
     ) -> None:
-        """text_model: a folder or a name on the hub; embeds prompts that the bank lacks when they are asked for."""
+        """text_model: a folder or a name on the hub; embeds prompts that the bank lacks when they are asked for.
+
+        storage: a folder for what is measured on a card.
+        """
         width = checkpoint.plans.sizes.text_embedding_dim
         if bank.width not in (None, width):
             raise ModelError(f"the bank's vectors have {bank.width} values, the model wants {width}")
         self.bank = bank
         self.device = device
         self.patch_size = checkpoint.plans.patch_size
-        self._prompt_values = width
         self._network = checkpoint.network
         self.options = options
         self._text_model = text_model
+        self._storage = storage
         self._bank_digest = bank.digest
         self._model = self._new_model(device)
         self.last_run: RunReport | None = None
@@ -93,16 +97,19 @@ class Predictor:
         bank: Path | None = None,
         device: str = "auto",
         text_model: str | None = None,
+        storage: Path | None = None,
         **options: Any,
     ) -> Predictor:
         """Load a model directory; `bank` defaults to the one beside it. options: those of `Options`. Raises ModelError.
+
+        storage: a folder for what is measured on a card; without one, nothing is measured.
 
         predictor = Predictor.load(Path("models/voxtell_v1.1"), device="cuda:0", crop_to_body=True)
         """
         where = choose_device(device)
         path = bank or find_bank(directory)
         loaded = load_checkpoint(directory)
-        return cls(loaded, Bank.read(path) if path else EMPTY, where, Options(**options), text_model)
+        return cls(loaded, Bank.read(path) if path else EMPTY, where, Options(**options), text_model, storage)
 
     @property
     def identity(self) -> str:
@@ -281,10 +288,9 @@ class Predictor:
         return trusted_model(
             self._network.to(device),
             device,
-            self.patch_size,
-            self._prompt_values,
             exact=options.exact,
             bfloat16=options.bfloat16,
+            storage=self._storage,
         )
 
     def _model_on(self, device: torch.device) -> WindowModel:

@@ -12,6 +12,7 @@ import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -47,7 +48,7 @@ class NodeStopping(BaseException):
     """
 
 
-def _engine_arguments(model: Model) -> str:
+def _engine_arguments(model: Model, storage: Path | None = None) -> str:
     return json.dumps(
         {
             "directory": str(model.directory) if model.directory else None,
@@ -57,6 +58,7 @@ def _engine_arguments(model: Model) -> str:
             "exact": model.exact,
             "bfloat16": model.bfloat16,
             **model.windows.model_dump(),
+            **({"storage": str(storage)} if storage else {}),
         }
     )
 
@@ -64,13 +66,13 @@ def _engine_arguments(model: Model) -> str:
 class Worker:
     """One worker process for one device. Thread-safe; one request at a time is the pool's business."""
 
-    def __init__(self, model: Model, device: str) -> None:
+    def __init__(self, model: Model, device: str, storage: Path | None = None) -> None:
         self._ready: Future[str] = Future()
         self._pending: dict[str, tuple[Future[dict[str, Any]], Progress | None]] = {}
         self._lock = threading.Lock()
         self._gone = False
         command = [sys.executable, "-m", "voxtell_dicom.workers.worker"]
-        command += ["--model", _engine_arguments(model), "--device", device]
+        command += ["--model", _engine_arguments(model, storage), "--device", device]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -177,8 +179,10 @@ class Worker:
 class WorkerPool:
     """One worker per configured device, restarted where one has died."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, storage: Path | None = None) -> None:
+        """storage: the node's folder, where an engine stores what it measured on its card."""
         self._model = model
+        self._storage = storage
         self._free: queue.Queue[tuple[str, Worker | None]] = queue.Queue()
         self._workers: set[Worker] = set()
         self._identity: str | None = None
@@ -204,7 +208,7 @@ class WorkerPool:
             if worker is None or not worker.alive:
                 if worker is not None:
                     self._workers.discard(worker)
-                worker = Worker(self._model, device)
+                worker = Worker(self._model, device, self._storage)
                 self._workers.add(worker)
                 log.info("worker started", device=device, pid=worker.pid)
             self._identity = worker.identity(timeout_s)

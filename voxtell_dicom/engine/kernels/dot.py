@@ -10,11 +10,10 @@ import triton
 import triton.language as tl
 
 from voxtell_dicom.engine.fold import Layout
+from voxtell_dicom.engine.kernels.tiles import Tile
 
-_ROWS = 64
 
-
-@triton.jit  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=("count", "py", "px"))  # type: ignore[untyped-decorator]
 def _dot_accumulate(  # type: ignore[no-untyped-def]
     rows_ptr, scale_ptr, shift_ptr, embedding_ptr, importance_ptr, target_ptr,
     slope, count, channels, py, px, fz, fy, fx,
@@ -51,13 +50,14 @@ def dot_accumulate(
     layout: Layout,
     importance: torch.Tensor,
     target: torch.Tensor,
+    tile: Tile,
 ) -> None:
     """As `TorchOps.dot_accumulate`. target: a view whose last axis is contiguous."""
     channels = embedding.shape[0]
     if target.stride(2) != 1:
         raise ValueError("the sums must be contiguous along x")
-    _dot_accumulate[(triton.cdiv(rows.shape[0], _ROWS), layout.parities)](
+    _dot_accumulate[(triton.cdiv(rows.shape[0], tile.rows), layout.parities)](
         rows, scale, shift, embedding.float().contiguous(), importance, target, slope, rows.shape[0], channels,
         *layout.positions[1:], *layout.fine, target.stride(0), target.stride(1), *layout.stride,
-        ROWS=_ROWS, CHANNELS=triton.next_power_of_2(channels),
+        ROWS=tile.rows, CHANNELS=triton.next_power_of_2(channels), num_warps=tile.warps,
     )  # fmt: skip
