@@ -73,12 +73,12 @@ class Receiver:
     """Archive, completion and SCP as the node wires them; `completed` collects what was handed on."""
 
     def __init__(self, root: Path, also: tuple[str, ...] = (), missing: Any = None, **receive: Any) -> None:
-        peers = receive.pop("peers", {"ct": {"ae_title": "CT1"}})
+        peers, dimse = receive.pop("peers", {"ct": {"ae_title": "CT1"}}), receive.pop("dimse", {})
         settings = {"quiet_s": 0.4, "incomplete_s": 1.5, "min_free_percent": 0, **receive}
         self.config = Config.model_validate(
             {
                 "version": 1,
-                "node": {"dimse": {"host": "127.0.0.1", "port": 0}},
+                "node": {"dimse": {"host": "127.0.0.1", "port": 0, **dimse}},
                 "model": {"engine": "threshold"},
                 "receive": settings,
                 "peers": peers,

@@ -23,6 +23,7 @@ from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT, P_DATA
 from pynetdicom.service_class import StorageServiceClass, VerificationServiceClass
 
+from voxtell_dicom.network.handshake import tls_state
 from voxtell_dicom.network.links import Link, cut, link_of
 from voxtell_dicom.network.pdu_reader import ConnectionEnded, PduFault, discard
 from voxtell_dicom.network.request_pdu import InvalidRequest, read_request
@@ -55,10 +56,13 @@ class TooLarge(BytesIO):
 def read_pdu_data(self: Any) -> None:
     """Read what is there of a PDU; when it is whole, have the state machine deal with it."""
     link = link_of(self.assoc)
-    if link is None:
-        plain_read_pdu_data(self)
-        return
     connection = self.socket.socket
+    if link is None:
+        if isinstance(connection, ssl.SSLSocket):
+            _read_tls(self, connection)
+        else:
+            plain_read_pdu_data(self)
+        return
     if connection is None:  # closed by another thread
         return
     try:
@@ -83,6 +87,26 @@ def read_pdu_data(self: Any) -> None:
     else:
         self._recv_pdu.put(pdu)
         self.event_queue.put(event)
+
+
+def _read_tls(dul: Any, connection: ssl.SSLSocket) -> None:
+    """Read what is there of a PDU of an association that we requested over TLS.
+
+    pynetdicom would wait for the rest of a record, and send nothing meanwhile.
+    """
+    try:
+        data = tls_state(dul.assoc).reader.read(connection)
+        if data is None:
+            return
+        pdu, event = dul._decode_pdu(data)
+    except ConnectionEnded as ended:
+        tls_state(dul.assoc).end(str(ended), ended.__cause__)
+        dul.event_queue.put("Evt17")
+    except Exception:  # no PDU, or a corrupt one
+        dul.event_queue.put("Evt19")
+    else:
+        dul._recv_pdu.put(pdu)
+        dul.event_queue.put(event)
 
 
 def is_transport_event(self: Any) -> bool:
