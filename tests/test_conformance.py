@@ -6,6 +6,7 @@ After a change that alters a table: `.venv/bin/python -m tests.test_conformance`
 from __future__ import annotations
 
 import re
+import ssl
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -22,10 +23,12 @@ from tests.encode import made
 from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config, Rule
+from voxtell_dicom.config.tls_settings import PeerTls, TlsProfile
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
 from voxtell_dicom.dicom.sop_classes import starts_work
 from voxtell_dicom.encode import RECEIPTS, encode, in_other_form, output_context
 from voxtell_dicom.network.associations import introduce
+from voxtell_dicom.network.tls import client_context
 from voxtell_dicom.receive import dimse
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS
@@ -129,6 +132,10 @@ def tables(folder: Path) -> dict[str, str]:
                 ("unknown callers accepted (`receive.accept_unknown`)", "yes" if defaults.accept_unknown else "no"),
             ],
         ),
+        "tls": _table(
+            ("profile", "TLS", "suites of TLS 1.2"),
+            [(f"`{profile}`", *_offered(profile)) for profile in get_args(TlsProfile)],
+        ),
         "received": _table(
             ("status", "when"),
             [
@@ -166,6 +173,14 @@ def tables(folder: Path) -> dict[str, str]:
             [(PRIVATE_SCHEME, PRIVATE_SCHEME_UID)],
         ),
     }
+
+
+def _offered(profile: TlsProfile) -> tuple[str, str]:
+    """Versions and TLS 1.2 suites of a profile, as OpenSSL has them."""
+    context = client_context(PeerTls(profile=profile))
+    assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+    assert context.maximum_version == ssl.TLSVersion.MAXIMUM_SUPPORTED
+    return "1.2, 1.3", ", ".join(each["name"] for each in context.get_ciphers() if each["protocol"] != "TLSv1.3")
 
 
 ANSWERS = (
@@ -308,7 +323,7 @@ def test_what_it_says_is_missing_is_missing() -> None:
         "Storage Commitment is not supported": used("send_n_action") or used("EVT_N_EVENT_REPORT"),
         "no DICOMweb server": (ROOT / "voxtell_dicom/web").is_dir(),
         "C-MOVE is not used": used("send_c_move"),
-        "DIMSE over TLS is not supported": used("ssl_context") or used("tls_args"),
+        "DIMSE over TLS is not supported": used("wrap_socket"),
         "No DICOMDIR is read or written": used("pydicom.fileset"),
         "No audit trail is sent": used("AuditMessage"),
     }
