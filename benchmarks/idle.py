@@ -25,8 +25,12 @@ from pathlib import Path
 
 import yaml
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the tests' made series
+
+from tests.processes import cpu_s
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for the tests' made series
+
 BAR_PERCENT = 2.0
 
 
@@ -70,9 +74,9 @@ def measure(folder: Path, tree: Path, seconds: float, series: int) -> dict[str, 
     try:
         _wait(lambda: "node ready" in (folder / "node.log").read_text())
         time.sleep(5)  # what a start leaves to do
-        began, used = time.monotonic(), _cpu_s(node.pid)
+        began, used = time.monotonic(), cpu_s(node.pid)
         time.sleep(seconds)
-        idle = 100 * (_cpu_s(node.pid) - used) / (time.monotonic() - began)
+        idle = 100 * (cpu_s(node.pid) - used) / (time.monotonic() - began)
         handoffs = []
         for number in range(series):
             files = write_ct(folder / f"series-{number}", slices=4, seed=number)
@@ -91,12 +95,6 @@ def measure(folder: Path, tree: Path, seconds: float, series: int) -> dict[str, 
         "series": series,
         "ratios": {"idle": round(BAR_PERCENT / max(idle, 0.01), 2)},
     }
-
-
-def _cpu_s(pid: int) -> float:
-    """CPU seconds that a process has used, user and system (proc_pid_stat(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _delivered(storage: Path) -> list[float]:

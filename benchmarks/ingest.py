@@ -29,6 +29,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the peers of the tests
 
+from tests.processes import children, cpu_s
 from tests.system.node_process import NodeProcess
 from tests.system.peers.dcmtk import ENVIRONMENT, StoreScp
 from tests.system.peers.orthanc import Orthanc
@@ -37,7 +38,6 @@ ROWS = COLUMNS = 512
 TITLE = "VOXTELL"
 SENDER = "STORESCU"
 ROOT = "2.25.1234567890."  # of all UIDs, followed by numbers of a fixed length, so that bytes can be replaced
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,8 @@ def receive(folder: Path) -> None:
     from voxtell_dicom.observe.logs import configure_logs
 
     configure_logs()
-    settings = {
-        "quiet_s": 600,
-        "incomplete_s": 600,
-        "bounds": {"connections_per_address": 60},
-    }  # 50 idle ones at the end
+    bounds = {"connections_per_address": 60}  # 50 idle ones at the end
+    settings = {"quiet_s": 600, "incomplete_s": 600, "bounds": bounds}
     print(Reception(folder, accept_unknown=True, max_associations=60, **settings).port, flush=True)
     time.sleep(3600)
 
@@ -148,18 +145,9 @@ def send(folders: list[Path], port: int) -> float:
     return seconds
 
 
-def cpu_s(pid: int) -> float:
+def used_cpu_s(pid: int) -> float:
     """Return the CPU seconds of a process and of its children, those that have ended included."""
-    total = 0.0
-    for process in (pid, *_children(pid)):
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        total += sum(map(int, fields[11:15])) / TICKS_PER_S
-    return total
-
-
-def _children(pid: int) -> list[int]:
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+    return sum(map(cpu_s, (*children(pid), pid)))
 
 
 def idle_cpu_percent(folder: Path, associations: int = 50, seconds: float = 5.0) -> float:
@@ -175,9 +163,9 @@ def idle_cpu_percent(folder: Path, associations: int = 50, seconds: float = 5.0)
         links = [entity.associate("127.0.0.1", running.port, ae_title=TITLE) for _ in range(associations)]
         assert all(link.is_established for link in links)
         time.sleep(1)
-        before = cpu_s(running.pid)
+        before = used_cpu_s(running.pid)
         time.sleep(seconds)
-        used = cpu_s(running.pid) - before
+        used = used_cpu_s(running.pid) - before
         for link in links:
             link.release()
     return round(100 * used / seconds, 2)
@@ -200,9 +188,9 @@ def run(rounds: int, instances: int, names: list[str]) -> dict[str, Any]:
                 with ExitStack() as stack:
                     running = stack.enter_context(RECEIVERS[name](work / name))
                     for key, folders in ((f"{name}_1", one), (f"{name}_4", four)):
-                        before = cpu_s(running.pid)
+                        before = used_cpu_s(running.pid)
                         seconds.setdefault(key, []).append(send(folders, running.port))
-                        used = cpu_s(running.pid) - before
+                        used = used_cpu_s(running.pid) - before
                         cpu.setdefault(key, []).append(1000 * used / instances)
                 shutil.rmtree(work / name)
             shutil.rmtree(work / "in")

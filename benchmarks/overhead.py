@@ -25,12 +25,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the tests' free ports
+
+from tests.processes import children, cpu_s, peak_bytes
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for the tests' free ports
 
 SEGMENTS = 20
 THRESHOLDS = [25 * number for number in range(SEGMENTS)]
-TICK = os.sysconf("SC_CLK_TCK")
 
 
 def write_series(folder: Path, slices: int, size: int, number: int) -> list[Path]:
@@ -155,21 +157,15 @@ class Node:
         return [sys.executable, "-m", "voxtell_dicom", *words, "-c", str(self.config)]
 
     def pids(self) -> list[int]:
-        found = [self._process.pid]
-        for task in Path(f"/proc/{self._process.pid}/task").iterdir():
-            with contextlib.suppress(FileNotFoundError):  # a thread that has just ended
-                found += map(int, (task / "children").read_text().split())
-        return found
+        return [self._process.pid, *children(self._process.pid)]
 
     def cpu_s(self) -> float:
         """CPU seconds of the node and its worker so far."""
-        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in self.pids()]
-        return sum(int(each[11]) + int(each[12]) for each in fields) / TICK
+        return sum(map(cpu_s, self.pids()))
 
     def peaks(self) -> list[int]:
         """Peak resident bytes of the node, then of its worker."""
-        lines = [Path(f"/proc/{pid}/status").read_text() for pid in self.pids()]
-        return [int(text.partition("VmHWM:")[2].split()[0]) * 1024 for text in lines]
+        return [peak_bytes(pid) for pid in self.pids()]
 
     def segment(self, files: list[Path]) -> dict[str, Any]:
         """Send a series and wait until its object is delivered: seconds by stage, CPU seconds."""

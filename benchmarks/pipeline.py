@@ -27,8 +27,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the tests' patched official predictor
+
+from tests.processes import children, peak_bytes
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # for the tests' patched official predictor
 
 PROMPTS = ["liver", "liver lesion", "spleen", "left kidney", "right kidney", "left lung", "right lung", "spine"]
 PROMPTS += ["aorta", "urinary bladder"]
@@ -198,22 +201,11 @@ class OurNode:
         return job
 
     def peak_bytes(self) -> int:
-        pids = [self.process.pid]
-        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
-            pids += map(int, (task / "children").read_text().split())
-        return sum(_peak(pid) for pid in pids)
+        return sum(peak_bytes(pid) for pid in (self.process.pid, *children(self.process.pid)))
 
     def close(self) -> None:
         self.process.terminate()
         self.process.wait(60)
-
-
-def _peak(pid: int) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
 
 
 def _voxels(seg: Any) -> dict[str, int]:

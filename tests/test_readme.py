@@ -6,14 +6,19 @@ the PACS that the shipped node.yaml names is a real Orthanc on that very port.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +53,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = [Block(found[1], README[: found.start(2)].count("\n") + 1, found[2]) for found in FENCE.finditer(README)]
 SHELL = [block for block in BLOCKS if block.language == "sh"]
 MAKE = [block for block in SHELL if block.text.startswith("make ")]
-TYPED = [block for block in SHELL if block not in MAKE]
+(TEN_LINES,) = (block for block in SHELL if "\nOrthanc " in block.text)
+TYPED = [block for block in SHELL if block not in (*MAKE, TEN_LINES)]
 
 
 class Terminal:
@@ -129,6 +135,80 @@ class Terminal:
 SHIPPED: dict[str, Any] = yaml.safe_load((ROOT / "config" / "node.yaml").read_text(encoding="utf-8"))
 
 
+class Prompt:
+    """A shell in which lines are typed one after the other; what they leave running ends with it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log = folder / "terminal.log"
+        output = self.log.open("wb")
+        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self._shell = subprocess.Popen(
+            ["bash"], cwd=folder, stdin=subprocess.PIPE, stdout=output, stderr=subprocess.STDOUT, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+        self._typed = 0
+
+    def type(self, line: str, timeout_s: float = 120) -> str:
+        """Type a line, wait until the shell asks for the next; return what was printed meanwhile. It must succeed."""
+        assert self._shell.stdin is not None
+        before, self._typed = len(self.log.read_text()), self._typed + 1
+        end = f"end of line {self._typed}: "
+        self._shell.stdin.write(f"{line}\necho '{end}'$?\n".encode())
+        self._shell.stdin.flush()
+        wait_for(lambda: re.search(rf"^{end}\d+$", self.log.read_text(), re.MULTILINE), f"the end of {line}", timeout_s)
+        said = self.log.read_text()[before:]
+        assert f"{end}0" in said, f"README.md: {line}\n{said}"
+        return said
+
+    def close(self) -> None:
+        """Stop the shell, and what runs in its background, as the end of a session does."""
+        os.killpg(self._shell.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._shell.wait(1)
+        self._shell.kill()
+        self._shell.wait()
+
+
+def wait_for(condition: Callable[[], object], what: str, timeout_s: float = 120) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, f"no {what} within {timeout_s:g} s"
+        time.sleep(0.2)
+
+
+def test_the_ten_lines_end_with_a_segmentation_in_orthanc(tmp_path: Path) -> None:
+    """Before the other tests of this file: Orthanc and the node take the ports that those take, too."""
+    shutil.copytree(ROOT / "config" / "examples", tmp_path / "config" / "examples")
+    prompt = Prompt(tmp_path)
+    try:
+        for line in TEN_LINES.commands:
+            if "jobs show" in line:
+                look = TEN_LINES.commands[-2]
+                wait_for(lambda: re.search(r"^ *delivered", prompt.type(look), re.MULTILINE), "delivery")  # noqa: B023
+            prompt.type(line)
+            if line.startswith("Orthanc"):
+                wait_for_port(4242, timeout_s=60)
+                wait_for_port(8042, timeout_s=60)
+            elif "serve" in line:
+                wait_for_port(11112, timeout_s=60)
+        source = pydicom.dcmread(next((tmp_path / "patient" / "series").iterdir()), stop_before_pixels=True)
+        with urllib.request.urlopen("http://127.0.0.1:8042/studies?expand") as response:
+            studies = {study["MainDicomTags"]["StudyInstanceUID"]: study["ID"] for study in json.load(response)}
+        study = studies[source.StudyInstanceUID]
+        with urllib.request.urlopen(f"http://127.0.0.1:8042/studies/{study}/series") as response:
+            series = [one["MainDicomTags"] for one in json.load(response)]
+        assert sorted(one["Modality"] for one in series) == ["CT", "SEG"]
+    finally:
+        prompt.close()
+    wait_for(lambda: not any(is_open(port) for port in (4242, 8042, 11112)), "end of Orthanc and the node")
+
+
+def is_open(port: int) -> bool:
+    """Return whether somebody listens on a port of this machine."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
 @pytest.fixture(scope="module")
 def pacs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
     with Orthanc(tmp_path_factory.mktemp("orthanc"), dicom_port=SHIPPED["peers"]["pacs"]["port"]) as orthanc:
@@ -192,8 +272,9 @@ def test_first_screen() -> None:
     order = ["# voxtell-dicom", "not a medical device", "```mermaid", "make demo", "## A real PACS in ten lines"]
     places = [README.lower().index(word.lower()) for word in order]
     assert places == sorted(places)
+    assert TEN_LINES.text in README.split("## A real PACS in ten lines")[1]
     ten = README.split("## A real PACS in ten lines")[1].split("\n## ")[0]
-    assert len(re.findall(r"^\d+\. ", ten, re.MULTILINE)) == 10
+    assert len(TEN_LINES.commands) == 10
     assert "1024" in ten
     assert "irewall" in ten
     assert "CC BY-NC-SA 4.0" in README

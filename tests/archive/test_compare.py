@@ -11,6 +11,9 @@ import pytest
 from pydicom.dataset import Dataset
 
 from tests.receive.receiving import make_slice
+from tests.series.modality_cases import nm
+from tests.series.multiframe_cases import item
+from tests.series.slices import noise
 from voxtell_dicom.archive.compare import HEADERS, SAME, compare
 from voxtell_dicom.errors import Refusal
 
@@ -95,5 +98,21 @@ def test_the_same_bytes_in_another_character_set_are_a_correction() -> None:
 )
 def test_another_content_is_refused(content: dict[str, Any]) -> None:
     ds = changed(make_slice("1.2", 1), RescaleSlope="2")
+    with pytest.raises(Refusal, match="other content"):
+        compared(ds, changed(ds, **content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"SpacingBetweenSlices": -2},
+        {"SliceVector": [1, 3, 2]},
+        {"DetectorInformationSequence": [item(ImagePositionPatient=[0, 0, 9])]},
+    ],
+    ids=str,
+)
+def test_nm_slices_at_another_place_are_other_content(content: dict[str, Any]) -> None:
+    ds = nm(noise((3, 4, 5)))
+    assert compared(ds, changed(ds, StudyDescription="other")) == HEADERS
     with pytest.raises(Refusal, match="other content"):
         compared(ds, changed(ds, **content))

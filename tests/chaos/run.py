@@ -5,7 +5,10 @@ In the end every accepted series is exactly one object at the PACS, with the rig
 
 from __future__ import annotations
 
+import contextlib
+import os
 import random
+import signal
 import subprocess
 import threading
 import time
@@ -79,8 +82,9 @@ class Chaos:
             time.sleep(down_s)
             self.node.start()
         elif victim == "worker":
-            if self.node.children() and not self._about_to_be_given_up():
-                self.node.kill_worker()
+            for pid in [] if self._about_to_be_given_up() else self.node.children()[:1]:
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
+                    os.kill(pid, signal.SIGKILL)
         elif victim == "pacs":
             self.pacs.stop(kill=True)
             time.sleep(down_s)

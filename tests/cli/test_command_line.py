@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,9 +25,11 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_version_is_quick_and_documented() -> None:
-    began = time.perf_counter()
+    before = os.times()
     done = run("version", "--json")
-    assert time.perf_counter() - began < 2  # 0.2 s alone; the machine may be busy
+    after = os.times()
+    used_s = after.children_user + after.children_system - before.children_user - before.children_system
+    assert used_s < 2  # 0.2 s, whatever else the machine does
     assert done.returncode == 0
     assert assert_documented("voxtell-dicom version", done.stdout)["pydicom"][0].isdigit()
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pydicom
 import pytest
+from pydicom.uid import MediaStorageDirectoryStorage
 from typer.testing import CliRunner
 
 from tests.json_page import assert_documented
 from tests.series import cases, slices
 from voxtell_dicom.cli import app
+from voxtell_dicom.series.headers import assemble
 
 RULES = """
 version: 1
@@ -89,6 +91,35 @@ def test_directory_of_a_medium_is_passed_over_whatever_its_name(tmp_path: Path) 
     (tmp_path / "cd" / "DICOMDIR").rename(tmp_path / "cd" / "DIRFILE")
     (row,) = json.loads(inspect(str(tmp_path / "cd"), "--json"))
     assert row["status"] == "handled"
+
+
+@pytest.mark.parametrize("odd", ["class", "record", "uids", "nothing"])
+def test_an_odd_directory_of_a_medium_is_named_as_what_it_is(odd: str, tmp_path: Path) -> None:
+    from pydicom.fileset import FileSet
+
+    cases.CASES[0].write(tmp_path / "series")
+    medium = FileSet()
+    for file in (tmp_path / "series").iterdir():
+        medium.add(file)
+    medium.write(tmp_path / "cd")
+    directory = tmp_path / "cd" / "DICOMDIR"
+    ds = pydicom.dcmread(directory)
+    if odd == "class":
+        ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.1.3.99"
+    elif odd == "uids":
+        ds.SOPClassUID, ds.SOPInstanceUID = MediaStorageDirectoryStorage, "2.25.1"
+    ds.save_as(directory)
+    if odd == "record":
+        data = directory.read_bytes()
+        directory.write_bytes(data.replace(b"\x04\x00\x30\x14CS", b"\x04\x00\x30\x14??"))
+    directory.rename(tmp_path / "cd" / "DIRFILE")
+    (row,) = json.loads(inspect(str(tmp_path / "cd"), "--json"))
+    assert row["status"] == "handled"
+    said = " ".join(inspect(str(tmp_path / "cd" / "DIRFILE"), code=2).split())
+    assert "DICOMDIR (Media Storage Directory" in said
+    assert "give the folder that holds the images" in said
+    (aside,) = assemble(slices.series_in(tmp_path / "cd")).set_aside if odd != "record" else [None]
+    assert aside is None or (aside.code, aside.refused) == ("media-directory", False)
 
 
 def test_the_runs_of_a_stack_are_said_to_be_joined(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pydicom
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -31,6 +32,7 @@ model: {{engine: threshold}}
 rules:
   - {{name: thin, when: {{Modality: CT, SliceThickness: {{at_most: 1}}}}, prompts: ["> 300"]}}
 """
+DESCRIPTION = "series [bold] 3\x9b2J"  # what rich, or a terminal, could act on
 
 
 @dataclass
@@ -47,7 +49,10 @@ class Site:
     def unmatched(self) -> str:
         """A series goes through `process` and meets no rule. Returns its UID."""
         config = load_config(self.yaml)
-        write_ct(self.folder / "ct", slices=4)
+        for path in write_ct(self.folder / "ct", slices=4):
+            ds = pydicom.dcmread(path)
+            ds.SpecificCharacterSet, ds.SeriesDescription = "ISO_IR 100", DESCRIPTION
+            ds.save_as(path)
         (series,) = series_in(self.folder / "ct", calling_ae="CT1")
         book = JobBook(open_database(config), config.node.storage)
         book.record_series(series)
@@ -75,7 +80,11 @@ def test_an_unmatched_job_names_the_condition(site: Site) -> None:
     shown = assert_documented("voxtell-dicom jobs show", site.run("jobs", "show", "latest", "--json").stdout)
     (condition,) = shown["conditions"]
     assert (condition["rule"], condition["subject"], condition["found"]) == ("thin", "SliceThickness", "2.5")
+    assert (listed["description"], listed["instances"]) == (DESCRIPTION, 4)
+    lines = site.run("jobs", "list").stdout
+    assert f"series {uid}, series [bold] 3\\x9b2J, 4 instance(s)" in lines
     words = site.run("jobs", "show", listed["id"]).stdout
+    assert "description: series [bold] 3\\x9b2J" in words
     assert f"rule 'thin': SliceThickness is 2.5, wanted: {condition['wanted']}" in words
     for target in (listed["id"], uid):
         done = site.run("rules", "explain", target, "--json")

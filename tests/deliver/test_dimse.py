@@ -155,7 +155,7 @@ def test_nobody_there_is_sent_again(spooled: Result) -> None:
     started = time.monotonic()
     outcome = send(spooled, Peer(ae_title="AWAY", host="127.0.0.1", port=free_port(), timeout_s=2))
     assert (outcome.state, outcome.status) == ("retry", "no connection")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30  # without it: never
     outcome = send(spooled, Peer(ae_title="AWAY", host="no-such-host.invalid", port=104, timeout_s=2))
     assert (outcome.state, outcome.status) == ("retry", "no connection")
 
@@ -165,7 +165,7 @@ def test_silence_ends_by_the_timeout_of_the_peer(spooled: Result) -> None:
         started = time.monotonic()
         outcome = send(spooled, scp.peer(timeout_s=1))
         assert (outcome.state, outcome.status) == ("retry", "lost link")
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30  # without it: never
 
 
 def test_a_thin_line_is_given_the_time_it_needs(scp: ScriptedScp, large: Result) -> None:

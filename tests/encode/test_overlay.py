@@ -247,8 +247,8 @@ def test_the_occupied_frames_of_a_mask(columns: int) -> None:
     assert mask.occupied() == np.flatnonzero(array.any(axis=(1, 2))).tolist() == [0, 1, 2, 4, 5]
 
 
-def test_a_long_series_is_quick_and_lean(tmp_path: Path) -> None:
-    """Sixty frames of 512 × 512, twenty segments; one frame is held at a time."""
+def test_of_a_long_series_one_frame_is_held_at_a_time(tmp_path: Path) -> None:
+    """Sixty frames of 512 × 512, twenty segments."""
     import tracemalloc
 
     shape = (60, 512, 512)
@@ -258,11 +258,8 @@ def test_a_long_series_is_quick_and_lean(tmp_path: Path) -> None:
     found = [replace(item, mask=mask) for item in made.found(plan, [np.zeros((1, 1, 1), bool)] * 20)]
     encode_overlay(OutputContext(replace(plan, rule="warm up"), volume, found[:1], directory=tmp_path / "warm"))
     tracemalloc.start()
-    began = time.perf_counter()
     results = encode_overlay(OutputContext(plan, volume, found, directory=tmp_path / "out"))
-    seconds = time.perf_counter() - began
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(results) == 60
     assert peak < 60 * 2**20, f"{peak / 2**20:.0f} MiB: not so much as the masks of one segment take, times four"
-    assert seconds < 60

@@ -71,7 +71,7 @@ def test_of_a_result(tmp_path: Path) -> None:
         ("Found 1 of 3", "Outcome"),
         ("2 slices are missing", "Problem"),
         ("AI result, not for diagnosis", "Comment"),
-        (f"Liver: found, {ml:.1f} mL, confidence high (mean probability 0.93)", "Finding"),
+        (f"Liver: found, {ml:.4g} mL, confidence high (mean probability 0.93)", "Finding"),
         ("FOUND", "Outcome"),
         ("Spleen: NOT FOUND", "Finding"),
         ("NOT_FOUND", "Outcome"),

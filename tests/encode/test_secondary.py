@@ -15,13 +15,14 @@ from voxtell_dicom.config import Config
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.encode import OutputContext, encode, output_context
 from voxtell_dicom.encode.capture import fonts
-from voxtell_dicom.encode.capture.drawing import LACKING, figure_of
+from voxtell_dicom.encode.capture.drawing import NO_GLYPH, figure_of
 from voxtell_dicom.encode.capture.fonts import fonts_for
 from voxtell_dicom.encode.capture.scene import read_scene, scene_of
 from voxtell_dicom.encode.capture.secondary import encode_secondary
 from voxtell_dicom.encode.common.context import ASCII_WORDS
 from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.provenance import TEST_MARK, maker_of
+from voxtell_dicom.encode.common.words import four_digits
 from voxtell_dicom.encode.receipt.page import receipt_figure
 from voxtell_dicom.encode.receipt.receipt import encode_receipt, statement_of
 from voxtell_dicom.encode.seg.segmentation import encode_seg
@@ -117,8 +118,10 @@ def test_every_name_stands_whole_in_the_legend(tmp_path: Path, labels: list[str]
         assert 0 <= extent.y0 < extent.y1 <= low + 1
         shown = [text.get_text() for text in legend.get_texts()]
         known = fonts_for(labels)
-        assert shown == [known.drawable(label) for label in labels]
-        assert bool(known.lacking) == any(LACKING in text.get_text() for text in figure.texts)
+        millilitres = [volume.millilitres(item.mask) for item in found]
+        names = [f"{label}, {four_digits(each):g} mL" for label, each in zip(labels, millilitres, strict=True)]
+        assert shown == [known.drawable(name) for name in names]
+        assert bool(known.undrawable) == any(NO_GLYPH in text.get_text() for text in figure.texts)
         for axis in figure.axes:
             title = axis.title.get_window_extent()
             assert 0 <= title.x0 < title.x1 <= picture.width
@@ -128,13 +131,13 @@ def test_a_letter_is_looked_for_in_every_font(monkeypatch: pytest.MonkeyPatch) -
     assert fonts_for(["liver", "Müller"]).families == ("DejaVu Sans",)
     other = min(fonts._letters_of("STIXGeneral") - fonts._letters_of("DejaVu Sans"))
     found = fonts_for(["liver", other])
-    assert (len(found.families), found.lacking) == (2, frozenset())
+    assert (len(found.families), found.undrawable) == (2, frozenset())
     only = {name: file for name, file in fonts._files().items() if name == "DejaVu Sans"}
     monkeypatch.setattr(fonts, "_files", lambda: only)
     fonts._fonts.cache_clear()
     found = fonts_for(["肝", "liver"])
     fonts._fonts.cache_clear()
-    assert (found.families, found.lacking, found.drawable("肝 liver")) == (("DejaVu Sans",), {"肝"}, "□ liver")
+    assert (found.families, found.undrawable, found.drawable("肝 liver")) == (("DejaVu Sans",), {"肝"}, "□ liver")
 
 
 def test_all_words_stand_on_the_receipt() -> None:
@@ -213,7 +216,7 @@ def test_the_receipt_says_what_was_found_and_what_not(tmp_path: Path) -> None:
     lines = statement_of(plan, maker_of(plan), volume, found, header).lines
     assert lines[1:3] == ["Series      4, ABD PORTAL", "Series UID  2.25.12"]
     assert "Found       1 of 2" in lines
-    assert f"  Liver   found, {arrays[0].sum() * 2.5 * 0.75 * 0.8 / 1000:.1f} mL" in lines
+    assert f"  Liver   found, {arrays[0].sum() * 2.5 * 0.75 * 0.8 / 1000:.4g} mL" in lines
     assert "  Spleen  NOT FOUND" in lines
     assert "! 2 slices are missing" in lines
     assert "! the series is incomplete: lost link" in lines

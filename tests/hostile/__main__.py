@@ -6,7 +6,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from tests.hostile.suite import Hostile, rss_mb, settings
+from tests.hostile.suite import Hostile, settings
+from tests.processes import peak_bytes
 from tests.system.node_process import NodeProcess
 
 
@@ -22,7 +23,7 @@ def main() -> None:
         with hostile.silent_callers():
             hostile.datasets(chosen.datasets)
             hostile.streams(chosen.streams)
-            print(hostile.check(timeout_s=1800), f"{rss_mb(node.pid):.0f} MiB", flush=True)
+            print(hostile.check(timeout_s=1800), f"{peak_bytes(node.pid) >> 20} MiB", flush=True)
             assert node.stop() == 0
 
 

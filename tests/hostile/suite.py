@@ -14,6 +14,7 @@ import pydicom
 
 from tests.hostile import wire
 from tests.hostile.mutations import CLASSES, SYNTAXES, mutant, stream
+from tests.processes import peak_bytes
 from tests.system.made_series import write_ct
 from tests.system.node_process import CT_RULE, SENDER, NodeProcess
 from tests.system.peers.dcmtk import storescu
@@ -152,7 +153,7 @@ class Hostile:
         assert "Traceback" not in log, log[log.index("Traceback") - 2000 :][:6000]
         assert not [char for char in log if not char.isprintable() and char != "\n"]
         assert self._outside() == self._files_before
-        assert rss_mb(node.pid) < LARGEST_RSS_MB
+        assert peak_bytes(node.pid) < LARGEST_RSS_MB << 20
         return self._answers
 
     def _outside(self) -> set[str]:
@@ -163,9 +164,3 @@ class Hostile:
         return {
             str(path) for path in outside if not (path.is_relative_to(self._folder / "out") and path.suffix == ".dcm")
         }
-
-
-def rss_mb(pid: int) -> float:
-    """Return the most memory that a process has had, in MiB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024

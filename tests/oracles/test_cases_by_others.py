@@ -26,6 +26,7 @@ HANDLED = [case for case in CASES if case.handled]
 UNEVEN = "takes no stack that is tilted, uneven, or not quite orthonormal"
 SEVERAL = "takes one volume from an object"
 ONE_OBJECT = "takes one multi-frame object only"
+NM = ("nm-recon-tomo", "nm-negative", "nm-slice-vector", "nm-two-detectors", "nm-single-frames", "nm-two-objects")
 HIGHDICOM = {
     **dict.fromkeys(
         (
@@ -53,10 +54,14 @@ HIGHDICOM = {
             "enhanced-dimensions",
             "enhanced-labels",
             "enhanced-labels-philips",
+            "enhanced-by-technique",
+            "enhanced-metabolite-map",
+            "x-ray-3d-reconstructions",
         ),
         SEVERAL,
     ),
     **dict.fromkeys(("enhanced-in-two-objects", "concatenation"), ONE_OBJECT),
+    **dict.fromkeys(NM, "reads no NM image"),
     "no-rescale": "asks for a modality transform",
     "enhanced-top-level": "lets the rescale at the top level win over that of the frame (PS3.3 C.7.6.16.2.9)",
 }
@@ -66,10 +71,15 @@ ONE_4D = "makes one volume of all frames"
 RESLICES = "resamples a tilted stack"
 DCM2NIIX = {
     **dict.fromkeys(
-        ("screen-capture", "dose-report", "document", "colour", "palette", "private-raw-data"), OTHER_FILES
+        (
+            *("screen-capture", "dose-report", "document", "colour", "palette", "private-raw-data"),
+            *("enhanced-mr-color", "enhanced-by-technique"),
+        ),
+        OTHER_FILES,
     ),
     **dict.fromkeys(("deflated", "jpeg-ls"), "decodes no such transfer syntax in Debian's build"),
-    **dict.fromkeys(("enhanced-mr-shuffled",), BY_FRAME_ORDER),
+    **dict.fromkeys(("enhanced-mr-shuffled", "x-ray-3d-craniofacial", "nm-slice-vector"), BY_FRAME_ORDER),
+    "nm-negative": "takes Spacing Between Slices without its sign (rordenlab/dcm2niix, issue 885)",
     **dict.fromkeys(
         (
             "enhanced-4d",
@@ -79,6 +89,8 @@ DCM2NIIX = {
             "enhanced-respiratory",
             "enhanced-labels",
             "enhanced-labels-philips",
+            "enhanced-metabolite-map",
+            "x-ray-3d-reconstructions",
         ),
         ONE_4D,
     ),
@@ -117,7 +129,7 @@ def _by_highdicom(volume: Volume) -> str:
             theirs = highdicom.image.Image.from_dataset(datasets[0]).get_volume(**options)
         else:
             theirs = highdicom.get_volume_from_series(datasets, **options)
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, AttributeError) as error:
         return f"refused: {error}"
     array = to_ras(volume)
     image = to_sitk(volume, array)

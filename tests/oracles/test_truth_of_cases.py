@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import NuclearMedicineImageStorage
 
 from tests.encode import made
 from tests.series import multiframe_cases, strange_cases  # noqa: F401 - add their cases
@@ -43,6 +44,8 @@ def centres(volume: Volume) -> npt.NDArray[np.float64]:
     for frame in volume.frames:
         ds = pydicom.dcmread(frame.path, stop_before_pixels=True)
         position = _attribute(ds, frame.number, "PlanePositionSequence", "ImagePositionPatient")
+        if ds.SOPClassUID == NuclearMedicineImageStorage:
+            position = position + _nuclear_offset(ds, frame.number)
         orientation = _attribute(ds, frame.number, "PlaneOrientationSequence", "ImageOrientationPatient")
         spacing = _attribute(ds, frame.number, "PixelMeasuresSequence", "PixelSpacing")
         rows, columns = np.indices((ds.Rows, ds.Columns))[..., None]
@@ -51,13 +54,20 @@ def centres(volume: Volume) -> npt.NDArray[np.float64]:
 
 
 def _attribute(ds: Dataset, frame: int, group: str, keyword: str) -> npt.NDArray[np.float64]:
-    places = [ds]
+    places = [*ds.get("DetectorInformationSequence", []), ds]
     if "PerFrameFunctionalGroupsSequence" in ds:
         shared = list(ds.get("SharedFunctionalGroupsSequence") or [])[:1]
         groups = [ds.PerFrameFunctionalGroupsSequence[frame - 1], *shared]
         places = [item for one in groups for item in one.get(group, [])]
     values = next(getattr(item, keyword) for item in places if keyword in item)
     return np.array([float(value) for value in values])
+
+
+def _nuclear_offset(ds: Dataset, frame: int) -> npt.NDArray[np.float64]:
+    """From the first frame of an NM image (PS3.3 C.8.4.15): slices follow along the normal, or against it."""
+    row, column = np.reshape([float(v) for v in ds.DetectorInformationSequence[0].ImageOrientationPatient], (2, 3))
+    number = np.atleast_1d(ds.SliceVector)[frame - 1]
+    return np.asarray((number - 1) * float(ds.SpacingBetweenSlices) * np.cross(row, column))
 
 
 def anatomy_in(points: npt.NDArray[np.float64]) -> Anatomy:

@@ -206,10 +206,10 @@ def test_thousand_slices_are_quick() -> None:
         header(SliceThickness=3, SeriesDescription="Abd", ImageType=["ORIGINAL", "PRIMARY"]) for _ in range(1000)
     ]
     rules = [rule(f"r{number}", SliceThickness={"at_most": 5}, ImageType="PRIMARY") for number in range(20)]
-    began = time.perf_counter()
+    began = time.process_time()
     found = match(rules, headers, {})
     assert all(each.met for each in found)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_only_the_frames_of_the_volume_count() -> None:

@@ -13,6 +13,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.tag import Tag
 from pydicom.uid import EnhancedCTImageStorage, JPEG2000Lossless, JPEGLSLossless, MRImageStorage, RLELossless
 
+from tests.series import modality_cases  # noqa: F401 - adds its cases
 from tests.series.cases import SHAPE, _private_b, case, edited, many
 from tests.series.multiframe_cases import enhanced, item, places
 from tests.series.slices import CORONAL, UID, make, noise, normal_of, stack

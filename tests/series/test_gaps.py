@@ -30,7 +30,7 @@ def test_refused_unless_allowed(tmp_path: Path) -> None:
     assert volume.canvas == (9, 24, 20)
     assert volume.planes == (0, 1, 2, 3, 5, 6, 7, 8)
     assert volume.grid.spacing_mm[0] == 2.0
-    assert any(warning.startswith("gap: 1 slice(s) lack") for warning in volume.warnings)
+    assert any(warning.startswith("gap: 1 slice(s) are missing") for warning in volume.warnings)
 
 
 def test_model_gets_the_mean_and_masks_lie_on_their_own_frames(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from tests.processes import children
 from tests.system.peers.ports import free_port
 from voxtell_dicom.jobs.sentences import sentence
 from voxtell_dicom.model import Reason
@@ -111,10 +112,7 @@ class NodeProcess:
 
     def children(self) -> list[int]:
         """Pids of the node's child processes: its workers."""
-        pids: list[int] = []
-        for task in Path(f"/proc/{self.pid}/task").iterdir():
-            pids += map(int, (task / "children").read_text().split())
-        return pids
+        return children(self.pid)
 
     def kill(self) -> None:
         """kill -9 of the node, if it runs."""

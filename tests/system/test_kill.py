@@ -13,6 +13,7 @@ import pydicom
 import pytest
 from pydicom.uid import generate_uid
 
+from tests.processes import is_running
 from tests.system.made_series import write_ct
 from tests.system.node_process import CT_RULE, NodeProcess
 from tests.system.peers.dcmtk import ENVIRONMENT, storescu
@@ -56,14 +57,6 @@ def one_seg(orthanc: Orthanc, files: list[Path], node: NodeProcess) -> None:
     (instance,) = orthanc.wait_for(1, study_uid=study, settle_s=1.5)
     assert_is_threshold(orthanc.download(instance), files, lambda hu: hu > 300)
     node.wait_for_jobs("delivered")
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process is there and no zombie (nobody may be there to reap an orphan in a container)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -41,7 +41,7 @@ def test_every_handled_case_is_exact(case: cases.Case, tmp_path: Path) -> None:
     for each in found:
         if each.outcome == "exact":
             assert each.frames_compared == each.row.shape[0]
-            assert each.max_mm == 0.0
+            assert each.max_mm <= (1e-9 if each.row.modality == "NM" else 0.0)  # places of NM slices are computed
 
 
 def _shift(ds: Dataset) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.processes import is_running
 from voxtell_dicom.config import Model
 from voxtell_dicom.engine.options import Options
 from voxtell_dicom.errors import ModelError
@@ -145,9 +146,9 @@ def test_the_worker_leaves_when_the_node_is_killed() -> None:
     node.kill()
     node.wait()
     deadline = time.monotonic() + 60
-    while _running(worker) and time.monotonic() < deadline:
+    while is_running(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not _running(worker)
+    assert not is_running(worker)
 
 
 def test_the_worker_leaves_when_the_node_dies_in_the_middle_of_a_line() -> None:
@@ -163,14 +164,6 @@ def test_the_worker_leaves_when_the_node_dies_in_the_middle_of_a_line() -> None:
     finally:
         worker.kill()
         worker.stdout.close()
-
-
-def _running(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def test_a_dying_worker_that_no_longer_listens_is_not_taken_for_alive() -> None:

@@ -18,6 +18,7 @@ from pydicom.dataset import FileDataset
 from pydicom.tag import BaseTag
 
 from voxtell_dicom.dicom.codecs.choice import pixel_array
+from voxtell_dicom.dicom.sop_classes import NUCLEAR_MEDICINE
 from voxtell_dicom.errors import Refusal
 
 SAME = "same"
@@ -42,6 +43,8 @@ _CONTENT = (
     "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
 )
+# The same of an NM image, whose slices lie where these say (`dicom/nuclear.py`).
+_NUCLEAR = ("ImageType", "FrameIncrementPointer", "SliceVector", "SpacingBetweenSlices", "DetectorInformationSequence")
 _DEFAULTS: Mapping[str, int] = {"NumberOfFrames": 1, "RescaleSlope": 1, "RescaleIntercept": 0}  # absence means these
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # What a change of transfer syntax or character set may change with no correction meant; text is compared decoded.
@@ -64,7 +67,8 @@ def compare(old: BinaryIO, new: BinaryIO, uid: str) -> str:
     """
     try:
         before, after = dcmread(old), dcmread(new)
-        different = [keyword for keyword in _CONTENT if _meaning(before, keyword) != _meaning(after, keyword)]
+        content = (*_CONTENT, *(_NUCLEAR if after.get("SOPClassUID") == NUCLEAR_MEDICINE else ()))
+        different = [keyword for keyword in content if _meaning(before, keyword) != _meaning(after, keyword)]
     except Exception as error:  # whatever a broken value makes the parser raise
         raise _conflict(uid, f"it cannot be read to compare it ({error})") from error
     if different:

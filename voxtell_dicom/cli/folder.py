@@ -11,10 +11,12 @@ from voxtell_dicom.errors import Refusal
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
 
     from voxtell_dicom.model import Instance, Series
 
-_TAGS = [(0x0008, 0x0016), (0x0008, 0x0018), (0x0020, 0x000D), (0x0020, 0x000E)]  # SOP Class, SOP, Study, Series UID
+_FILE_SET = (0x0004, 0x1130)  # File-set ID: of a DICOMDIR alone (PS3.10 8)
+_TAGS = [_FILE_SET, (0x0008, 0x0016), (0x0008, 0x0018), (0x0020, 0x000D), (0x0020, 0x000E)]  # and the UIDs, SOP Class
 
 
 def series_in(path: Path, *, calling_ae: str = "", called_ae: str = "") -> list[Series]:
@@ -24,8 +26,35 @@ def series_in(path: Path, *, calling_ae: str = "", called_ae: str = "") -> list[
     """
     found = by_series(_instances(path), calling_ae=calling_ae, called_ae=called_ae)
     if not found:
-        raise Refusal("no-dicom", f"{path}: no DICOM file in it")
+        raise no_dicom(path)
     return found
+
+
+def no_dicom(path: Path) -> Refusal:
+    """Return the refusal of a file or folder without DICOM files; of a DICOMDIR alone it says what to give."""
+    if any(is_directory(file) for file in files_below(path)):
+        words = "only a DICOMDIR (Media Storage Directory, PS3.10 8), which names images and holds none"
+        return Refusal("no-dicom", f"{path}: {words}: give the folder that holds the images")
+    return Refusal("no-dicom", f"{path}: no DICOM file in it")
+
+
+def is_directory(file: Path) -> bool:
+    """Return True for a DICOMDIR (PS3.10 8), whatever its name and class: its dataset begins with group 0004."""
+    from pydicom.filereader import read_partial
+    from pydicom.uid import MediaStorageDirectoryStorage
+
+    groups: list[int] = []
+
+    def first(tag: BaseTag, _vr: str | None, _length: int) -> bool:
+        groups.append(tag.group)
+        return True
+
+    try:
+        with file.open("rb") as content:
+            found = read_partial(content, first)
+    except Exception:  # a broken file raises anything inside the parser
+        return groups == [4] or file.name.upper() == "DICOMDIR"
+    return groups == [4] or found.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage
 
 
 def by_series(instances: Iterable[Instance], *, calling_ae: str = "", called_ae: str = "") -> list[Series]:
@@ -82,7 +111,7 @@ def read_instance(file: Path) -> Instance | None:
         found = pydicom.dcmread(file, specific_tags=_TAGS, stop_before_pixels=True)
     except Exception:  # a broken file raises anything inside the parser
         return None
-    if not len(found):  # cut short, or a DICOMDIR
+    if not len(found) or _FILE_SET in found:  # cut short, or a DICOMDIR
         return None
     return Instance(
         sop_instance_uid=str(found.get("SOPInstanceUID", "")),

@@ -45,6 +45,7 @@ peers:                                     # who may send to us, and where resul
     ae_title: {pacs_ae}
     host: {pacs_host}
     port: {pacs_port}
+    quiet_s: 10                            # instead of receive.quiet_s: a PACS sends a series whole
   # scanner: {{ae_title: CT1}}               # may send; nothing is sent to it
   # archive: {{dicomweb: "https://pacs.example/dicom-web", token_env: ARCHIVE_TOKEN}}
 

@@ -27,7 +27,10 @@ JobId = Annotated[str, typer.Argument(help="The job's id (a unique beginning is 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/json.md).")]
 DEFAULT = Path("config/node.yaml")
 MANY = 5  # objects of one series; more are shown as one line
-LISTED = ("id", "state", "reason", "rule", "study_uid", "series_uid", "accession", "empty", "warnings", "supersedes")
+LISTED = (
+    *("id", "state", "reason", "rule", "study_uid", "series_uid", "description", "instances", "accession"),
+    *("empty", "warnings", "supersedes"),
+)
 
 
 @app.command("list")
@@ -72,8 +75,9 @@ def _line(each: Job | Receiving) -> Line:
     peers = f"to {', '.join(plan.send_to)}" if plan and plan.send_to else ""
     accession = f"accession {each.accession}" if each.accession else ""
     facts = [each.id, _when(each.created), _age(each.created), each.rule, accession, found, peers]
-    said = each.sentence
-    return Line(each.state, facts, [f"series {each.series_uid}", *([said] if said else [])])
+    count = f"{each.instances} instance(s)" if each.instances else ""
+    series = ", ".join(filter(None, [f"series {each.series_uid}", each.description, count]))
+    return Line(each.state, facts, [series, *([said] if (said := each.sentence) else [])])
 
 
 def _known_state(word: str) -> str:
@@ -99,11 +103,14 @@ def show(job_id: JobId, config: ConfigPath = DEFAULT, as_json: AsJson = False) -
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    from voxtell_dicom.observe.logs import printable
 
     console = Console()
     for name in LISTED:
         if full[name]:
-            console.print(f"[bold]{name}[/bold]: {full[name]}", highlight=False)
+            console.print(Text(name, "bold") + Text(f": {printable(str(full[name]))}"))
     for condition in failed_conditions(job):
         about = f"rule {condition['rule']!r}" + (f", volume {condition['volume']}" if condition["volume"] else "")
         console.print(f"{about}: {condition['subject']} is {condition['found']}, wanted: {condition['wanted']}",

@@ -40,6 +40,8 @@ def print_groups(groups: Sequence[tuple[str, Sequence[Line]]]) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from voxtell_dicom.observe.logs import printable
+
     console = Console()
     rows = [(line.state, *line.facts) for _, lines in groups for line in lines]
     count = max((len(row) for row in rows), default=0)
@@ -47,11 +49,11 @@ def print_groups(groups: Sequence[tuple[str, Sequence[Line]]]) -> None:
     for heading, lines in groups:
         console.print(Text(heading, "bold"), soft_wrap=True)
         for line in lines:
-            cells = [Text(line.state, COLORS.get(line.state, "")), *map(Text, line.facts)]
+            cells = [Text(line.state, COLORS.get(line.state, "")), *(Text(printable(fact)) for fact in line.facts)]
             for cell, width in zip(cells, widths, strict=False):
                 cell.pad_right(width - cell.cell_len)
             text = Text("  ").join([Text(""), *(cell for cell, width in zip(cells, widths, strict=False) if width)])
             text.rstrip()
             console.print(text, soft_wrap=True)
             for remark in line.remarks:
-                console.print(Text(f"    {remark}"), soft_wrap=True)
+                console.print(Text(f"    {printable(remark)}"), soft_wrap=True)

@@ -30,8 +30,7 @@ def scan(path: Path) -> Scan:
     from rich.console import Console
     from rich.progress import Progress
 
-    from voxtell_dicom.cli.folder import by_series, files_below, read_instance
-    from voxtell_dicom.errors import Refusal
+    from voxtell_dicom.cli.folder import by_series, files_below, no_dicom, read_instance
     from voxtell_dicom.model import Instance
 
     instances: list[Instance] = []
@@ -45,7 +44,7 @@ def scan(path: Path) -> Scan:
             elif why := _unreadable(file):
                 unreadable.append(f"{file.name}: {why}")
     if not instances and not unreadable:
-        raise Refusal("no-dicom", f"{path}: no DICOM file in it")
+        raise no_dicom(path)
     return Scan(tuple(by_series(instances)), tuple(unreadable))
 
 
@@ -60,14 +59,17 @@ def unreadable_rows(found: Scan) -> Iterator[Row]:
 
 def _unreadable(file: Path) -> str:
     """Why a file that begins like a DICOM file is not read; "" for all other files, and for a DICOMDIR."""
+    from voxtell_dicom.cli.folder import is_directory
+
     try:
         with file.open("rb") as content:
             start = content.read(132)
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
+    if is_directory(file):
+        return ""
     if start[128:] == b"DICM":
-        words = "begins like a DICOM file, but cannot be read: damaged, cut short, or without any UID"
-        return "" if _is_directory(file) else words
+        return "begins like a DICOM file, but cannot be read: damaged, cut short, or without any UID"
     if _begins_with_an_element(start):
         return "a dataset without the preamble and prefix of a DICOM file (PS3.10 7.1): convert it, dcmconv +f"
     return ""
@@ -80,15 +82,3 @@ def _begins_with_an_element(start: bytes) -> bool:
     group, element, length = struct.unpack("<HHL", start[:8])
     explicit = start[4:6].isalpha() and start[4:6].isupper()  # its Value Representation
     return (group, element) in FIRST and (explicit or length <= LONGEST)
-
-
-def _is_directory(file: Path) -> bool:
-    """Whether a file is a DICOMDIR (PS3.10 § 8), whatever its name."""
-    from pydicom.filereader import read_file_meta_info
-    from pydicom.uid import MediaStorageDirectoryStorage
-
-    try:
-        meta = read_file_meta_info(file)
-    except Exception:  # a broken file raises anything inside the parser
-        return False
-    return bool(meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage)

@@ -340,7 +340,7 @@ class Rule(Strict):
     on_warning: OnWarning = OnWarning()
     frames_of_reference: Literal["refuse", "accept"] = "refuse"  # several on one stack: as one; none: one made
     values: Literal["stored", "suv"] = "stored"  # what the model is given: rescaled values, or SUVbw in g/mL (PET only)
-    max_gap: float = Field(1.5, ge=1.5, le=10)  # times the spacing: up to it, lacking slices are bridged for the model
+    max_gap: float = Field(1.5, ge=1.5, le=10)  # times the spacing: up to it, missing slices are bridged for the model
 
     @field_validator("choose")
     @classmethod

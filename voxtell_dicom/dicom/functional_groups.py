@@ -1,7 +1,7 @@
 """Attributes of one frame: its own functional groups, those shared by all frames, the top level (PS3.3 C.7.6.16).
 
 This is the only place that reads functional groups. Of each macro the first item counts, of a single-frame instance the
-top level; private sequences are not searched; broken values are absent.
+top level; private sequences are not searched; broken values are absent. The frames of an NM image have a plane each.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pydicom.valuerep import DT
 
 from voxtell_dicom.dicom.attributes import Lookup, get, lookup, number
 from voxtell_dicom.dicom.elements import sound_elements
+from voxtell_dicom.dicom.nuclear import planes_of
 
 PER_FRAME = "PerFrameFunctionalGroupsSequence"
 SHARED = "SharedFunctionalGroupsSequence"
@@ -55,7 +56,7 @@ def frame_groups(header: Dataset, frame: int) -> list[Dataset]:
 def frame_lookup(header: Dataset, frame: int) -> Lookup:
     """Return a function that finds keywords for a frame (from 1): in its own groups, the shared ones, the header."""
     items = [item for groups in frame_groups(header, frame) for item in macro_items(groups)]
-    return lookup([*items, header])
+    return lookup([*items, *planes_of(header, frame), header])
 
 
 def frame_value(header: Dataset, frame: int, keyword: str) -> Any:

@@ -6,7 +6,7 @@ that forwards everything it stores, our results included, runs one job (docs/rul
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from pydicom.uid import UID
@@ -14,10 +14,17 @@ from pydicom.uid import UID
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
 
 SINGLE_FRAME: Final = frozenset(_STORAGE + uid for uid in ("2", "4", "128"))  # CT, MR, PET
-MULTI_FRAME: Final = frozenset(
+MULTI_FRAME: Final = frozenset(  # with functional groups
     _STORAGE + uid
-    for uid in ("2.1", "2.2", "4.1", "4.4", "130", "128.1")  # Enhanced and Legacy Converted Enhanced
+    for uid in (
+        *("2.1", "2.2", "4.1", "4.4", "130", "128.1"),  # Enhanced and Legacy Converted Enhanced
+        *("13.1.1", "13.1.2"),  # X-Ray 3D Angiographic and Craniofacial: cone beam CT
+    )
 )
+NUCLEAR_MEDICINE: Final = _STORAGE + "20"  # frames without functional groups
+BREAST_TOMOSYNTHESIS: Final = _STORAGE + "13.1.3"
+COLOUR_MR: Final = _STORAGE + "4.3"
+MEDIA_DIRECTORY: Final = "1.2.840.10008.1.3.10"  # Media Storage Directory: a DICOMDIR
 _ULTRASOUND = (_STORAGE + "3", _STORAGE + "6")
 _NOT_ACQUIRED = {  # class, or root of classes, under the standard's storage classes → family; the longest root decides
     "4.2": "spectroscopy",
@@ -65,6 +72,20 @@ _FAMILIES: Final = {_STORAGE + root: family for root, family in _NOT_ACQUIRED.it
     "1.3.46.670589.11.0.0.12.4": "raw-data",  # Philips: MR Examcard
 }
 NOT_ACQUIRED_ROOTS: Final = tuple(_FAMILIES)
+_X_RAY = "an X-ray projection has no slices"
+_OPTICAL = "optical images are not segmented"
+_NO_VOLUME: Final = {  # class, or root of classes → why its images are no volume; the longest root decides
+    _STORAGE + root: why
+    for root, why in {
+        "1": _X_RAY,  # computed and digital radiography, mammography, intra-oral
+        "5": "this retired class says no place of its frames",  # nuclear medicine
+        "12": _X_RAY,  # angiography and fluoroscopy
+        "13.1.4": _X_RAY,  # breast
+        "13.1.5": _X_RAY,
+        "14": _OPTICAL,  # intravascular
+        "77": _OPTICAL,  # endoscopy, microscopy, photography, ophthalmology
+    }.items()
+}
 
 
 def not_acquired_family(sop_class_uid: str) -> str:
@@ -72,10 +93,20 @@ def not_acquired_family(sop_class_uid: str) -> str:
 
     A class that is not known, a private one included, may be an image: it gets "".
     """
+    return _of_longest_root(sop_class_uid, _FAMILIES)
+
+
+def why_no_volume(sop_class_uid: str) -> str:
+    """Return why images of a class that is not segmented make no volume."""
+    why = _of_longest_root(sop_class_uid, _NO_VOLUME)
+    return why or "only CT, MR, PET, X-ray 3D and reconstructed NM images are segmented"
+
+
+def _of_longest_root(sop_class_uid: str, table: Mapping[str, str]) -> str:
     root = sop_class_uid
     while root:
-        if family := _FAMILIES.get(root):
-            return family
+        if found := table.get(root):
+            return found
         root = root.rpartition(".")[0]
     return ""
 

@@ -35,6 +35,15 @@ class TransitionRefused(VoxtellDicomError):
 
 
 @dataclass(frozen=True)
+class SeriesLabels:
+    """What people know a series by, for lists of jobs. instances: of the series version."""
+
+    accession: str = ""
+    description: str = ""
+    instances: int = 0
+
+
+@dataclass(frozen=True)
 class NewJob:
     """The values that a job is opened with."""
 
@@ -44,7 +53,7 @@ class NewJob:
     series_uid: str
     series_version: str
     reason: Reason | str = ""
-    accession: str = ""
+    labels: SeriesLabels = SeriesLabels()
     plan: Plan | None = None
     volume: Volume | None = None
     warnings: Sequence[str] = ()
@@ -59,7 +68,7 @@ def successor(job: Job, plan: Plan, volume: Volume) -> NewJob:
         study_uid=job.study_uid,
         series_uid=job.series_uid,
         series_version=job.series_version,
-        accession=job.accession,
+        labels=SeriesLabels(job.accession, job.description, job.instances),
         plan=plan,
         volume=volume,
         warnings=job.warnings,
@@ -79,7 +88,7 @@ class JobBook(DeliveryBook):
             "study_uid": new.study_uid,
             "series_uid": new.series_uid,
             "series_version": new.series_version,
-            "accession": new.accession,
+            **asdict(new.labels),
             "plan": dump(new.plan) if new.plan else None,
             "volume": None,
             "results": [],

@@ -82,6 +82,8 @@ class Job:
     supersedes: tuple[str, ...]  # SOP Instance UIDs of delivered results that this job's replace
     created: float
     updated: float
+    description: str = ""  # Series Description (0008,103E)
+    instances: int = 0  # of the series version
     headers_digest: str = ""  # of the headers that the results carry
     deliveries: tuple[Delivery, ...] = ()  # these three: only of a job that was read alone
     timeline: tuple[Stage, ...] = ()

@@ -50,6 +50,8 @@ job_table = sa.Table(
     sa.Column("supersedes", sa.JSON, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
     sa.Column("updated", sa.Float, nullable=False),
+    sa.Column("description", sa.Text, nullable=False, server_default=""),  # Series Description
+    sa.Column("instances", sa.Integer, nullable=False, server_default="0"),  # of the series version
     sa.Column("headers_digest", sa.String(16), nullable=False, server_default=""),  # what the results were made by
 )
 # A version of a series as it was handed on: once, however many jobs and queue messages refer to it.

@@ -271,11 +271,6 @@ def missing_slices(series: Series, max_gap: float = GAP, headers: HeaderSource |
     return next((item.reason for item in assembly.set_aside if item.code == "missing-slice"), "")
 
 
-def accession_of(volume: Volume, headers: HeaderSource) -> str:
-    """Return the Accession Number (0008,0050) in the header of a volume's first instance, "" where there is none."""
-    return str(headers(volume.frames[0].path).get("AccessionNumber", "") or "")
-
-
 def job_id(*parts: Any) -> str:
     """Return a short, deterministic name for a job: 16 hex digits."""
     return canonical_digest(list(parts))[:16]

@@ -27,6 +27,7 @@ from voxtell_dicom.network.handshake import tls_state
 from voxtell_dicom.network.links import Link, cut, link_of
 from voxtell_dicom.network.pdu_reader import ConnectionEnded, PduFault, discard
 from voxtell_dicom.network.request_pdu import InvalidRequest, read_request
+from voxtell_dicom.network.store_messages import take_store_request
 
 _REQUEST: Final = 0x01  # PDU type of an A-ASSOCIATE-RQ
 _SERVICE_PROVIDER: Final = 0x02  # Source of an A-ABORT, PS3.8 Table 9-26
@@ -125,10 +126,28 @@ def is_transport_event(self: Any) -> bool:
         link.end(str(fault))
         self.event_queue.put("Evt19")
         return True
-    if is_backed_up(self) or not is_readable(self.socket):
+    if is_backed_up(self) or not _has_news(self):
         return False
     self._read_pdu_data()
     return True
+
+
+def _has_news(dul: Any) -> bool:
+    """Return whether the last wait ended because the connection is readable; asking the kernel again is not for free.
+
+    False once it was True, until the next wait.
+    """
+    news, dul._is_readable = dul._is_readable, False
+    transport = dul.socket
+    connection = transport.socket
+    if connection is None or not transport._is_connected:
+        return False
+    if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        return True
+    if news and connection.fileno() < 0:
+        transport.event_queue.put("Evt17")
+        return False
+    return bool(news)
 
 
 def is_readable(transport: Any) -> bool:
@@ -189,6 +208,8 @@ def abort_at_once(dul: Any) -> None:
 def receive_primitive(self: Any, primitive: P_DATA) -> None:
     """Take the fragments of a message. A dataset beyond the bound is dropped, and its C-STORE refused."""
     link = link_of(self.assoc)
+    if link is not None and self.message is None and not self.assoc.get_handlers(evt.EVT_DIMSE_RECV):
+        self.message = take_store_request(primitive)
     if link is not None and self.message is not None:
         if self.message.encoded_command_set.tell() > _LONGEST_COMMAND:
             raise ValueError(f"its command set has more than {_LONGEST_COMMAND} bytes")

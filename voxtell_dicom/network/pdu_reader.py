@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import time
@@ -15,15 +16,16 @@ from voxtell_dicom.network.tls import in_words
 _HEADER: Final = Struct(">BxL")  # PDU type, reserved, length of what follows (PS3.8 section 9.3.1)
 TLS_HANDSHAKE: Final = 0x16  # the first byte of every TLS connection, and no type of a PDU
 _TYPES: Final = range(0x01, 0x08)
+_SOON_MS: Final = 2
 _STEP: Final = 1 << 18  # memory that a PDU gets at a time: its length field alone makes us allocate no more
 
 
 class PduFault(Exception):
-    """What a peer sends is no PDU, or goes beyond a bound: the association is aborted."""
+    """Raised when what a peer sends is no PDU, or exceeds a bound: the association is aborted."""
 
 
 class ConnectionEnded(Exception):
-    """The peer closed or reset the connection; the message is "" where that was between two PDUs."""
+    """Raised when the peer closed or reset the connection; the message is "" where that was between two PDUs."""
 
 
 class PduReader:
@@ -83,9 +85,14 @@ class PduReader:
                 acknowledge(connection)
                 return whole
             if self._filled == len(self._buffer) and self._size:
-                self._buffer.extend(bytes(min(self._size - self._filled, _STEP)))
-            elif received < wanted:
+                self._grow(min(self._size, self._filled + _STEP))
+            elif received < wanted and not _arrives_soon(connection):
                 return None
+
+    def _grow(self, size: int) -> None:
+        larger = bytearray(size)  # zeros that the kernel provides: `extend` would write them, then copy
+        larger[: self._filled] = self._buffer
+        self._buffer = larger
 
     def _read_header(self) -> int:
         """Return the size of the PDU whose header is here."""
@@ -111,6 +118,13 @@ def _receive_now(connection: socket.socket, free: memoryview) -> int:
     if connection.gettimeout() is None:
         return connection.recv_into(free, 0, socket.MSG_DONTWAIT)
     return os.readv(connection.fileno(), [free])  # Python's own call would wait, for up to the timeout
+
+
+def _arrives_soon(connection: socket.socket) -> bool:
+    """Wait a moment for the rest of a PDU that is arriving: that is cheaper than a turn of the association's loop."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(_SOON_MS))
 
 
 def acknowledge(connection: Any) -> None:

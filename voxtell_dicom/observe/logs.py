@@ -71,9 +71,7 @@ def escape_controls(_logger: Any, _method: str, event: structlog.types.EventDict
 
 def _escaped(value: Any) -> Any:
     if isinstance(value, str):
-        return (
-            value if value.isprintable() else "".join(char if char.isprintable() else _escape(char) for char in value)
-        )
+        return printable(value)
     if isinstance(value, dict):
         return {_escaped(key): _escaped(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -81,8 +79,11 @@ def _escaped(value: Any) -> Any:
     return value if value is None or isinstance(value, int | float) else _escaped(str(value))
 
 
-def _escape(char: str) -> str:
-    return char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+def printable(text: str) -> str:
+    """Return text in which a terminal finds nothing to act on: other characters are escaped."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
 
 
 def _lines(text: Any) -> str:

@@ -261,7 +261,8 @@ class StorageScp:
 
     def _acse_received(self, event: evt.Event) -> None:
         """Record a release before it is answered: a node killed right after its answer has the series as whole."""
-        if isinstance(event.primitive, A_RELEASE) and event.primitive.result is None:
+        primitive: Any = event.primitive  # type: ignore[attr-defined]
+        if isinstance(primitive, A_RELEASE) and primitive.result is None:
             self._end(event.assoc, released=True)
 
     def _aborted(self, event: evt.Event) -> None:

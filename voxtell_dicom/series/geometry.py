@@ -268,10 +268,11 @@ def _warnings(stack: Stack, between: float, tilt: float) -> list[str]:
     ideal = stack.depth[0] + between * np.array(stack.planes or range(len(frames)))
     off = float(np.abs(stack.depth - ideal).max()) / between
     if stack.planes and stack.planes[-1] >= len(frames):
-        lacking = stack.planes[-1] + 1 - len(frames)
+        missing = stack.planes[-1] + 1 - len(frames)
         widest = float(stack.gaps.max())
         found.append(
-            f"gap: {lacking} slice(s) lack (up to {widest:.3f} mm apart); interpolated for the model, not in the result"
+            f"gap: {missing} slice(s) are missing (up to {widest:.3f} mm apart); "
+            "interpolated for the model, not in the result"
         )
     if off > UNEVEN_SAID:
         found.append(f"uneven-spacing: slices lie up to {off * between:.3f} mm off a regular grid of {between:.3f} mm")

@@ -18,10 +18,11 @@ from voxtell_dicom.dicom.functional_groups import macro_items, per_frame_groups,
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.identity import made_uid, missing_uids, require_one_value
 from voxtell_dicom.dicom.native import note
-from voxtell_dicom.dicom.sop_classes import MULTI_FRAME
+from voxtell_dicom.dicom.nuclear import slices_of
+from voxtell_dicom.dicom.sop_classes import MEDIA_DIRECTORY, MULTI_FRAME, NUCLEAR_MEDICINE
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.model import Assembly, Series, SetAside, Volume
-from voxtell_dicom.series.classify import set_aside_by_class, set_aside_by_type
+from voxtell_dicom.series.classify import set_aside_by_calculation, set_aside_by_class, set_aside_by_type
 from voxtell_dicom.series.geometry import GAP
 from voxtell_dicom.series.header import FrameHeader
 from voxtell_dicom.series.keys import distinguishing
@@ -138,11 +139,13 @@ def frames_of(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
 
     Raises Refusal where its geometry is missing.
     """
-    aside = _without_uids(ds, path.name) or set_aside_by_class(ds)
+    aside = _directory(ds, path.name) or _without_uids(ds, path.name) or set_aside_by_class(ds)
     if aside:
         return [aside]
     if text(ds, "SOPClassUID") in MULTI_FRAME:
         return _multi_frame(ds, path)
+    if text(ds, "SOPClassUID") == NUCLEAR_MEDICINE:
+        return _nuclear(ds, path)
     if whole(ds, "NumberOfFrames", 1) != 1:
         words = f"{ds.SOPInstanceUID}: Number of Frames (0028,0008) is {ds.NumberOfFrames} in a single-frame class"
         raise Refusal("frame-count", words, str(ds.SOPInstanceUID))
@@ -161,8 +164,24 @@ def _multi_frame(ds: Dataset, path: Path) -> Sequence[FrameHeader | SetAside]:
     for index, groups in enumerate(per_frame, 1):
         look = lookup([*macro_items(groups), *common, ds])
         aside = set_aside_by_type(look("FrameType"), f"Frame Type (0008,9007) of frame {index}", uid)
+        aside = aside or set_aside_by_calculation(look, index, uid)
         found.append(aside or _frame(ds, groups, path, index, look))
     return found
+
+
+def _nuclear(ds: Dataset, path: Path) -> list[FrameHeader]:
+    slices = slices_of(ds)
+    looks = [lookup([slices.plane(frame), ds]) for frame in range(1, len(slices.numbers) + 1)]
+    frames = [_frame(ds, ds, path, frame, look) for frame, look in enumerate(looks, 1)]
+    return [replace(one, slice_location=None) for one in frames]  # it is that of the first slice alone
+
+
+def _directory(ds: Dataset, where: str) -> SetAside | None:
+    """Return why a DICOMDIR is no image (PS3.10 8); None for anything else. where: names the file."""
+    if "FileSetID" not in ds and text(ds, "SOPClassUID") != MEDIA_DIRECTORY:
+        return None
+    words = "a DICOMDIR (Media Storage Directory) names images and holds none: give the folder that holds them"
+    return SetAside("media-directory", f"{where}: {words}")
 
 
 def _without_uids(ds: Dataset, where: str) -> SetAside | None:

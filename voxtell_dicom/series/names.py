@@ -23,6 +23,7 @@ WORDS = {
     "cardiac_phase": "phase {}",
     "kernel": "kernel {}",
     "stack": "stack {}",
+    "reconstruction": "reconstruction {}",
     "flip_angle": "flip {}",
     "thickness": "{} mm thick",
     "contrast": "contrast {}",

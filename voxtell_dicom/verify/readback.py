@@ -66,6 +66,14 @@ def source_values(path: Path, frame: int) -> npt.NDArray[np.float64]:
 def source_position(path: Path, frame: int) -> Vector:
     """Image Position (Patient) of a source frame (from 1)."""
     ds = _dataset(path, path.stat().st_mtime_ns)
+    if "DetectorInformationSequence" in ds:  # a reconstructed NM image (PS3.3 C.8.4.15)
+        detector = ds.DetectorInformationSequence[0]
+        start, cosines = (
+            np.array(detector[word].value, float) for word in ("ImagePositionPatient", "ImageOrientationPatient")
+        )
+        slices = np.atleast_1d(ds.SliceVector)
+        x, y, z = start + (slices[frame - 1] - 1) * float(ds.SpacingBetweenSlices) * np.cross(cosines[:3], cosines[3:])
+        return float(x), float(y), float(z)
     holders = [item for groups in _groups(ds, frame) for item in groups.get("PlanePositionSequence") or []]
     x, y, z = next(item for item in (*holders, ds) if "ImagePositionPatient" in item).ImagePositionPatient
     return float(x), float(y), float(z)

@@ -13,9 +13,9 @@ import structlog
 
 from voxtell_dicom.jobs.book import JobBook, successor
 from voxtell_dicom.jobs.records import Job
-from voxtell_dicom.line.plan import accession_of
 from voxtell_dicom.model import JobState, Reason, Series
 from voxtell_dicom.workflow.messages import SegmentMessage
+from voxtell_dicom.workflow.process import series_labels
 from voxtell_dicom.workflow.runtime import Runtime
 
 CORRECTED: Final = "corrected"
@@ -64,9 +64,12 @@ def replace_job(runtime: Runtime, job_id: str) -> SegmentMessage | None:
     if not correction:
         return None
     plan, volume = runtime.jobs.plan(job_id)
+    current = runtime.archive.series(job.series_uid)
+    if current is None:  # dropped meanwhile
+        return None
     new = replace(
         successor(job, replace(plan, options=replace(plan.options, correction=correction)), volume),
-        accession=accession_of(volume, runtime.headers.of(job.series_uid)),
+        labels=series_labels(runtime, current),
         warnings=volume.warnings,
         supersedes=runtime.jobs.delivered_objects(job_id),
     )

@@ -10,9 +10,9 @@ import structlog
 
 from voxtell_dicom.encode import ENCODER_REVISION
 from voxtell_dicom.errors import Refusal, VoxtellDicomError
-from voxtell_dicom.jobs.book import NewJob
+from voxtell_dicom.jobs.book import NewJob, SeriesLabels
 from voxtell_dicom.jobs.sentences import sentence
-from voxtell_dicom.line.plan import PlanContext, Planned, accession_of, job_id, plan_series, soft_peers
+from voxtell_dicom.line.plan import PlanContext, Planned, job_id, plan_series, soft_peers
 from voxtell_dicom.model import JobState, PlanOptions, Reason, Series, SetAside
 from voxtell_dicom.model.states import FINAL, predecessors
 from voxtell_dicom.retry import reraise_if_transient
@@ -99,10 +99,24 @@ def note_refusals(runtime: Runtime, series: Series, items: Iterable[SetAside]) -
 
 
 def _note(runtime: Runtime, job: str, series: Series, state: JobState, reason: Reason) -> None:
-    new = NewJob(job, state, series.study_uid, series.series_uid, series.version, reason)
+    uids = series.study_uid, series.series_uid, series.version
+    new = NewJob(job, state, *uids, reason, series_labels(runtime, series))
     if not runtime.jobs.open(new) and runtime.jobs.state(job) in predecessors(state):
         runtime.jobs.reopen(job, state, reason)  # not what a person has dropped
     log.info("series " + state, series_uid=series.series_uid, job=job, reason=sentence(reason))
+
+
+def series_labels(runtime: Runtime, series: Series) -> SeriesLabels:
+    """Return what people know a series by, from the header of its first instance; empty where that is unreadable."""
+    count = len(series.instances)
+    try:
+        header = runtime.headers.of(series.series_uid)(series.instances[0].path)
+        accession, description = (
+            str(header.get(name) or "").strip() for name in ("AccessionNumber", "SeriesDescription")
+        )
+    except Exception:  # whatever a broken file raises inside the parser; the job itself says that it is broken
+        return SeriesLabels(instances=count)
+    return SeriesLabels(accession, description, count)
 
 
 def open_jobs(
@@ -128,7 +142,7 @@ def _open_jobs(runtime: Runtime, series: Series, planned: Planned, began: float,
                 study_uid=series.study_uid,
                 series_uid=series.series_uid,
                 series_version=series.version,
-                accession=accession_of(planned.volume, runtime.headers.of(series.series_uid)),
+                labels=series_labels(runtime, series),
                 plan=plan,
                 volume=planned.volume,
                 warnings=planned.volume.warnings,

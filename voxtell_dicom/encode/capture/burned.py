@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from voxtell_dicom.encode.capture.capture import Rgb8, pixels_of
-from voxtell_dicom.encode.capture.drawing import LACKING, width_of
+from voxtell_dicom.encode.capture.drawing import NO_GLYPH, width_of
 from voxtell_dicom.encode.capture.fonts import Fonts, fonts_for
 from voxtell_dicom.model import BoolArray, Mask, Vector
 from voxtell_dicom.terms.colors import Rgb
@@ -177,7 +177,7 @@ def _legend(
         left = 6 + column * width / columns
         words.append((left, first + line, "■", color))
         words.append((left + 2 * LETTER, first + line, _fitting(label, widest - 4), WHITE))
-    last = [text for said in (LACKING if fonts.lacking else "", warning) for text in textwrap.wrap(said, room)]
+    last = [text for said in (NO_GLYPH if fonts.undrawable else "", warning) for text in textwrap.wrap(said, room)]
     words += [(6, first + lines + line, text, YELLOW) for line, text in enumerate(last)]
     return _drawn(words, fonts, width, (first + lines + len(last)) * LINE + 8)
 

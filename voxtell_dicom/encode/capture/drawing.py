@@ -20,7 +20,7 @@ PLANES = ("axial", "coronal", "sagittal")
 _VIEWS = {"axial": (0, 1, 2), "coronal": (0, 2, 1), "sagittal": (1, 2, 0)}
 _ENDS = (("R", "L"), ("A", "P"), ("S", "I"))
 _TITLE, _LEGEND = 46, 150  # letters over a picture, and beside one another in the legend
-LACKING = f"{BOX}: no font here has this letter"
+NO_GLYPH = f"{BOX}: no font here has this letter"
 _Ints = npt.NDArray[np.intp]
 
 
@@ -32,8 +32,8 @@ def figure_of(scene: Scene, through: Sequence[int], *, footer: str = "") -> Any:
 
     rows = [(scene.labels[index], _heart(scene.masks[index])) for index in through]
     rows = rows or [("the middle", np.array(scene.values.shape) // 2)]
-    fonts = fonts_for([*scene.labels, scene.title])
-    family, labels = list(fonts.families), [fonts.drawable(label) for label in scene.labels]
+    fonts = fonts_for([*scene.legend, scene.title])
+    family, labels = list(fonts.families), [fonts.drawable(label) for label in scene.legend]
     widest = max((width_of(label) for label in labels), default=0) + 8
     columns = max(1, min(4, len(labels), _LEGEND // widest))
     legend_in = 0.35 + 0.22 * -(-len(labels) // columns)
@@ -57,8 +57,8 @@ def figure_of(scene: Scene, through: Sequence[int], *, footer: str = "") -> Any:
     for text in legend.get_texts():
         text.set_parse_math(False)
     figure.suptitle(fonts.drawable(scene.title), color="white", fontsize=11, family=family, parse_math=False)
-    if fonts.lacking:
-        footer = f"{footer}   {LACKING}".strip()
+    if fonts.undrawable:
+        footer = f"{footer}   {NO_GLYPH}".strip()
     if footer:
         figure.text(0.5, 0.005, footer, color="yellow", ha="center", va="bottom", fontsize=11)
     height = figure.get_figheight()

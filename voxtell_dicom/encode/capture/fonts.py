@@ -12,14 +12,14 @@ BOX = "\N{WHITE SQUARE}"
 
 @dataclass(frozen=True)
 class Fonts:
-    """Families in the order in which they are asked for a letter; `lacking` is what none of them has."""
+    """Families in the order in which they are asked for a letter; `undrawable` is what none of them has."""
 
     families: tuple[str, ...]
-    lacking: frozenset[str]
+    undrawable: frozenset[str]
 
     def drawable(self, text: str) -> str:
         """`text` with a box for each letter that no font has."""
-        return "".join(BOX if letter in self.lacking else letter for letter in text)
+        return "".join(BOX if letter in self.undrawable else letter for letter in text)
 
 
 def fonts_for(texts: Iterable[str], kind: str = "sans") -> Fonts:
@@ -30,14 +30,14 @@ def fonts_for(texts: Iterable[str], kind: str = "sans") -> Fonts:
 
 @cache
 def _fonts(missing: frozenset[str], first: str) -> Fonts:
-    families, lacking = [first], set(missing)
+    families, undrawable = [first], set(missing)
     for name in sorted(_files()) if missing else ():
-        if lacking & _letters_of(name):
+        if undrawable & _letters_of(name):
             families.append(name)
-            lacking -= _letters_of(name)
-        if not lacking:
+            undrawable -= _letters_of(name)
+        if not undrawable:
             break
-    return Fonts(tuple(families), frozenset(lacking))
+    return Fonts(tuple(families), frozenset(undrawable))
 
 
 @cache

@@ -22,6 +22,7 @@ from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.sources import Sources, decimal
 from voxtell_dicom.encode.common.template import thickness_mm
+from voxtell_dicom.encode.common.words import named_volume
 from voxtell_dicom.model import Result, Vector, Volume
 from voxtell_dicom.terms.colors import colors_of
 
@@ -46,7 +47,7 @@ def encode_overlay(context: OutputContext) -> list[Result]:
         labels = [item.prompt.label for item in shown]
         drawing = burner(
             [item.mask for item in shown],
-            labels,
+            [named_volume(item.prompt.label, volume.millilitres(item.mask)) for item in shown],
             colors_of([item.prompt for item in shown]),
             scale=scale,
             matrix=grid.shape[1:],

@@ -16,6 +16,7 @@ from voxtell_dicom.dicom.functional_groups import frame_value
 from voxtell_dicom.dicom.headers import HeaderSource
 from voxtell_dicom.dicom.pixels import decode
 from voxtell_dicom.encode.common.frame_values import FrameValues
+from voxtell_dicom.encode.common.words import named_volume
 from voxtell_dicom.errors import EncodingError
 from voxtell_dicom.model import Found, Mask, Volume
 from voxtell_dicom.terms.colors import Rgb, colors_of, rgb_of
@@ -36,6 +37,7 @@ class Scene:
     values: npt.NDArray[Any]
     masks: tuple[Mask, ...]
     labels: tuple[str, ...]
+    legend: tuple[str, ...]  # the same with the volumes, where they are known
     colors: tuple[Rgb, ...]
     steps_mm: npt.NDArray[np.float64]
     window: tuple[float, float]
@@ -56,6 +58,7 @@ def scene_of(frames: FrameValues, found: Sequence[Found], title: str) -> Scene:
         values,
         tuple(item.mask for item in kept),
         tuple(item.prompt.label for item in kept),
+        tuple(named_volume(item.prompt.label, volume.millilitres(item.mask)) for item in kept),
         tuple(colors_of([item.prompt for item in kept])),
         np.stack([_through(positions, np.array(grid.normal)), down, across]),
         window_of(values[:: max(1, len(values) // 20)], volume.modality, _photometric(volume, frames.headers)),
@@ -84,10 +87,12 @@ def read_scene(seg_path: Path, source: Path | Iterable[Path]) -> Scene:
     order = _one_of_each_place(seg, {key: float(frame[0] @ normal) for key, frame in frames.items()})
     values = np.stack([frames[key][1] for key in order])
     positions = np.stack([frames[key][0] for key in order])
+    labels = tuple(str(item.SegmentLabel) for item in segments)
     scene = Scene(
         values,
         _masks(seg, {key: index for index, key in enumerate(order)}, values.shape),
-        tuple(str(item.SegmentLabel) for item in segments),
+        labels,
+        labels,
         tuple(rgb_of(item.get("RecommendedDisplayCIELabValue", [40000, 33000, 33000])) for item in segments),
         np.stack([_through(positions, normal), cosines[1] * spacing[0], cosines[0] * spacing[1]]),
         window_of(values[:: max(1, len(values) // 20)], *frames[order[0]][2:]),

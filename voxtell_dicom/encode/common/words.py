@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 from collections.abc import Iterable
 
 from anyascii import anyascii
@@ -75,6 +76,17 @@ def confidence(mean_probability: float | None, uncertain_share: float | None) ->
     word = next(word for least, word in _CONFIDENCE if mean_probability >= least)
     share = "" if uncertain_share is None else f"; {100 * uncertain_share:.0f} % of its voxels uncertain"
     return f"confidence {word} (mean probability {mean_probability:.2f}{share})"
+
+
+def four_digits(value: float) -> float:
+    """Return a value rounded to four digits, whole numbers whole: the voxels of a segment tell no more."""
+    magnitude = math.floor(math.log10(abs(value))) if value else 0
+    return round(value, max(0, 3 - magnitude))
+
+
+def named_volume(label: str, millilitres: float) -> str:
+    """Return the name of a segment with its volume: ``Liver, 727.6 mL``."""
+    return f"{label}, {four_digits(millilitres):g} mL"
 
 
 def prompt_of(description: str) -> str:

@@ -46,7 +46,7 @@ def receipt_figure(lines: Sequence[str], footer: str) -> Any:
     for number, (color, line) in enumerate(shown):
         y = 1 - (1.1 + 0.24 * number) / height
         figure.text(0.06, y, fonts.drawable(line), color=color, fontsize=10, family=family, parse_math=False)
-    if fonts.lacking:
+    if fonts.undrawable:
         footer += f"   {BOX}: no font here has this letter; Image Comments has the words"
     figure.text(0.5, 0.3 / height, footer, color="yellow", ha="center", fontsize=11)
     return figure

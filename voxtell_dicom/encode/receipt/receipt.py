@@ -102,4 +102,4 @@ def _became(item: Found, volume: Volume) -> str:
     if not item.mask.voxels:
         return f"{LEFT_OUT}, {item.left_out}" if item.left_out else NOT_FOUND
     sure = words.confidence(item.mean_probability, None)
-    return f"{FOUND}, {volume.millilitres(item.mask):.1f} mL{sure and ', '}{sure}"
+    return f"{words.named_volume(FOUND, volume.millilitres(item.mask))}{sure and ', '}{sure}"

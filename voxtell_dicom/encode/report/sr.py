@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +29,7 @@ from voxtell_dicom.encode.common import objects as common
 from voxtell_dicom.encode.common import provenance
 from voxtell_dicom.encode.common.context import OutputContext
 from voxtell_dicom.encode.common.profiles import GENERIC, Form
+from voxtell_dicom.encode.common.words import four_digits
 from voxtell_dicom.encode.report.measure import Measured, measure
 from voxtell_dicom.encode.report.values import quantity_of
 from voxtell_dicom.errors import EncodingError
@@ -209,9 +209,7 @@ def _measurement(name: Code, value: float, unit: Code, derivation: Code | None =
 
 def rounded(value: float, unit: Code) -> float:
     """Return a value to four digits, whole numbers whole, lengths to 0.1 mm: voxels tell no more."""
-    magnitude = math.floor(math.log10(abs(value))) if value else 0
-    digits = max(0, 3 - magnitude)
-    return round(value, min(digits, 1) if unit == _MM else digits)
+    return round(four_digits(value), 1) if unit == _MM else four_digits(value)
 
 
 def _concept(code: Code) -> CodedConcept:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.dicom import suv
-from voxtell_dicom.dicom.functional_groups import frame_header
+from voxtell_dicom.dicom.functional_groups import frame_header, frame_value
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.terms.terminology import Code
 
@@ -26,8 +26,11 @@ class Quantity:
 
 
 def quantity_of(modality: str, header: Dataset) -> Quantity | None:
-    """HU for CT, SUV by body weight for PET where the header allows it, signal for MR; None where it means nothing."""
-    if modality == "CT":
+    """HU where Rescale Type says so (of CT by default, PS3.3 C.8.2.1), SUV by body weight for PET where the header
+    allows it, signal for MR; None where the values mean nothing.
+    """
+    rescale_type = str(frame_value(header, 1, "RescaleType") or ("HU" if modality == "CT" else "")).strip()
+    if modality not in ("MR", "PT") and rescale_type == "HU":
         unit = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
         return Quantity(Code("112031", "DCM", "Attenuation Coefficient"), unit)
     if modality == "MR":
