@@ -74,6 +74,7 @@ class Receiver:
 
     def __init__(self, root: Path, also: tuple[str, ...] = (), missing: Any = None, **receive: Any) -> None:
         peers, dimse = receive.pop("peers", {"ct": {"ae_title": "CT1"}}), receive.pop("dimse", {})
+        record = receive.pop("record_commitment", None)
         settings = {"quiet_s": 0.4, "incomplete_s": 1.5, "min_free_percent": 0, **receive}
         self.config = Config.model_validate(
             {
@@ -89,7 +90,7 @@ class Receiver:
         self.archive = open_archive(root, also, **settings)
         hook = {"missing": missing} if missing else {}
         self.completion = Completion(self.archive, self.config.receive, self.config.peers, self._complete, **hook)
-        self.scp = StorageScp(self.config, self.archive, self.completion)
+        self.scp = StorageScp(self.config, self.archive, self.completion, record_commitment=record)
         self.completion.start()
         self.scp.start()
         self._open = True

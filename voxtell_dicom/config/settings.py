@@ -112,6 +112,7 @@ class Receive(Strict):
     incomplete_s: float = Field(600, gt=0)  # after an abort or lost link, or where instances are known to be missing
     accept_unknown: bool = False
     addresses: list[AddressRange] = []  # only callers from these; default: from everywhere
+    commitment: bool = False  # peers may ask whether we hold what they sent; we hold it as `retention` says, no longer
     any_class_from_peers: bool = True  # callers under peers may send every storage class, private ones included
     max_associations: int = Field(50, ge=1)
     min_free_percent: float = Field(10, ge=0, lt=100)
@@ -169,6 +170,8 @@ class Peer(Strict):
     certificate_subject: Subject | None = None  # as a caller it shows a certificate with this subject (node.dimse.tls)
     quiet_s: float | None = Field(None, gt=0)  # overrides receive.quiet_s for series from this peer
     timeout_s: float = Field(60, gt=0)
+    commit: bool = False  # results count as delivered once the peer has committed to them (Storage Commitment)
+    commit_timeout_s: float = Field(600, gt=0)  # without a report for so long, it is asked again
     profile: Literal["generic", "ohif", "weasis", "slicer"] = "generic"  # how segmentations are made for it
     # Each of these overrides the profile's own (docs/viewers.md). aligned: binary where frames end on whole bytes, else
     # occupancy, which is 0 or 255; fractional: probabilities.
@@ -192,6 +195,8 @@ class Peer(Strict):
             raise ValueError("'host' and 'port' need the peer's 'ae_title'")
         if self.tls is not None and self.host is None:
             raise ValueError("'tls' is for a peer with 'host' and 'port'")
+        if self.commit and self.host is None:
+            raise ValueError("'commit' is for a peer with 'host' and 'port'")
         if self.ae_title is None and (self.addresses or self.certificate_subject):
             raise ValueError("'addresses' and 'certificate_subject' need the 'ae_title' of the caller")
         if (self.username_env is None) != (self.password_env is None):

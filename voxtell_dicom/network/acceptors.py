@@ -16,13 +16,15 @@ import structlog
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_ACTION, N_EVENT_REPORT
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import EVENTS, TRANSITION_TABLE, InvalidEventError
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT, P_DATA
-from pynetdicom.service_class import StorageServiceClass, VerificationServiceClass
+from pynetdicom.service_class import ServiceClass, StorageServiceClass, VerificationServiceClass
+from pynetdicom.service_class_n import StorageCommitmentServiceClass
 
+from voxtell_dicom.network.commitment import PUSH_MODEL
 from voxtell_dicom.network.handshake import tls_state
 from voxtell_dicom.network.links import Link, cut, link_of
 from voxtell_dicom.network.pdu_reader import ConnectionEnded, PduFault, discard
@@ -220,23 +222,36 @@ def receive_primitive(self: Any, primitive: P_DATA) -> None:
     plain_receive_primitive(self, primitive)
 
 
+_SERVICES: Final[dict[type, type[ServiceClass]]] = {
+    C_STORE: StorageServiceClass,
+    C_ECHO: VerificationServiceClass,
+    N_ACTION: StorageCommitmentServiceClass,
+    N_EVENT_REPORT: StorageCommitmentServiceClass,
+}
+
+
 def serve_request(self: Any, message: Any, context_id: int) -> None:
-    """Answer C-ECHO, and C-STORE of any class; abort at everything else."""
+    """Answer C-ECHO, C-STORE of any class and Storage Commitment; abort at everything else."""
     link = link_of(self)
     if link is None:
         plain_serve_request(self, message, context_id)
         return
     context = self._accepted_cx.get(context_id)
-    service = {C_STORE: StorageServiceClass, C_ECHO: VerificationServiceClass}.get(type(message))
+    service = _SERVICES.get(type(message))
+    if context is not None and (service is StorageCommitmentServiceClass) is not (
+        context.abstract_syntax == PUSH_MODEL
+    ):
+        service = None
     if context is None:
         link.end(f"a message in presentation context {context_id}, which was not accepted")
     elif service is None or not message.is_valid_request:
         link.end(f"a {message.msg_type} message that is not expected here, or lacks what it must hold")
     else:
-        link.used = True
+        link.used = link.serving = True
         self._is_paused = True
         service(self).SCP(message, context)
         self._is_paused = False
+        link.serving = False
         return
     self.abort()
 

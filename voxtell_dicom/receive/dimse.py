@@ -31,6 +31,7 @@ from voxtell_dicom.network.server import Server
 from voxtell_dicom.network.tls import KeptContext, subject_of
 from voxtell_dicom.receive.arrival import Sender
 from voxtell_dicom.receive.callers import Caller, Callers, limit_reached
+from voxtell_dicom.receive.commitment import CommitmentScp, RecordReport
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS, Intake
 
@@ -51,15 +52,22 @@ class StorageScp:
     """Verification and Storage SCP (PS3.4 Annex A, B) of the node."""
 
     def __init__(
-        self, config: Config, archive: Archive, completion: Completion, *, silence_s: float | None = None
+        self,
+        config: Config,
+        archive: Archive,
+        completion: Completion,
+        *,
+        silence_s: float | None = None,
+        record_commitment: RecordReport | None = None,
     ) -> None:
-        """silence_s: overrides `receive.bounds.pdu_s`."""
+        """silence_s: overrides `receive.bounds.pdu_s`. record_commitment: as `record` of `CommitmentScp`."""
         self._config, self._archive = config, archive
         self._bounds = config.receive.bounds
         if silence_s is not None:
             self._bounds = self._bounds.model_copy(update={"pdu_s": silence_s})
         self._intake, self._completion, self._now = Intake(archive, completion, self._bounds), completion, archive.now
         self._callers = Callers(config)
+        self._commitment = CommitmentScp(config, archive, record_commitment)
         self._senders: dict[Association, Sender] = {}
         self._named: set[tuple[str, str]] = set()  # association and class, of what was said to be set aside
         self._lock = threading.Lock()
@@ -104,6 +112,8 @@ class StorageScp:
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ESTABLISHED, self._established),
             (evt.EVT_C_STORE, self._c_store),
+            (evt.EVT_N_ACTION, lambda event: self._commitment.take_request(event, _titles(event.assoc)[0])),
+            (evt.EVT_N_EVENT_REPORT, lambda event: self._commitment.take_report(event, _titles(event.assoc)[0])),
             (evt.EVT_ACSE_RECV, self._acse_received),
             (evt.EVT_ABORTED, self._aborted),
             (evt.EVT_CONN_CLOSE, self._closed),
@@ -141,6 +151,7 @@ class StorageScp:
         """Refuse new associations, give open ones `drain_s` seconds to end, then abort them."""
         if not self._servers:
             return
+        self._commitment.stop()
         for server in self._servers:
             server.stop()
         self._servers = []
@@ -185,7 +196,8 @@ class StorageScp:
         if rejection is None:
             any_class = calling in self._callers.known and self._config.receive.any_class_from_peers
             offered = request.presentation_context_definition_list
-            event.assoc.acceptor.supported_contexts = _as_offered(offered, any_class)
+            commitment = self._commitment.contexts(calling, offered)
+            event.assoc.acceptor.supported_contexts = [*_as_offered(offered, any_class), *commitment]
             return
         hint = {"hint": f"differs only in case or blanks from {rejection.similar!r}"} if rejection.similar else {}
         titles = {"calling_ae": calling, "called_ae": called}

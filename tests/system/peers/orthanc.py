@@ -168,6 +168,10 @@ class Orthanc:
         response.raise_for_status()
         return response.json()
 
+    def put(self, path: str, body: Mapping[str, Any]) -> None:
+        """PUT JSON to a path of the REST API."""
+        self._http.put(self.url + path, json=body, timeout=30).raise_for_status()
+
     def _find(self, level: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
         wanted = {key: value for key, value in query.items() if value}
         body: dict[str, Any] = {"Level": level, "Query": wanted, "Expand": True}
