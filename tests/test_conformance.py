@@ -320,7 +320,7 @@ def test_what_it_says_is_missing_is_missing() -> None:
         return any(word in text for text in code.values())
 
     absent = {
-        "Storage Commitment is not supported": used("send_n_action") or used("EVT_N_EVENT_REPORT"),
+        "Storage Commitment is not supported": used("send_n_action") or used("EVT_N_ACTION"),
         "no DICOMweb server": (ROOT / "voxtell_dicom/web").is_dir(),
         "C-MOVE is not used": used("send_c_move"),
         "DIMSE over TLS is not supported": used("wrap_socket"),

@@ -235,6 +235,7 @@ def serve_request(self: Any, message: Any, context_id: int) -> None:
     link = link_of(self)
     if link is None:
         plain_serve_request(self, message, context_id)
+        _pause_again(self, message)
         return
     context = self._accepted_cx.get(context_id)
     service = _SERVICES.get(type(message))
@@ -252,8 +253,15 @@ def serve_request(self: Any, message: Any, context_id: int) -> None:
         service(self).SCP(message, context)
         self._is_paused = False
         link.serving = False
+        _pause_again(self, message)
         return
     self.abort()
+
+
+def _pause_again(association: Any, message: Any) -> None:
+    """Have the service thread say again that it waits: pynetdicom serves event reports in a thread beside it."""
+    if isinstance(message, N_EVENT_REPORT):
+        association._news.set()
 
 
 def run_association(self: Any) -> None:
