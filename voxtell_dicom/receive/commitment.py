@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -107,10 +107,19 @@ class CommitmentScp:
             return _INVALID_ARGUMENT, None
         if not self._waiting.acquire(blocking=False):
             return _RESOURCE_LIMITATION, None
+        try:
+            notice = self._notice(event.assoc, calling, transaction, instances)
+            self._pool.submit(self._send, notice)
+        except BaseException:  # the database is away, or the node stops: answered 0110
+            self._waiting.release()
+            raise
+        return 0x0000, None
+
+    def _notice(
+        self, association: Association, calling: str, transaction: str, instances: Sequence[tuple[str, str]]
+    ) -> _Notice:
         failed = {one: reason for one in instances if (reason := self._failure(*one))}
         held = [one for one in instances if one not in failed]
-        kind = commitment.SOME_FAILED if failed else commitment.ALL_COMMITTED
-        information = commitment.report_of(transaction, held, failed)
         log.info(
             "commitment requested",
             calling_ae=calling,
@@ -118,8 +127,8 @@ class CommitmentScp:
             held=len(held),
             not_held=len(failed),
         )
-        self._pool.submit(self._send, _Notice(event.assoc, calling, transaction, kind, information))
-        return 0x0000, None
+        kind = commitment.SOME_FAILED if failed else commitment.ALL_COMMITTED
+        return _Notice(association, calling, transaction, kind, commitment.report_of(transaction, held, failed))
 
     def _failure(self, sop_class_uid: str, sop_instance_uid: str) -> int:
         """Return the Failure Reason for an instance, 0 where we hold it."""
