@@ -37,9 +37,9 @@ system: ## Debian packages that the tests talk to (installed when root)
 demo: setup ## a synthetic patient through the node and back, compared with the truth
 	$(BIN)/voxtell-dicom demo
 
-test: setup system ## the whole suite
+test: setup system ## the whole suite; three workers on two cores, as a third of its time is waiting
 	$(BIN)/python -m tests.viewers.npm
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile $(PYTEST_ARGS)
 
 chaos: setup system ## sixty rounds of kills at random instants, on SQLite and on PostgreSQL; takes an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --storm 16 $(CHAOS_ARGS)

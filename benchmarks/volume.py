@@ -72,7 +72,7 @@ def ours(paths: list[Path]) -> Any:
 
 
 def pydicom_loop(paths: list[Path]) -> Any:
-    """What most people write."""
+    """Return what most people write."""
     import pydicom
 
     slices = [pydicom.dcmread(path) for path in paths]

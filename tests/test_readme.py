@@ -121,7 +121,7 @@ class Terminal:
         return ""
 
     def _wait_for_delivery(self) -> None:
-        """What the README's reader does by looking again."""
+        """Wait for a delivery, as the README's reader does by looking again."""
         wait = Block("sh", 0, "voxtell-dicom jobs list --json")
         end = time.monotonic() + 180
         while time.monotonic() < end:

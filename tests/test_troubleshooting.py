@@ -52,7 +52,7 @@ def constants(path: Path) -> dict[str, object]:
 
 
 def is_refused(call: ast.Call) -> bool:
-    """Whether a call is a Refusal, or a SetAside that refuses (or may)."""
+    """Return whether a call is a Refusal, or a SetAside that refuses (or may)."""
     assert isinstance(call.func, ast.Name)
     flags = [word.value for word in call.keywords if word.arg == "refused"]
     return call.func.id == "Refusal" or (bool(flags) and ast.unparse(flags[0]) != "False")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -38,7 +39,9 @@ class Scene:
         self.settings = Receive(quiet_s=QUIET_S, incomplete_s=INCOMPLETE_S, min_free_percent=0)
         self.archive = Archive(folder / "spool", engine, self.settings, clock=lambda: self.time)
         self.completed: list[tuple[float, Series]] = []
-        self.completion = Completion(self.archive, self.settings, {}, self.enqueue, missing=self._missing)
+        self.corrected: list[str] = []
+        hooks: dict[str, Any] = {"missing": self._missing, "on_correction": self.corrected.append}
+        self.completion = Completion(self.archive, self.settings, {}, self.enqueue, **hooks)
         self.intake = Intake(self.archive, self.completion)
         self._expected = expected
 
@@ -292,6 +295,21 @@ def test_headers_are_read_once_and_follow_a_correction(scene: Scene, monkeypatch
     assert scene.take(corrected, sender) == "headers"
     after = scene.archive.headers(scene.archive.series("1.2") or series)
     assert [after[f"1.2.{number}"].get("AccessionNumber", "") for number in (1, 2, 3)] == ["", "A2", ""]
+
+
+def test_a_correction_is_dealt_with_once_also_after_the_node_was_killed(tmp_path: Path, engine: sa.Engine) -> None:
+    scene = Scene(tmp_path, engine)
+    sender = scene.sender("a")
+    assert scene.take(make_slice("1.2", 2), sender) == "new"
+    scene.completion.run_once()
+    assert scene.take(make_slice("1.2", 2, AccessionNumber="A2"), sender) == "headers"
+    assert scene.corrected == []
+    scene.archive.close()  # nothing has looked at it yet
+    scene = Scene(tmp_path, engine)
+    scene.completion.run_once()
+    scene.completion.run_once()
+    assert scene.corrected == ["1.2"]
+    scene.archive.close()
 
 
 def _append_verdict(verdicts: list[str], scene: Scene, ds: Dataset) -> None:

@@ -83,3 +83,17 @@ def test_which_errors_are_bad_input() -> None:
 def test_version_is_an_option_too() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"voxtell-dicom {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["jobs", "lst"], "No such command 'lst'. Did you mean 'list'?; see `voxtell-dicom jobs -h`"),
+        (["segment"], "Missing argument 'dicom_dir'; see `voxtell-dicom segment -h`"),
+        (["serve", "--foo"], "No such option: --foo; see `voxtell-dicom serve -h`"),
+        (["--foo"], "No such option: --foo; see `voxtell-dicom -h`"),
+    ],
+)
+def test_wrong_usage_is_one_line_in_the_voice_of_all_errors(words: list[str], said: str) -> None:
+    done = run(*words)
+    assert (done.returncode, done.stderr, done.stdout) == (2, f"voxtell-dicom: {said}\n", "")

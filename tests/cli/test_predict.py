@@ -40,5 +40,5 @@ def test_a_folder_without_images_is_one_clear_line(tmp_path: Path) -> None:
     asked = ["predict", "-i", str(tmp_path / "empty"), "-o", str(tmp_path / "out"), "-m", str(phantom_directory())]
     done = CliRunner().invoke(app, [*asked, "--device", "cpu", "-p", "liver"])
     assert done.exit_code == 1
-    assert done.output.startswith("Error: ")
+    assert done.output.startswith("voxtell-dicom: ")
     assert isinstance(done.exception, SystemExit)

@@ -174,7 +174,7 @@ def dcmqi_values(path: Path, folder: Path) -> list[dict[int, set[tuple[int, int,
 
 
 def true_values(values: npt.NDArray[np.uint8], volume: Volume) -> dict[int, set[tuple[int, int, int]]]:
-    """What `dcmqi_values` should give of a segment with these values on the volume's frames."""
+    """Return what `dcmqi_values` should give of a segment with these values on the volume's frames."""
     return {int(value): true_points(values == value, volume) for value in np.unique(values[values > 0])}
 
 

@@ -80,5 +80,5 @@ def states(node: NodeProcess) -> dict[str, str]:
 
 
 def is_done(jobs: dict[str, str]) -> bool:
-    """Whether both series have their job, and its result is in the PACS."""
+    """Return whether both series have their job, and its result is in the PACS."""
     return list(jobs.values()) == ["delivered", "delivered"]

@@ -185,7 +185,7 @@ def test_what_cannot_be_read_is_one_clear_line(directory: Path, images: Path, tm
         answer = CliRunner().invoke(app, [*common, "-i", str(path)])
         assert answer.exit_code == 1
         assert isinstance(answer.exception, SystemExit), "no traceback"
-        assert f"Error: {path} cannot be read as a 3-D NIfTI image" in answer.output
+        assert f"voxtell-dicom: {path} cannot be read as a 3-D NIfTI image" in answer.output
     many = ["--save-combined", "-i", str(images), "-p", *(f"p{n}" for n in range(256))]
     answer = CliRunner().invoke(app, [*common[:-2], *many])
     assert answer.exit_code == 1

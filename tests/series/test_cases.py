@@ -19,7 +19,7 @@ from voxtell_dicom.verify import readback
 
 
 def outcome(case: Case, folder: Path) -> Assembly:
-    """What a series is; a volume that cannot be decoded counts as refused, as it is in the end."""
+    """Return what a series is; a volume that cannot be decoded counts as refused, as it is in the end."""
     try:
         found = assemble(case.write(folder))
     except Refusal as refusal:

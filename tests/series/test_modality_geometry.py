@@ -123,3 +123,7 @@ def test_values_are_hounsfield_units_only_where_the_header_says_so() -> None:
             groups.PixelValueTransformationSequence = [item(RescaleType=rescale_type)]
         assert bool(quantity_of(modality, cone)) == bool(known), (rescale_type, modality)
     assert quantity_of("NM", made("nm", "axial", 1)) is None
+    table = Dataset()
+    for lut_type, known in (("HU", 1), ("US", 0)):
+        table.ModalityLUTSequence = [item(ModalityLUTType=lut_type)]
+        assert bool(quantity_of("CT", table)) == bool(known)

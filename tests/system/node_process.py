@@ -136,7 +136,7 @@ class NodeProcess:
         return code
 
     def log(self) -> str:
-        """What the node has logged so far."""
+        """Return what the node has logged so far."""
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def wait(self, happened: Callable[[], Any], *, what: str = "", timeout_s: float = 60, every_s: float = 0.1) -> Any:
@@ -179,11 +179,11 @@ class NodeProcess:
         return {row["name"] for row in self.read("SELECT name FROM workflow_status WHERE status = 'PENDING'")}
 
     def busy(self) -> bool:
-        """Whether a durable workflow runs or waits for its turn (a delivery that is put off does not count)."""
+        """Return whether a durable workflow runs or waits for its turn (a delivery that is put off does not count)."""
         return bool(self.read("SELECT 1 FROM workflow_status WHERE status IN ('PENDING', 'ENQUEUED') LIMIT 1"))
 
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Whether nothing was left to do within that time."""
+        """Return whether nothing was left to do within that time."""
         end = time.monotonic() + timeout_s
         while self.busy() and time.monotonic() < end:
             time.sleep(0.1)

@@ -29,7 +29,7 @@ def source_values(files: Sequence[Path]) -> dict[Key, npt.NDArray[np.float64]]:
 
 
 def _rescale(ds: Dataset, index: int) -> Dataset:
-    """What holds the rescale of a frame: its own or the shared functional group, else the instance."""
+    """Return what holds the rescale of a frame: its own or the shared functional group, else the instance."""
     groups = [ds.PerFrameFunctionalGroupsSequence[index]] if "PerFrameFunctionalGroupsSequence" in ds else []
     groups += list(ds.get("SharedFunctionalGroupsSequence", []))
     for group in groups:

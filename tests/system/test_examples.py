@@ -6,6 +6,12 @@ import re
 import textwrap
 from pathlib import Path
 
+import pydicom
+import pytest
+import yaml
+from pydicom.uid import MRImageStorage
+
+from tests.chaos.postgresql import PostgreSql
 from tests.system.made_series import write_ct
 from tests.system.node_process import NodeProcess
 from tests.system.peers.dcmtk import storescu
@@ -57,3 +63,35 @@ def test_a_storage_folder_with_signs_of_a_url_holds_all_of_the_node(tmp_path: Pa
     assert [job["state"] for job in jobs] in (["delivering"], ["delivered"])
     assert {"node.sqlite", "spool"} <= {path.name for path in storage.iterdir()}
     assert {path.name for path in tmp_path.iterdir()} == {"ct", "node", "orthanc", storage.name}
+
+
+def test_the_dicomweb_example_delivers_to_an_archive_with_postgresql(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands but for what differs between sites: addresses, storage, database; and the engine of the tests."""
+    example = yaml.safe_load((EXAMPLE.parent / "dicomweb-archive.yaml").read_text())
+    monkeypatch.setenv(example["peers"]["archive"]["token_env"], "token")
+    files = [as_contrast_mr(path) for path in write_ct(tmp_path / "mr")]
+    rules = [{**rule, "prompts": ["> 300"]} for rule in example["rules"]]
+    with PostgreSql() as database, Orthanc(tmp_path / "orthanc") as orthanc:
+        archive = {**example["peers"]["archive"], "dicomweb": orthanc.dicomweb}
+        with NodeProcess(
+            tmp_path / "node",
+            peers={**example["peers"], "archive": archive},
+            rules=rules,
+            receive={**example["receive"], "quiet_s": 1},
+            delivery=example["delivery"],
+            database=database.url,
+        ) as node:
+            storescu(files, node.port, calling=example["peers"]["mr1"]["ae_title"])
+            orthanc.wait_for(1, modality="SEG")
+            node.wait(lambda: [job["state"] for job in node.jobs_cli()] == ["delivered"], what="the delivery")
+
+
+def as_contrast_mr(path: Path) -> Path:
+    """Make an instance one of a T1-weighted MR with contrast agent. Returns its path."""
+    ds = pydicom.dcmread(path)
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    ds.Modality, ds.SeriesDescription, ds.EchoTime, ds.ContrastBolusAgent = "MR", "T1 MPRAGE", 3, "agent"
+    ds.save_as(path)
+    return path

@@ -72,7 +72,7 @@ def test_a_pacs_that_forwards_everything_it_stores(tmp_path: Path, overwrite: bo
 
 
 def _is_instance(path: Path, uid: str) -> bool:
-    """Whether the file is a Part 10 file with this SOP Instance UID that came over the network from Orthanc."""
+    """Return whether the file is a Part 10 file with this SOP Instance UID that came over the network from Orthanc."""
     with path.open("rb") as file:
         head = file.read(2048)
     return head[128:132] == b"DICM" and uid.encode() in head and b"ORTHANC" in head

@@ -108,7 +108,7 @@ def with_a_bright_block(files: list[Path]) -> list[Path]:
 
 
 def release(node: NodeProcess, jobs: dict[str, dict[str, Any]]) -> None:
-    """What `jobs release` does, without starting Python for each."""
+    """Release a job as `jobs release` does, without starting Python for each."""
     config = load_config(node.yaml)
     engine = open_database(config)
     book = JobBook(engine, config.node.storage)

@@ -92,7 +92,7 @@ def assert_shown(viewed: Viewed, study: Study, slices: list[str]) -> None:
 
 
 def _middle(shape: tuple[int, ...]) -> BoolArray:
-    """Where the viewer writes nothing of its own: all but an eighth at each side."""
+    """Return where the viewer writes nothing of its own: all but an eighth at each side."""
     middle = np.zeros(shape, bool)
     middle[tuple(slice(size // 8, size - size // 8) for size in shape)] = True
     return middle

@@ -140,7 +140,7 @@ def check_what_0_1_held(engine: sa.Engine, storage: Path) -> None:
 
 
 def differences(engine: sa.Engine) -> list[Any]:
-    """What our tables are, against what the code says."""
+    """Return what our tables are, against what the code says."""
     with engine.connect() as connection:
         options = {"include_object": lambda item, name, kind, *_: kind != "table" or name in metadata.tables}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))

@@ -210,6 +210,7 @@ class Archive(Reader):
                 row = index.lock_series(connection, facts.series_uid)
             _check_series(row, facts)
             if old:
+                index.insert_ignore(connection, tables.corrected_series, [{"series_uid": facts.series_uid}])
                 return index.replace_instance(connection, old, index.instance_row(facts, key, size, header))
             if not index.add_instance(connection, facts, key, size, header):
                 stale = index.find(connection, facts.sop_instance_uid)  # its object was missing from the store
@@ -258,6 +259,19 @@ class Archive(Reader):
         except sa.exc.SQLAlchemyError as error:
             log.warning("end of association not written", association=association, error=type(error).__name__)
             return False
+
+    # Corrections
+
+    def corrected(self) -> list[str]:
+        """Return the UIDs of series of which headers were corrected and that nobody has dealt with yet."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(sa.select(tables.corrected_series.c.series_uid)))
+
+    def forget_correction(self, series_uid: str) -> None:
+        """Note that a correction was dealt with."""
+        table = tables.corrected_series
+        with self._claims.begin() as connection:
+            connection.execute(sa.delete(table).where(table.c.series_uid == series_uid))
 
     # Completion
 

@@ -92,6 +92,9 @@ own_object = sa.Table("voxtell_own_object", metadata, sa.Column("uid", _UID, pri
 # Series whose rows are gone and whose objects may still lie in the store.
 dropped_series = sa.Table("voxtell_dropped_series", metadata, sa.Column("series_uid", _UID, primary_key=True))
 
+# Series of which headers were corrected, until the jobs that it concerns know of it.
+corrected_series = sa.Table("voxtell_corrected_series", metadata, sa.Column("series_uid", _UID, primary_key=True))
+
 # One row: which store this index belongs to, and how far it had got (see `marker.py`).
 marker = sa.Table(
     "voxtell_archive",

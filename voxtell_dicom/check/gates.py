@@ -28,7 +28,7 @@ def _gated(item: Found, least: float) -> Found:
 
 
 def notes(found: Sequence[Found]) -> list[str]:
-    """What was left out, as it stands among the warnings of a result."""
+    """Return what was left out, as it stands among the warnings of a result."""
     return [f"{item.prompt.label}: left out, {item.left_out}" for item in found if item.left_out]
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -41,6 +43,22 @@ COMMANDS = (
 BAD_INPUT = (ConfigError, ModelError, Refusal, UnknownPrompt)  # exit code 2; every other error of ours is 1
 
 
+_UsageError: Any = typer.BadParameter.__base__  # Typer has no public name for it
+
+
+@contextmanager
+def _usage_in_one_line(ctx: Any) -> Iterator[None]:
+    """Say what is wrong with the words of a command as all errors are said, instead of in a box; exit code 2."""
+    try:
+        yield
+    except _UsageError as error:
+        if not error.format_message() or "\n" in error.format_message():  # no words at all: the help is shown
+            raise
+        path = (error.ctx or ctx).command_path
+        typer.echo(f"voxtell-dicom: {error.format_message().rstrip('.')}; see `{path} -h`", err=True)
+        raise typer.Exit(2) from None
+
+
 class LazyGroup(TyperGroup):
     """Imports a command's module when the command is needed; turns our errors into one line and an exit code."""
 
@@ -56,10 +74,16 @@ class LazyGroup(TyperGroup):
         command.name = cmd_name
         return command
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what stands before the command."""
+        with _usage_in_one_line(ctx):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Run; exit codes by contracts § 9: 0 done, 1 failed, 2 bad usage or input."""
         try:
-            return super().invoke(ctx)
+            with _usage_in_one_line(ctx):
+                return super().invoke(ctx)
         except VoxtellDicomError as error:
             typer.echo(f"voxtell-dicom: {error}", err=True)
             raise typer.Exit(2 if isinstance(error, BAD_INPUT) else 1) from None

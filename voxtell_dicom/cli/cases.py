@@ -27,7 +27,7 @@ class Case:
 
 
 def is_nifti(path: Path) -> bool:
-    """Whether the file's name is a NIfTI file's: those of a folder that are taken."""
+    """Return whether the file's name is a NIfTI file's: those of a folder that are taken."""
     return path.name.endswith(_SUFFIXES)
 
 

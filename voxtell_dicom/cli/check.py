@@ -175,7 +175,7 @@ def _outside_bank(settings: Config, config: Path, bank: Bank | None) -> Iterator
 
 
 def _prompts(settings: Config, bank: Bank | None) -> Answer:
-    """Whether the engine loads, and can run every prompt of every rule."""
+    """Return whether the engine loads, and can run every prompt of every rule."""
     from voxtell_dicom.cli.peers import Answer
     from voxtell_dicom.errors import VoxtellDicomError
     from voxtell_dicom.rules import prompts

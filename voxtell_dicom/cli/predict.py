@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         jobs = _jobs(arguments)
         written = _predict(arguments, jobs)
     except (_WrongUse, VoxtellDicomError, OSError, MemoryError, ValueError) as error:
-        typer.echo(f"Error: {error}", err=True)
+        typer.echo(f"voxtell-dicom: {error}", err=True)
         return 1
     typer.echo(f"\nPrediction completed successfully! Wrote {written} file(s).")
     return 0

@@ -76,7 +76,7 @@ def _unreadable(file: Path) -> str:
 
 
 def _begins_with_an_element(start: bytes) -> bool:
-    """Whether what a file begins with is the first element of a dataset or of a File Meta Information."""
+    """Return whether what a file begins with is the first element of a dataset or of a File Meta Information."""
     if len(start) < 8:
         return False
     group, element, length = struct.unpack("<HHL", start[:8])

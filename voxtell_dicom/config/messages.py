@@ -57,7 +57,7 @@ def _keys_at(loc: Loc, whole: dict[str, Any]) -> list[str]:
 
 
 def _described(loc: Loc, whole: dict[str, Any]) -> str:
-    """What the value at `loc` should be, from the field's description."""
+    """Return what the value at `loc` should be, from the field's description."""
     return next((schema["description"] for schema in _schemas_at(loc, whole) if "description" in schema), "")
 
 

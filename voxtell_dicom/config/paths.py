@@ -14,8 +14,8 @@ from voxtell_dicom.errors import ConfigError
 if TYPE_CHECKING:
     from voxtell_dicom.config.settings import Config, Peer
 
-_DRIVE = re.compile(r"[A-Za-z]:(?:[\\/]|$)")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/+(.*)", re.DOTALL)
+_DRIVE = re.compile(r"[A-Za-z]:(?!//)")
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(/+)(.*)", re.DOTALL)
 _MOUNT = "mount the share on this machine, and give the path it has here"
 _VARIABLE = re.compile(r"\$\w|\$\{|%\w+%")
 
@@ -31,11 +31,12 @@ def local_path(value: Any) -> Any:
     text = value.strip()
     if not text:
         raise ValueError("is empty; give the path of a folder")
-    if _DRIVE.match(text) or text.startswith("\\\\"):
+    if _DRIVE.match(text) or text.startswith(("\\\\", "//")):
         raise ValueError(f"'{text}' is a path of Windows: {_MOUNT}")
     if match := _URL.match(text):
-        if match[1].casefold() == "file":
-            raise ValueError(f"'{text}' is a URL: write /{match[2].lstrip('/')}")
+        host, _, rest = match[3].partition("/") if match[2] == "//" else ("", "", match[3])
+        if match[1].casefold() == "file" and host in ("", "localhost"):
+            raise ValueError(f"'{text}' is a URL: write /{rest.lstrip('/')}")
         raise ValueError(f"'{text}' is a URL, not a folder: {_MOUNT}")
     if "\\" in text:
         raise ValueError(f"'{text}' has a backslash: write {text.replace(chr(92), '/')}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -44,14 +44,26 @@ DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 Device = Annotated[str, Field(pattern=DEVICE, description="a device: auto, cpu, cuda or cuda:N")]
 
 
+_NUMBERS: Final = (int, float, int | None, float | None)
+
+
 class Strict(BaseModel):
     """No unknown keys; immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Raise ValueError where ``yes`` or ``true`` stands in the place of a number: Python counts it as 1."""
+        field = cls.model_fields.get(info.field_name or "")
+        if isinstance(value, bool) and field is not None and field.annotation in _NUMBERS:
+            raise ValueError("YAML reads this as a truth value; write a number")
+        return value
+
 
 class Dimse(Strict):
-    """Where the Storage SCP listens."""
+    """Address of the Storage SCP."""
 
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
@@ -65,7 +77,7 @@ class Dimse(Strict):
 
 
 class Http(Strict):
-    """Where the web face listens."""
+    """Address of the HTTP listener."""
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
@@ -209,7 +221,7 @@ class Peer(Strict):
 
     @property
     def can_receive(self) -> bool:
-        """Whether results can be sent to it (a peer with a title alone may only send to us)."""
+        """Return whether results can be sent to it (a peer with a title alone may only send to us)."""
         return self.dicomweb is not None or self.folder is not None or self.host is not None
 
 

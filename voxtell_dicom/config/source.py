@@ -13,6 +13,7 @@ import yaml
 
 from voxtell_dicom.errors import ConfigError
 
+_NUMBER_TAGS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _LEADING_ZERO = re.compile(r"[-+]?0[0-9]+")
 Loc = Sequence[str | int]  # the way to a value: keys and positions, as pydantic gives them
 
@@ -98,8 +99,11 @@ class Source:
         return str(node.value) if isinstance(node, yaml.ScalarNode) and node.style is None else None
 
     def misread_numbers(self) -> Iterator[Problem]:
-        """Yield a problem for each unquoted number with zeros in front: YAML reads it as octal."""
+        """Yield a problem for each unquoted number that YAML reads in base 8 or 60: 0104, 1:30."""
         for node in _nodes(self._root):
+            if isinstance(node, yaml.ScalarNode) and node.tag in _NUMBER_TAGS and ":" in node.value:
+                advice = f'YAML reads {node.value} in base 60; write the number itself, or "{node.value}" if it is text'
+                yield Problem(node.start_mark.line + 1, advice)
             if isinstance(node, yaml.ScalarNode) and node.style is None and _LEADING_ZERO.fullmatch(node.value):
                 octal = set(node.value) <= set("+-01234567")
                 read = (

@@ -28,7 +28,7 @@ NO_DAY = date(2000, 1, 1)
 
 
 def suv_factor(header: Dataset) -> float:
-    """What rescaled values are multiplied with to be SUVbw in g/mL. header: of one PET image, pixels not needed.
+    """Return what rescaled values are multiplied with to be SUVbw in g/mL. header: of one PET image, pixels not needed.
 
     Raises Refusal (``suv``) naming the attribute that is missing or implausible.
     """

@@ -30,7 +30,7 @@ class Limit:
         return replace(self, spent_s=spent_s)
 
     def reached(self, done: int, total: int, series_uid: str) -> Refusal:
-        """What is said when it is over; done, total: windows, 0 of 0 where none was begun."""
+        """Return what is said when it is over; done, total: windows, 0 of 0 where none was begun."""
         how_far = f"{done} of {total} windows were done" if total else "no window was done"
         return Refusal(
             CODE,

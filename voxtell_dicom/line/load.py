@@ -54,7 +54,7 @@ def load_runs(
 
 
 def arrays_of(work_dir: Path, volume: Volume, values: str) -> tuple[Path, ...]:
-    """Where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `PlanOptions`."""
+    """Return where the RAS arrays of a volume's runs lie; the runs have their keys. values: as in `PlanOptions`."""
     return tuple(_array_path(work_dir, run, values, volume.runs) for run in volume.runs)
 
 

@@ -139,7 +139,7 @@ _Wishes = list[tuple[Match, MissingRuns]]  # of rules for the same runs, and wha
 def _wishes(
     volumes: Sequence[Volume], matches: Sequence[Sequence[Match]], rules: Sequence[Rule], refused: list[SetAside]
 ) -> Iterable[tuple[tuple[tuple[int, ...], str], _Wishes]]:
-    """What each rule wants: which volumes (the runs of one stack together), and which values of them.
+    """Return what each rule wants: which volumes (the runs of one stack together), and which values of them.
 
     What a rule refuses of them is added to `refused`. Rules that want the same are served by one pass.
     """

@@ -93,7 +93,7 @@ class Engine(Protocol):
 
     @property
     def last_run(self) -> RunReport | None:
-        """What the last `segment` took; None where there was nothing to compute or the engine does not count."""
+        """Return what the last `segment` took; None where there was nothing to compute or the engine does not count."""
 
     def unknown(self, prompts: Sequence[str]) -> list[str]:
         """Those of `prompts` that this engine cannot run."""

@@ -143,7 +143,7 @@ class Probabilities(Boxed):
         return self.above_zero().occupied()
 
     def above_zero(self) -> Mask:
-        """Where the map is not 0."""
+        """Return where the map is not 0."""
         values = self.crop()
         return Mask(self.box, np.packbits(values).tobytes(), int(np.count_nonzero(values)))
 

@@ -28,7 +28,7 @@ class Resampling:
     coarser_than_mm: float | None = None
 
     def applies_to(self, spacing_mm: Vector) -> bool:
-        """Whether a volume of this spacing is resampled."""
+        """Return whether a volume of this spacing is resampled."""
         too_coarse = self.coarser_than_mm is not None and max(spacing_mm) > self.coarser_than_mm
         return min(spacing_mm) < self.finer_than_mm or too_coarse
 

@@ -154,7 +154,7 @@ class Volume:
 
     @property
     def planes(self) -> tuple[int, ...]:
-        """Where each frame lies along the first axis of the canvas."""
+        """Return where each frame lies along the first axis of the canvas."""
         if self.parts:
             raise ValueError("a joined volume has no grid of its own: take its parts")
         return tuple(index if frame.plane is None else frame.plane for index, frame in enumerate(self.frames))

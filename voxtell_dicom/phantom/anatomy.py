@@ -90,7 +90,7 @@ class Anatomy:
         return label_mask(self.tissues(lattice), label)
 
     def hounsfield(self, codes: npt.NDArray[np.uint8], noise_seed: int = 0) -> npt.NDArray[np.float32]:
-        """What a scanner would measure: the HU of each tissue, and noise. Not below −1024."""
+        """Return what a scanner would measure: the HU of each tissue, and noise. Not below −1024."""
         table = np.array([self.hu[tissue] for tissue in TISSUES], np.float32)
         noise = np.random.default_rng([self.seed, noise_seed]).standard_normal(codes.shape, np.float32)
         return np.maximum(table[codes] + noise * np.float32(self.noise_hu), np.float32(-1024.0))

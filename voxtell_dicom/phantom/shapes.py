@@ -23,7 +23,7 @@ class Solid(Protocol):
     """A closed set of points of patient space."""
 
     def contains(self, x: Floats, y: Floats, z: Floats) -> BoolArray:
-        """Which points lie inside; x, y, z broadcast."""
+        """Return which points lie inside; x, y, z broadcast."""
 
     def box(self) -> tuple[Vector, Vector]:
         """Lowest and highest corner of a box that holds the solid."""

@@ -21,7 +21,7 @@ EVEN_MM = 1e-6  # how far frames may lie from even steps to be sampled in one go
 
 
 def truth_mask(anatomy: Anatomy, label: str, place: Volume | Grid) -> BoolArray:
-    """Where a label (or a synonym of one) lies, on the source grid: bool (frame, row, column).
+    """Return where a label (or a synonym of one) lies, on the source grid: bool (frame, row, column).
 
     place: a volume, whose frames' own positions are used (gantry tilt included), or a plain grid. Sampled at the voxel
     centres. Raises UnknownPrompt for a word that is no label.

@@ -62,7 +62,7 @@ class Callers:
 
     @property
     def nobody(self) -> bool:
-        """Whether no caller may have an association."""
+        """Return whether no caller may have an association."""
         return not self.known and not self._accept_unknown
 
     def judge(self, caller: Caller) -> Rejection | None:

@@ -50,7 +50,6 @@ class Completion:
     ) -> None:
         self._archive, self._settings, self._enqueue, self._missing = archive, settings, enqueue, missing
         self._has_room, self._on_correction = has_room, on_correction
-        self._corrected: set[str] = set()
         self._turns: dict[str, int] = {}  # by caller
         self._turn = 0
         self._quiet: dict[str, float] = {}
@@ -86,12 +85,6 @@ class Completion:
         if self._sleeps_until > self._archive.now() + self._soonest:
             self._wake()
 
-    def corrected(self, series_uid: str) -> None:
-        """Have it noted that headers of an instance of a series were corrected."""
-        with self._changed:
-            self._corrected.add(series_uid)
-        self.stored()
-
     def ended(self, sender: Sender, *, released: bool) -> None:
         """Record that an association was released, or aborted or lost. Again is no error."""
         if self._archive.end_association(sender.association, released=released):
@@ -100,9 +93,9 @@ class Completion:
     def run_once(self) -> None:
         """Look at some of the series that are due: first those of the callers that had their turn the longest ago."""
         self._archive.record_generation()
-        for series_uid in list(self._corrected):
+        for series_uid in self._archive.corrected():
             self._on_correction(series_uid)
-            self._corrected.discard(series_uid)
+            self._archive.forget_correction(series_uid)
         due = sorted(self._archive.due(), key=lambda one: self._turns.get(one[2], 0))
         for series_uid, due_at, caller in due[:_LOOKS]:
             if self._stopping or not self._has_room():

@@ -50,10 +50,8 @@ class Intake:
             if refusal.code == "series-conflict":  # of another patient or study: what is left is not the series
                 self._archive.note_unstored(arrival.series_uid, arrival.sop_instance_uid)
             raise
-        if verdict == NEW:
+        if verdict in (NEW, HEADERS):
             self._completion.stored()
-        elif verdict == HEADERS:
-            self._completion.corrected(arrival.series_uid)
         return verdict
 
 

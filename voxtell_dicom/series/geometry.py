@@ -102,7 +102,7 @@ def stack_of(frames: Sequence[FrameHeader]) -> Stack:
 
 
 def deviation(stack: Stack) -> float:
-    """How far, in parts of the spacing, the farthest frame lies from the regular grid through first and last."""
+    """Return how far, in parts of the spacing, the farthest frame lies from the regular grid through first and last."""
     count = len(stack.frames)
     spacing = (stack.depth[-1] - stack.depth[0]) / (count - 1)
     ideal = stack.depth[0] + spacing * np.arange(count)
@@ -110,7 +110,7 @@ def deviation(stack: Stack) -> float:
 
 
 def straying(stack: Stack) -> float:
-    """How far, in pixels, the farthest frame lies in its plane from the line through the first and the last."""
+    """Return how far, in pixels, the farthest frame lies in its plane from the line through the first and the last."""
     share = ((stack.depth - stack.depth[0]) / (stack.depth[-1] - stack.depth[0]))[:, None]
     line = stack.offset[0] + share * (stack.offset[-1] - stack.offset[0])
     return float(np.abs((stack.offset - line) / np.array(stack.frames[0].pixel_spacing)).max())

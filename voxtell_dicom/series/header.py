@@ -42,7 +42,7 @@ class FrameHeader:
 
     @property
     def name(self) -> str:
-        """How a message refers to this frame."""
+        """Return how a message refers to this frame."""
         return self.sop_instance_uid if self.number == 1 else f"{self.sop_instance_uid} frame {self.number}"
 
     def key(self, name: str) -> str:

@@ -15,7 +15,7 @@ from voxtell_dicom.series.names import describe
 
 
 def stacks_of(volumes: Sequence[Volume]) -> list[list[int]]:
-    """Which of the volumes of a series make one result: their positions, the runs of one stack together."""
+    """Return which of the volumes of a series make one result: their positions, the runs of one stack together."""
     stacks: dict[str, list[int]] = {}
     for position, volume in enumerate(volumes):
         stacks.setdefault(volume.stack or f"volume {position}", []).append(position)
@@ -84,7 +84,7 @@ def _check_same(one: Volume, other: Volume) -> None:
 
 
 def _keys(parts: Sequence[Volume]) -> dict[str, str]:
-    """What distinguishes the joined volume: of a part of its stack, which runs it has."""
+    """Return what distinguishes the joined volume: of a part of its stack, which runs it has."""
     keys = {name: value for name, value in parts[0].keys.items() if name not in ("run", "spacing")}
     numbers, counts = zip(*(part.keys["run"].split(" of ") for part in parts), strict=True)
     return keys if len(parts) == int(counts[0]) else {**keys, "run": f"{', '.join(numbers)} of {counts[0]}"}

@@ -173,7 +173,7 @@ def _parts(name: str, parts: dict[str, list[FrameHeader]], max_gap: float) -> It
 
 
 def _rank(value: str) -> int:
-    """What shows the anatomy best comes first: a rule that names no volume takes the first of equal size."""
+    """Return what shows the anatomy best comes first: a rule that names no volume takes the first of equal size."""
     return FIRST.index(value) if value in FIRST else len(FIRST)
 
 

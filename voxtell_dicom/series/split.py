@@ -95,7 +95,7 @@ def _with_references(group: list[FrameHeader]) -> list[FrameHeader]:
 
 
 def _in_one_reference(group: list[FrameHeader], max_gap: float) -> Iterator[Found]:
-    """What the frames resolve to; what mixes frames of reference is refused: each has positions of its own."""
+    """Return what the frames resolve to; what mixes frames of reference is refused: each has positions of its own."""
     reference_of = {frame.sop_instance_uid: frame.frame_of_reference_uid for frame in group}
     refused: set[str] = set()
     for outcome, keys in resolve(group, max_gap):

@@ -129,7 +129,7 @@ def _verify(stack: Sequence[tuple[Row, Volume]], engine: Engine, folder: Path, v
 
 
 def _refused(row: Row, error: VoxtellDicomError) -> Verified:
-    """What was taken for a volume by its headers, and then could not be used."""
+    """Return what was taken for a volume by its headers, and then could not be used."""
     return Verified(replace(row, status="refused", code=error.code, reason=str(error)), "refused")
 
 

@@ -88,7 +88,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs and listens. A dying one closes its pipes some time before it has ended."""
+        """Return whether the process runs and listens. A dying one closes its pipes some time before it has ended."""
         return not self._gone and self._process.poll() is None
 
     def identity(self, timeout_s: float) -> str:
@@ -188,7 +188,7 @@ class WorkerPool:
 
     @property
     def size(self) -> int:
-        """How many series can be segmented at once."""
+        """Return how many series can be segmented at once."""
         return len(self._model.devices)
 
     @contextlib.contextmanager

@@ -88,7 +88,7 @@ def _segment(engine: Engine, task: dict[str, Any], wire: _Wire, cancelled: set[s
 
 
 def _code(error: Exception) -> str:
-    """What the node goes by: whether there is use in another try."""
+    """Return what the node goes by: whether there is use in another try."""
     if isinstance(error, MemoryError):
         return OutOfMemory.code
     return NO_SPACE if no_space(error) else "crash"

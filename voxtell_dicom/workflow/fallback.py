@@ -75,7 +75,7 @@ def _context(runtime: Runtime, job: str) -> OutputContext:
 
 
 def _gets_more(runtime: Runtime, job: str, peer: str) -> bool:
-    """Whether a job has objects for a peer besides receipts."""
+    """Return whether a job has objects for a peer besides receipts."""
     results = _results(runtime, job)
     return any(peer in (result.peers or (peer,)) for result in results if result.kind not in RECEIPTS)
 

@@ -170,7 +170,7 @@ def _headers(paths: Sequence[Path]) -> list[Dataset]:
 
 
 def _concerns(reason: Reason, rule: Rule) -> bool:
-    """Whether a refusal is not only another rule's (of its max_gap, of its SUV)."""
+    """Return whether a refusal is not only another rule's (of its max_gap, of its SUV)."""
     if reason.parameters.get("code") == "suv" and rule.values != "suv":
         return False
     return reason.parameters.get("rule", "") in ("", rule.name)

@@ -246,7 +246,7 @@ def _study(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_process(series: Sequence[SeriesSummary]) -> bool:
-    """Whether any of these series is still to be assembled: it may yet be refused."""
+    """Return whether any of these series is still to be assembled: it may yet be refused."""
     going = DBOS.list_workflows(
         workflow_ids=[ProcessMessage(each.series_uid, each.version).id for each in series],
         status=["ENQUEUED", "PENDING", "DELAYED"],

@@ -63,7 +63,7 @@ class Retention(PeriodicTask):
         return dropped
 
     def _limit_h(self, kept: SeriesSummary) -> float | None:
-        """How long to keep a series, None for as long as its work is not done."""
+        """Return how long to keep a series, None for as long as its work is not done."""
         jobs = self._jobs.find(series_uid=kept.series_uid, limit=1000)
         current = [job.state for job in jobs if job.series_version == kept.version]
         if not current:  # objects that never start work are nobody's job

@@ -67,7 +67,7 @@ class Runtime:
         return self.config.node.storage / "results"
 
     def masks(self, job: str) -> Path:
-        """Where the masks of a job lie from `segment` on, until nothing is encoded from them any more."""
+        """Return where the masks of a job lie from `segment` on, until nothing is encoded from them any more."""
         return masks_path(self.work_dir, job)
 
     def fail(self, jobs: Sequence[str], error: Exception) -> None:

@@ -117,7 +117,7 @@ def _run_engine(
 
 
 def progress_in_words(done: int, total: int, seconds: float) -> str:
-    """How far a pass is, and about how long the rest will take: "12/30 windows, about 40 s left"."""
+    """Return how far a pass is, and about how long the rest will take: "12/30 windows, about 40 s left"."""
     said = f"{done}/{total} windows"
     if not done or done >= total:
         return said

@@ -151,7 +151,7 @@ class StudyChoice:
         self.plans.setdefault(wanted, []).append(plan)
 
     def _stands(self, job: Job, volume: Volume, rule: Rule) -> bool:
-        """Whether an earlier choice, whose series is here no more, is as good as what is here."""
+        """Return whether an earlier choice, whose series is here no more, is as good as what is here."""
         if job.state == JobState.CANCELLED or any(each.series_uid == job.series_uid for each in self.series):
             return False
         return as_good(self.runtime.jobs.plan(job.id)[1], volume, rule.choose.best)

@@ -39,7 +39,7 @@ def storescu(
 
 
 def echoscu(port: int, *, called: str = "VOXTELL", calling: str = "ECHOSCU") -> bool:
-    """Whether a C-ECHO is answered with success."""
+    """Return whether a C-ECHO is answered with success."""
     command = ["echoscu", "-to", "5", "-aet", calling, "-aec", called, "127.0.0.1", str(port)]
     return subprocess.run(command, capture_output=True, env=ENVIRONMENT, check=False, timeout=30).returncode == 0
 
@@ -70,5 +70,5 @@ class StoreScp:
 
     @property
     def files(self) -> list[Path]:
-        """What has been stored, by name."""
+        """Return what has been stored, by name."""
         return sorted(path for path in self.folder.iterdir() if path.is_file())

@@ -90,7 +90,7 @@ class ScriptedScp:
 
     @property
     def stored(self) -> list[Stored]:
-        """What was answered with success or a warning."""
+        """Return what was answered with success or a warning."""
         return [s for s in self.attempts if s.status in STORED or 0xB000 <= s.status <= 0xBFFF]
 
     def peer(self, **more: Any) -> Peer:

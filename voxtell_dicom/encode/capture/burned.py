@@ -36,7 +36,7 @@ class Scale:
     every: int = 1
 
     def first(self, axis: int) -> float:
-        """Where the centre of the picture's first pixel lies, in source pixels from the centre of theirs."""
+        """Return where the centre of the picture's first pixel lies, in source pixels from the centre of theirs."""
         return (self.every / self.times[axis] - 1) / 2
 
     def spacing(self, axis: int, source_mm: float) -> float:
@@ -218,7 +218,7 @@ def _stamp(page: Rgb8, stamp: Rgb8, top: int, left: int) -> None:
 
 
 def letters_of(direction: Vector) -> str:
-    """Where a direction in the patient points, as Patient Orientation has it (PS3.3 C.7.6.1.1.1): "L", "PF" …"""
+    """Return where a direction in the patient points, as Patient Orientation has it (PS3.3 C.7.6.1.1.1): "L", "PF" …"""
     named = [("RL", "AP", "FH")[axis][value > 0] for axis, value in enumerate(direction)]
     by_share = sorted(range(3), key=lambda axis: -abs(direction[axis]))
     return "".join(named[axis] for axis in by_share if abs(direction[axis]) > 1e-3)

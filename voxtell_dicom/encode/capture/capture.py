@@ -24,7 +24,7 @@ Instances = Iterable[tuple[str, str]]  # SOP class, SOP instance
 
 
 def footer(maker: provenance.Maker) -> str:
-    """What stands below every page."""
+    """Return what stands below every page."""
     return FOOTER + (f" - {provenance.TEST_MARK}" if maker.test else "")
 
 

@@ -116,7 +116,7 @@ def _sides(row: Vector, column: Vector) -> list[str]:
 
 
 def _lay(ds: Dataset, volume: Volume, origin: Sources, index: int, scale: Scale) -> None:
-    """Where the picture's pixels lie in the patient (PS3.3 C.7.4.1, C.7.6.2, C.7.6.1.1.1)."""
+    """Return where the picture's pixels lie in the patient (PS3.3 C.7.4.1, C.7.6.2, C.7.6.1.1.1)."""
     grid, header = volume.grid, origin.newest
     ds.FrameOfReferenceUID = volume.frame_of_reference_uid
     ds.PositionReferenceIndicator = str(header.get("PositionReferenceIndicator") or "")

@@ -90,7 +90,7 @@ GENERIC: Final = Form()
 
 
 def form_of(output: str, profile: Profile, matrix: tuple[int, int]) -> Form:
-    """What `output` (one of SEGMENTATIONS) becomes for peers of a profile. matrix: rows, columns."""
+    """Return what `output` (one of SEGMENTATIONS) becomes for peers of a profile. matrix: rows, columns."""
     encoding = output
     if output == "seg":
         encoding = profile.encoding
@@ -110,7 +110,7 @@ def forms_of(outputs: Sequence[str], profile: Profile, matrix: tuple[int, int]) 
 
 
 def fallback_form(word: str, kind: str, profile: Profile, matrix: tuple[int, int]) -> Form:
-    """What stands in the place of a refused segmentation of `kind`; word: native, or one of SEGMENTATIONS."""
+    """Return what stands in the place of a refused segmentation of `kind`; word: native, or one of SEGMENTATIONS."""
     output = kind if word == "native" else word
     if output == "seg" and KIND[form_of("seg", profile, matrix).encoding] != "seg":
         profile = replace(profile, encoding="binary")

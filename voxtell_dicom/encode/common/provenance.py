@@ -56,7 +56,7 @@ class Maker:
 
     @property
     def test(self) -> bool:
-        """Whether results must say TEST - NOT FOR PATIENTS."""
+        """Return whether results must say TEST - NOT FOR PATIENTS."""
         return self.name != "VoxTell"
 
     @property

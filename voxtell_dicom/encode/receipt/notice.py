@@ -75,7 +75,7 @@ def encode_notice(
 
 
 def statement_of(plan: Plan, maker: provenance.Maker, notice: Notice, header: Dataset, images: int) -> Statement:
-    """What a notice says."""
+    """Return what a notice says."""
     return Statement(
         plan.rule,
         series_name(header),
@@ -96,7 +96,7 @@ class _Readable:
 
 
 def _headers(paths: Sequence[Path]) -> list[_Readable]:
-    """What can be read of the files, oldest first; each instance once."""
+    """Return what can be read of the files, oldest first; each instance once."""
     headers: dict[str, _Readable] = {}
     for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns):
         try:

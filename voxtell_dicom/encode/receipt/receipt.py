@@ -81,7 +81,7 @@ def _read(path: Path, kind: str, other: Path) -> Result:
 def statement_of(
     plan: Plan, maker: provenance.Maker, volume: Volume, found: Sequence[Found], header: Dataset
 ) -> Statement:
-    """What a result says of itself. header: of a source instance."""
+    """Return what a result says of itself. header: of a source instance."""
     spacing = " and ".join(dict.fromkeys(f"{run.grid.spacing_mm[0]:.2f}" for run in volume.runs))
     name = f", {volume.name}" if volume.name else ""
     count = sum(1 for item in found if item.mask.voxels)

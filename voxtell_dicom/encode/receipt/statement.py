@@ -88,7 +88,7 @@ class ReceiptContent:
 
 
 def series_name(header: Dataset) -> str:
-    """Which series it is, as a radiologist names it."""
+    """Return which series it is, as a radiologist names it."""
     names = [str(header.get(keyword) or "").strip() for keyword in ("SeriesNumber", "SeriesDescription")]
     shown = ", ".join(" ".join(name.split()) for name in names if name)
     return shown.replace("\N{REPLACEMENT CHARACTER}", "?")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from voxtell_dicom.dicom import suv
+from voxtell_dicom.dicom.attributes import get, text
 from voxtell_dicom.dicom.functional_groups import frame_header, frame_value
 from voxtell_dicom.errors import Refusal
 from voxtell_dicom.terms.terminology import Code
@@ -26,11 +27,8 @@ class Quantity:
 
 
 def quantity_of(modality: str, header: Dataset) -> Quantity | None:
-    """HU where Rescale Type says so (of CT by default, PS3.3 C.8.2.1), SUV by body weight for PET where the header
-    allows it, signal for MR; None where the values mean nothing.
-    """
-    rescale_type = str(frame_value(header, 1, "RescaleType") or ("HU" if modality == "CT" else "")).strip()
-    if modality not in ("MR", "PT") and rescale_type == "HU":
+    """Return HU or SUV by body weight where the header says that the values are, signal for MR; None for others."""
+    if modality not in ("MR", "PT") and _type_of_values(modality, header) == "HU":
         unit = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
         return Quantity(Code("112031", "DCM", "Attenuation Coefficient"), unit)
     if modality == "MR":
@@ -40,6 +38,17 @@ def quantity_of(modality: str, header: Dataset) -> Quantity | None:
         return None
     unit = Code("{SUVbw}g/ml", "UCUM", "Standardized Uptake Value body weight")
     return Quantity(Code("126401", "DCM", "SUVbw"), unit, factor)
+
+
+def _type_of_values(modality: str, header: Dataset) -> str:
+    """Return the type of the rescaled values: that of the Modality LUT, or Rescale Type; of CT HU by default.
+
+    PS3.3 C.11.1, C.8.2.1.
+    """
+    tables = get(header, "ModalityLUTSequence")
+    if tables:
+        return text(tables[0], "ModalityLUTType")
+    return str(frame_value(header, 1, "RescaleType") or ("HU" if modality == "CT" else "")).strip()
 
 
 def suv_factor(header: Dataset) -> float | None:

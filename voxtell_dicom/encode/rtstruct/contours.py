@@ -39,7 +39,7 @@ class Rings:
 
     @property
     def holes(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return len(self) - (len(self.shapes) - 1)
 
     def ring(self, number: int) -> Points:

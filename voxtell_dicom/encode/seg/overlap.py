@@ -10,7 +10,7 @@ from voxtell_dicom.model import Mask
 
 
 def overlapping(masks: Sequence[Mask]) -> bool:
-    """Whether any voxel belongs to two segments. masks: none empty."""
+    """Return whether any voxel belongs to two segments. masks: none empty."""
     places = range(len(masks))
     some = [masks[one] for one in places if any(_meet(masks[one], masks[other]) for other in places if other != one)]
     if not some:
