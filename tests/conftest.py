@@ -22,6 +22,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 WHOLE = {"system", "oracles", "viewers", "chaos", "hostile", "operation", "test_readme.py"}
 SLOW = {  # folders and their files that take longest for what they test; make test-fast leaves them out
     "cli": ("check", "demo", "segment"),
+    "commitment": ("answers", "requests"),
     "deliver": ("dimse",),
     "encode": ("analytic_measurements", "joined", "matrix", "secondary"),
     "engine": (
@@ -35,6 +36,7 @@ SLOW = {  # folders and their files that take longest for what they test; make t
     "receive": ("completion", "dimse", "kill"),
     "series": ("benchmark", "strange_headers"),
     "tests": ("dependencies", "needs"),
+    "tls": ("commands", "renewal"),
     "verify": ("verify",),
     "workflow": ("gates", "job_states", "joined", "migrations", "recovery", "steps", "study", "watch", "workers"),
 }

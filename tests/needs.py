@@ -24,6 +24,7 @@ PACKAGES: Final = {  # program → what brings it
     "gdcmconv": "libgdcm-tools",
     "chromium": "chromium",
     "npm": "npm",
+    "openssl": "openssl",
     "systemd-analyze": "systemd",
     "mount": "root",
     "unshare": "root",

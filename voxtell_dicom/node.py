@@ -67,7 +67,7 @@ class Node:
                 has_room=pipeline.has_room,
                 on_correction=partial(warn_of_correction, self.jobs),
             )
-            self._scp = StorageScp(config, archive, self._completion)
+            self._scp = StorageScp(config, archive, self._completion, record_commitment=self.jobs.record_commitment)
             self._scp.bind()
             self._check_prompts()
             self._scp.start()

@@ -73,12 +73,13 @@ class Receiver:
     """Archive, completion and SCP as the node wires them; `completed` collects what was handed on."""
 
     def __init__(self, root: Path, also: tuple[str, ...] = (), missing: Any = None, **receive: Any) -> None:
-        peers = receive.pop("peers", {"ct": {"ae_title": "CT1"}})
+        peers, dimse = receive.pop("peers", {"ct": {"ae_title": "CT1"}}), receive.pop("dimse", {})
+        record = receive.pop("record_commitment", None)
         settings = {"quiet_s": 0.4, "incomplete_s": 1.5, "min_free_percent": 0, **receive}
         self.config = Config.model_validate(
             {
                 "version": 1,
-                "node": {"dimse": {"host": "127.0.0.1", "port": 0}},
+                "node": {"dimse": {"host": "127.0.0.1", "port": 0, **dimse}},
                 "model": {"engine": "threshold"},
                 "receive": settings,
                 "peers": peers,
@@ -89,7 +90,7 @@ class Receiver:
         self.archive = open_archive(root, also, **settings)
         hook = {"missing": missing} if missing else {}
         self.completion = Completion(self.archive, self.config.receive, self.config.peers, self._complete, **hook)
-        self.scp = StorageScp(self.config, self.archive, self.completion)
+        self.scp = StorageScp(self.config, self.archive, self.completion, record_commitment=record)
         self.completion.start()
         self.scp.start()
         self._open = True

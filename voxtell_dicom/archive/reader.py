@@ -58,6 +58,12 @@ class Reader:
         with self._engine.connect() as connection:
             return series_version(one.sop_uid for one in index.instances(connection, series_uid, self.starts)[0])
 
+    def held_class(self, sop_instance_uid: str) -> str:
+        """Return the SOP class of an instance that lies on disk, "" where we do not hold it."""
+        with self._engine.connect() as connection:
+            found = index.find(connection, sop_instance_uid)
+        return found.sop_class if found and self.objects.path(found.object).is_file() else ""
+
     def summary(self, series_uid: str) -> SeriesSummary | None:
         """Return the summary of a series; None where it is not here."""
         with self._engine.connect() as connection:

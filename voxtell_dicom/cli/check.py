@@ -48,6 +48,7 @@ def check(
     answers = [
         _model(settings),
         _storage(settings),
+        *_certificates(settings),
         *(ask(name, peer, settings.node.ae_title) for name, peer in settings.peers.items()),
     ]
     bank = _bank(settings)
@@ -96,6 +97,34 @@ def _storage(settings: Config) -> Answer:
     else:
         state, message = "ok", f"{shutil.disk_usage(there).free / 1e9:.0f} GB free"
     return Answer("storage", "folder", str(folder), state, message, 0)
+
+
+def _certificates(settings: Config) -> Iterator[Answer]:
+    """Yield a line for each setting of TLS: whether its files can be used, and what expires soon."""
+    from voxtell_dicom.cli.peers import Answer
+    from voxtell_dicom.config.tls_settings import ServerTls
+    from voxtell_dicom.errors import ConfigError
+    from voxtell_dicom.network.tls import client_context, expiries, server_context
+
+    peers = [(f"{name} (TLS)", peer.tls) for name, peer in settings.peers.items() if peer.tls is not None]
+    for name, tls in [("node.dimse.tls", settings.node.dimse.tls), *peers]:
+        if tls is None:
+            continue
+        place = str(tls.certificate or tls.ca or "the CAs of this system")
+        try:
+            if isinstance(tls, ServerTls):
+                server_context(tls)
+            else:
+                client_context(tls)
+            ends = expiries(tls)
+        except ConfigError as error:
+            yield Answer(name, "certificate", place, "failed", str(error), 0)
+            continue
+        soon = [sentence for expiry in ends if (sentence := expiry.in_words())]
+        state = "failed" if any(expiry.days_left() < 0 for expiry in ends) else "ok"
+        first = min((expiry.at for expiry in ends), default=None)
+        good = f"can be used, until {first:%Y-%m-%d}" if first else "can be used"
+        yield Answer(name, "certificate", place, state, "; ".join(soon) or good, 0)
 
 
 def _findings(settings: Config) -> list[Answer]:

@@ -37,17 +37,22 @@ def _answer(settings: Config) -> str:
 
     from voxtell_dicom.config import Peer
     from voxtell_dicom.network.associations import AssociationRequest, NotOpened, NotOpenedReason, open_association
+    from voxtell_dicom.network.tls import expiries, own_certificate
 
-    node = settings.node
+    node, tls = settings.node, settings.node.dimse.tls
     host, port = LOOPBACK.get(node.dimse.host, node.dimse.host), node.dimse.port
     where = f"{node.ae_title}@{host}:{port}"
-    peer = Peer(ae_title=node.ae_title, host=host, port=port)
+    own = own_certificate(tls) if tls is not None and tls.port is None else None
+    peer = Peer(ae_title=node.ae_title, host=host, port=port, tls=own)
+    soon = "".join(f"; {sentence}" for expiry in (expiries(tls) if tls else []) if (sentence := expiry.in_words()))
     # The title of a known caller: else the node would log a rejection at each look.
     calling = next((known.ae_title for known in settings.peers.values() if known.ae_title), node.ae_title)
     association = open_association(peer, AssociationRequest(calling, [build_context(Verification)], LONGEST_S))
     if isinstance(association, NotOpened):
         if association.reason in (NotOpenedReason.REJECTED_PERMANENT, NotOpenedReason.REJECTED_TRANSIENT):
-            return f"{where} answers: it rejects {calling} ({association.detail})"
+            return f"{where} answers: it rejects {calling} ({association.detail}){soon}"
+        if association.reason is NotOpenedReason.TLS_REFUSED:
+            return f"{where} answers, and lets our own certificate make no TLS ({association.detail}){soon}"
         raise fail(f"{where} does not answer: is the node running? Its log says more (node.dimse in node.yaml)")
     try:
         status = association.send_c_echo()
@@ -55,4 +60,4 @@ def _answer(settings: Config) -> str:
         association.release()
     if status.get("Status") != 0x0000:
         raise fail(f"{where} does not answer C-ECHO: look at the log of the node")
-    return f"{where} answers"
+    return f"{where} answers{soon}"

@@ -60,7 +60,10 @@ def _echo(peer: Peer, calling_ae: str) -> str:
     from voxtell_dicom.network.associations import AssociationRequest, NotOpened, NotOpenedReason, open_association
 
     request = AssociationRequest(calling_ae, [build_context(Verification)], _longest_wait_s(peer))
-    association = open_association(peer, request)
+    try:
+        association = open_association(peer, request)
+    except ConfigError as error:  # a file of its TLS settings
+        raise _NoAnswer(str(error)) from None
     if isinstance(association, NotOpened):
         match association.reason:
             case NotOpenedReason.NAME_NOT_RESOLVED:
@@ -68,6 +71,8 @@ def _echo(peer: Peer, calling_ae: str) -> str:
             case NotOpenedReason.REJECTED_PERMANENT | NotOpenedReason.REJECTED_TRANSIENT:
                 hint = f"does the peer know the AE title {calling_ae}?"
                 raise _NoAnswer(f"association rejected: {association.detail}; {hint}")
+            case NotOpenedReason.TLS_REFUSED:
+                raise _NoAnswer(f"{association.detail}; check certificate, CA and profile on both sides")
             case NotOpenedReason.NO_CONNECTION:
                 raise _NoAnswer("no connection; check host, port and firewall")
             case _:
@@ -80,7 +85,7 @@ def _echo(peer: Peer, calling_ae: str) -> str:
         raise _NoAnswer("connected, but no answer to C-ECHO")
     if status.Status != 0x0000:
         raise _NoAnswer(f"C-ECHO answered {status.Status:04X}")
-    return "answers"
+    return "answers over TLS" if peer.tls is not None else "answers"
 
 
 def _query(peer: Peer) -> str:

@@ -12,7 +12,7 @@ from voxtell_dicom.config.source import Source
 from voxtell_dicom.errors import ConfigError
 
 if TYPE_CHECKING:
-    from voxtell_dicom.config.settings import Config
+    from voxtell_dicom.config.settings import Config, Peer
 
 _DRIVE = re.compile(r"[A-Za-z]:(?!//)")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(/+)(.*)", re.DOTALL)
@@ -56,17 +56,23 @@ LocalPath = Annotated[Path, BeforeValidator(local_path)]
 def with_absolute_paths(config: Config, base: Path) -> Config:
     """Return the settings with relative paths resolved against `base`, the folder of node.yaml."""
     base = base.absolute()
-    node = config.node.model_copy(update={"storage": base / config.node.storage})
+    dimse = config.node.dimse
+    if dimse.tls is not None:
+        dimse = dimse.model_copy(update={"tls": dimse.tls.with_base(base)})
+    node = config.node.model_copy(update={"storage": base / config.node.storage, "dimse": dimse})
     model = config.model.model_copy(
         update={
             name: base / path for name in ("directory", "bank") if (path := getattr(config.model, name)) is not None
         }
     )
-    peers = {
-        name: peer.model_copy(update={"folder": base / peer.folder}) if peer.folder else peer
-        for name, peer in config.peers.items()
-    }
+    peers = {name: _peer_with_absolute_paths(peer, base) for name, peer in config.peers.items()}
     return config.model_copy(update={"node": node, "model": model, "peers": peers})
+
+
+def _peer_with_absolute_paths(peer: Peer, base: Path) -> Peer:
+    if peer.folder is not None:
+        return peer.model_copy(update={"folder": base / peer.folder})
+    return peer.model_copy(update={"tls": peer.tls.with_base(base)}) if peer.tls is not None else peer
 
 
 def refuse_storage_of_0_1(path: Path) -> None:

@@ -19,7 +19,7 @@ def read_secret(variable: str, *, ascii_only: bool = False) -> str:
     """
     value = os.environ.get(variable)
     if not value:
-        raise ConfigError(f"the environment variable {variable} is not set; node.yaml names it for this peer")
+        raise ConfigError(f"the environment variable {variable} is not set; node.yaml names it")
     if _CONTROL.search(value):
         raise ConfigError(
             f"the environment variable {variable} holds a line break or another control character, which no "

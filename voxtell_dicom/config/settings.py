@@ -25,6 +25,7 @@ from pydantic import (
 from voxtell_dicom.config.messages import in_words
 from voxtell_dicom.config.paths import LocalPath, with_absolute_paths
 from voxtell_dicom.config.source import Problem, Source, nearest
+from voxtell_dicom.config.tls_settings import AddressRange, PeerTls, ServerTls, Subject
 from voxtell_dicom.errors import ConfigError
 
 __all__ = ["Config", "ConfigError", "Problem", "Source", "json_schema", "load_config", "problems"]
@@ -66,6 +67,13 @@ class Dimse(Strict):
 
     host: str = "127.0.0.1"
     port: int = Field(11112, ge=0, le=65535)
+    tls: ServerTls | None = None
+
+    @model_validator(mode="after")
+    def _two_ports(self) -> Dimse:
+        if self.tls is not None and self.tls.port and self.tls.port == self.port:
+            raise ValueError("'tls: port' is a port beside 'port'; leave it out to have TLS on 'port' itself")
+        return self
 
 
 class Http(Strict):
@@ -115,6 +123,8 @@ class Receive(Strict):
     quiet_s: float = Field(30, gt=0)
     incomplete_s: float = Field(600, gt=0)  # after an abort or lost link, or where instances are known to be missing
     accept_unknown: bool = False
+    addresses: list[AddressRange] = []  # only callers from these; default: from everywhere
+    commitment: bool = False  # peers may ask whether we hold what they sent; we hold it as `retention` says, no longer
     any_class_from_peers: bool = True  # callers under peers may send every storage class, private ones included
     max_associations: int = Field(50, ge=1)
     min_free_percent: float = Field(10, ge=0, lt=100)
@@ -167,8 +177,13 @@ class Peer(Strict):
     username_env: str | None = None  # names of environment variables: secrets never stand in this file
     password_env: str | None = None
     token_env: str | None = None
+    tls: PeerTls | None = None  # towards a DIMSE peer; a DICOMweb peer has an https address
+    addresses: list[AddressRange] = []  # as a caller it comes from one of these; default: from everywhere
+    certificate_subject: Subject | None = None  # as a caller it shows a certificate with this subject (node.dimse.tls)
     quiet_s: float | None = Field(None, gt=0)  # overrides receive.quiet_s for series from this peer
     timeout_s: float = Field(60, gt=0)
+    commit: bool = False  # results count as delivered once the peer has committed to them (Storage Commitment)
+    commit_timeout_s: float = Field(600, gt=0)  # without a report for so long, it is asked again
     profile: Literal["generic", "ohif", "weasis", "slicer"] = "generic"  # how segmentations are made for it
     # Each of these overrides the profile's own (docs/viewers.md). aligned: binary where frames end on whole bytes, else
     # occupancy, which is 0 or 255; fractional: probabilities.
@@ -190,6 +205,12 @@ class Peer(Strict):
             raise ValueError("'host' and 'port' go together")
         if self.host is not None and self.ae_title is None:
             raise ValueError("'host' and 'port' need the peer's 'ae_title'")
+        if self.tls is not None and self.host is None:
+            raise ValueError("'tls' is for a peer with 'host' and 'port'")
+        if self.commit and self.host is None:
+            raise ValueError("'commit' is for a peer with 'host' and 'port'")
+        if self.ae_title is None and (self.addresses or self.certificate_subject):
+            raise ValueError("'addresses' and 'certificate_subject' need the 'ae_title' of the caller")
         if (self.username_env is None) != (self.password_env is None):
             raise ValueError("'username_env' and 'password_env' go together")
         if self.transfer_syntax == "rle" and self.encoding in (None, "binary", "aligned"):
@@ -365,6 +386,18 @@ class Config(Strict):
     peers: dict[str, Peer] = {}
     rules: list[Rule] = []
     delivery: Delivery = Delivery()
+
+    @model_validator(mode="after")
+    def _certificates_of_callers(self) -> Config:
+        tls = self.node.dimse.tls
+        if tls is None or tls.client_certificates == "none":
+            for name, peer in self.peers.items():
+                if peer.certificate_subject:
+                    raise ValueError(
+                        f"peer '{name}' has a 'certificate_subject', which needs node.dimse.tls with "
+                        "'client_certificates: require', or request"
+                    )
+        return self
 
 
 def load_config(path: Path | str) -> Config:

@@ -92,7 +92,11 @@ def _open(peer: Peer, calling_ae: str, contexts: list[PresentationContext]) -> A
         case NotOpenedReason.NO_CONNECTION:
             return _Failure("retry", _NO_CONNECTION, f"nothing listens at {peer.host}:{peer.port}")
         case NotOpenedReason.NO_ANSWER:
-            return _Failure("retry", LOST, f"{address} does not answer the association request, or aborts it")
+            said = f": {opened.detail}" if opened.detail else ""
+            return _Failure("retry", LOST, f"{address} does not answer the association request, or aborts it{said}")
+        case NotOpenedReason.TLS_REFUSED:
+            todo = "fix certificate, CA or profile on the side that the message names ('tls' of the peer)"
+            return _Failure("failed", "TLS refused", f"{address}: {opened.detail}", todo)
         case NotOpenedReason.REJECTED_TRANSIENT:
             return _Failure("retry", "rejected (transient)", f"{address} answers: {opened.detail}")
         case NotOpenedReason.REJECTED_PERMANENT:

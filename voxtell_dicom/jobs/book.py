@@ -19,7 +19,14 @@ from voxtell_dicom.jobs.compact import pack, unpack
 from voxtell_dicom.jobs.delivery_book import DeliveryBook
 from voxtell_dicom.jobs.records import Delivery, Job, Notice, Stage
 from voxtell_dicom.jobs.store import stored_series
-from voxtell_dicom.jobs.tables import delivery_table, job_table, notice_table, stage_table, version_table
+from voxtell_dicom.jobs.tables import (
+    commitment_table,
+    delivery_table,
+    job_table,
+    notice_table,
+    stage_table,
+    version_table,
+)
 from voxtell_dicom.model import DeliveryState, JobState, Plan, Reason, Receiving, Result, Volume, dump, load
 from voxtell_dicom.model.reason import text
 from voxtell_dicom.model.states import FINAL, STOPPED, predecessors
@@ -234,7 +241,7 @@ class JobBook(DeliveryBook):
             gone = [row.id for row in connection.execute(query) if row.series_uid not in still_here]
             for each in gone:
                 connection.execute(sa.delete(job_table).where(table.id == each))
-                for other in (delivery_table, stage_table, notice_table):
+                for other in (delivery_table, commitment_table, stage_table, notice_table):
                     connection.execute(sa.delete(other).where(other.c.job_id == each))
             booked = sa.select(job_table).where(
                 table.series_uid == version_table.c.series_uid, table.series_version == version_table.c.version

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import sqlalchemy as sa
 
+from voxtell_dicom.jobs.commitment_book import CommitmentBook
 from voxtell_dicom.jobs.records import Notice
-from voxtell_dicom.jobs.store import Store
 from voxtell_dicom.jobs.tables import delivery_table, notice_table
 from voxtell_dicom.model import DeliveryState, Outcome, Result, load
 from voxtell_dicom.model.states import delivery_predecessors
@@ -16,7 +16,7 @@ from voxtell_dicom.model.states import delivery_predecessors
 REQUESTED = Outcome("retry", "asked for")
 
 
-class DeliveryBook(Store):
+class DeliveryBook(CommitmentBook):
     """Reads and writes attempts and receipts."""
 
     def record_notice(self, job_id: str, result: Result, send_to: Sequence[str]) -> None:

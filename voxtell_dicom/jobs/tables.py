@@ -76,6 +76,19 @@ delivery_table = sa.Table(
     sa.Column("warning", sa.Boolean, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
 )
+# What a peer was asked to commit to (PS3.4 Annex J); the newest request of each result.
+commitment_table = sa.Table(
+    "voxtell_commitment",
+    metadata,
+    sa.Column("job_id", sa.String(16), primary_key=True),
+    sa.Column("sop_instance_uid", sa.String(64), primary_key=True),
+    sa.Column("peer", sa.String(64), primary_key=True),
+    sa.Column("transaction_uid", sa.String(64), nullable=False, index=True),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("reason", sa.Integer, nullable=False),
+    sa.Column("warning", sa.Boolean, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
 stage_table = sa.Table(
     "voxtell_stage",
     metadata,

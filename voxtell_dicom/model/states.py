@@ -59,6 +59,17 @@ class DeliveryState(StrEnum):
     """Not arrived, and not tried again by itself."""
 
 
+class CommitmentState(StrEnum):
+    """What a peer says of a result that it was asked to commit to (PS3.4 Annex J)."""
+
+    REQUESTED = "requested"
+    """Asked; its report is to come, and the delivery waits for it."""
+    COMMITTED = "committed"
+    """The peer keeps it."""
+    FAILED = "failed"
+    """The peer does not keep it: it is sent again, and asked for anew."""
+
+
 _J = JobState
 # A series without a plan: what is said of it may change whenever it is looked at again.
 NOTES = frozenset({_J.WAITING, _J.UNMATCHED, _J.REFUSED, _J.SET_ASIDE, _J.FAILED, _J.CANCELLED})
@@ -105,6 +116,15 @@ DELIVERY_TRANSITIONS: dict[DeliveryState, frozenset[DeliveryState]] = {
 }
 
 
+_C = CommitmentState
+# Of the newest request for a result. What the peer has committed to is never asked for again.
+COMMITMENT_TRANSITIONS: dict[CommitmentState, frozenset[CommitmentState]] = {
+    _C.REQUESTED: frozenset({_C.COMMITTED, _C.FAILED}),
+    _C.FAILED: frozenset({_C.REQUESTED, _C.COMMITTED}),
+    _C.COMMITTED: frozenset(),
+}
+
+
 def predecessors(state: JobState) -> frozenset[JobState]:
     """Return the states that a job may be in before `state`, itself among them: repeating a step is no fault."""
     return frozenset(before for before, after in TRANSITIONS.items() if state in after) | {state}
@@ -113,3 +133,8 @@ def predecessors(state: JobState) -> frozenset[JobState]:
 def delivery_predecessors(state: DeliveryState) -> frozenset[DeliveryState]:
     """Return the states that an attempt may be in before `state`, itself among them."""
     return frozenset(before for before, after in DELIVERY_TRANSITIONS.items() if state in after) | {state}
+
+
+def commitment_predecessors(state: CommitmentState) -> frozenset[CommitmentState]:
+    """Return the states that a commitment may be in before `state`, itself among them."""
+    return frozenset(before for before, after in COMMITMENT_TRANSITIONS.items() if state in after) | {state}

@@ -16,13 +16,16 @@ import structlog
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_primitives import C_ECHO, C_STORE
+from pynetdicom.dimse_primitives import C_ECHO, C_STORE, N_ACTION, N_EVENT_REPORT
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import EVENTS, TRANSITION_TABLE, InvalidEventError
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.pdu_primitives import A_ASSOCIATE, A_P_ABORT, P_DATA
-from pynetdicom.service_class import StorageServiceClass, VerificationServiceClass
+from pynetdicom.service_class import ServiceClass, StorageServiceClass, VerificationServiceClass
+from pynetdicom.service_class_n import StorageCommitmentServiceClass
 
+from voxtell_dicom.network.commitment import PUSH_MODEL
+from voxtell_dicom.network.handshake import tls_state
 from voxtell_dicom.network.links import Link, cut, link_of
 from voxtell_dicom.network.pdu_reader import ConnectionEnded, PduFault, discard
 from voxtell_dicom.network.request_pdu import InvalidRequest, read_request
@@ -56,10 +59,13 @@ class TooLarge(BytesIO):
 def read_pdu_data(self: Any) -> None:
     """Read what is there of a PDU; when it is whole, have the state machine deal with it."""
     link = link_of(self.assoc)
-    if link is None:
-        plain_read_pdu_data(self)
-        return
     connection = self.socket.socket
+    if link is None:
+        if isinstance(connection, ssl.SSLSocket):
+            _read_tls(self, connection)
+        else:
+            plain_read_pdu_data(self)
+        return
     if connection is None:  # closed by another thread
         return
     try:
@@ -84,6 +90,26 @@ def read_pdu_data(self: Any) -> None:
     else:
         self._recv_pdu.put(pdu)
         self.event_queue.put(event)
+
+
+def _read_tls(dul: Any, connection: ssl.SSLSocket) -> None:
+    """Read what is there of a PDU of an association that we requested over TLS.
+
+    pynetdicom would wait for the rest of a record, and send nothing meanwhile.
+    """
+    try:
+        data = tls_state(dul.assoc).reader.read(connection)
+        if data is None:
+            return
+        pdu, event = dul._decode_pdu(data)
+    except ConnectionEnded as ended:
+        tls_state(dul.assoc).end(str(ended), ended.__cause__)
+        dul.event_queue.put("Evt17")
+    except Exception:  # no PDU, or a corrupt one
+        dul.event_queue.put("Evt19")
+    else:
+        dul._recv_pdu.put(pdu)
+        dul.event_queue.put(event)
 
 
 def is_transport_event(self: Any) -> bool:
@@ -196,25 +222,46 @@ def receive_primitive(self: Any, primitive: P_DATA) -> None:
     plain_receive_primitive(self, primitive)
 
 
+_SERVICES: Final[dict[type, type[ServiceClass]]] = {
+    C_STORE: StorageServiceClass,
+    C_ECHO: VerificationServiceClass,
+    N_ACTION: StorageCommitmentServiceClass,
+    N_EVENT_REPORT: StorageCommitmentServiceClass,
+}
+
+
 def serve_request(self: Any, message: Any, context_id: int) -> None:
-    """Answer C-ECHO, and C-STORE of any class; abort at everything else."""
+    """Answer C-ECHO, C-STORE of any class and Storage Commitment; abort at everything else."""
     link = link_of(self)
     if link is None:
         plain_serve_request(self, message, context_id)
+        _pause_again(self, message)
         return
     context = self._accepted_cx.get(context_id)
-    service = {C_STORE: StorageServiceClass, C_ECHO: VerificationServiceClass}.get(type(message))
+    service = _SERVICES.get(type(message))
+    if context is not None and (service is StorageCommitmentServiceClass) is not (
+        context.abstract_syntax == PUSH_MODEL
+    ):
+        service = None
     if context is None:
         link.end(f"a message in presentation context {context_id}, which was not accepted")
     elif service is None or not message.is_valid_request:
         link.end(f"a {message.msg_type} message that is not expected here, or lacks what it must hold")
     else:
-        link.used = True
+        link.used = link.serving = True
         self._is_paused = True
         service(self).SCP(message, context)
         self._is_paused = False
+        link.serving = False
+        _pause_again(self, message)
         return
     self.abort()
+
+
+def _pause_again(association: Any, message: Any) -> None:
+    """Have the service thread say again that it waits: pynetdicom serves event reports in a thread beside it."""
+    if isinstance(message, N_EVENT_REPORT):
+        association._news.set()
 
 
 def run_association(self: Any) -> None:

@@ -18,7 +18,9 @@ from voxtell_dicom.config import Peer
 from voxtell_dicom.dicom.implementation import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.network import association_loops
+from voxtell_dicom.network.handshake import request_tls, tls_state
 from voxtell_dicom.network.server import Entity
+from voxtell_dicom.network.tls import context_for_peer
 
 MAXIMUM_PDU_BYTES: Final = 131_072  # that we receive: the largest that storescu and Orthanc send
 SILENCE_S: Final = 60.0  # longest pause inside a PDU, and longest time in which a peer reads nothing of what we send
@@ -31,6 +33,7 @@ class NotOpenedReason(enum.Enum):
 
     NAME_NOT_RESOLVED = enum.auto()
     NO_CONNECTION = enum.auto()
+    TLS_REFUSED = enum.auto()  # by us or by the peer: a certificate, a version or a cipher
     NO_ANSWER = enum.auto()  # connected, but the request was not answered, or was aborted
     REJECTED_TRANSIENT = enum.auto()
     REJECTED_PERMANENT = enum.auto()
@@ -63,13 +66,14 @@ class AssociationRequest:
 def open_association(peer: Peer, request: AssociationRequest) -> Association | NotOpened:
     """Return an established association, or why there is none. The caller releases it.
 
-    Raises ConfigError if the peer has no address.
+    Raises ConfigError if the peer has no address, or a file of its TLS settings cannot be used.
     """
     if peer.ae_title is None or peer.host is None or peer.port is None:
         raise ConfigError("a DIMSE peer that results are sent to needs 'ae_title', 'host' and 'port'")
     entity = new_entity(request.calling_ae)
     entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = request.timeout_s
     entity.network_timeout = None  # an idle timer of its own would only race with the timeouts above
+    context = context_for_peer(peer.tls, f"peer {peer.ae_title}") if peer.tls is not None else None
     # Recorded as they come: if a peer rejects and closes at once, pynetdicom may report that there was no connection.
     connected: list[evt.Event] = []
     rejections: list[A_ASSOCIATE_RJ] = []
@@ -80,7 +84,13 @@ def open_association(peer: Peer, request: AssociationRequest) -> Association | N
 
     def prepare(event: evt.Event) -> None:
         connected.append(event)
-        prepare_connection(event)
+        tls = peer.tls
+        if context is None or tls is None:
+            prepare_connection(event)
+            return
+        name = str(tls.name or peer.host)
+        if request_tls(event.assoc, context, tls, name, request.timeout_s):
+            prepare_connection(event)
 
     try:
         association = entity.associate(
@@ -102,6 +112,11 @@ def open_association(peer: Peer, request: AssociationRequest) -> Association | N
         reason = NotOpenedReason.REJECTED_PERMANENT if permanent else NotOpenedReason.REJECTED_TRANSIENT
         rejection = rejections[0]
         return NotOpened(reason, rejection.reason_str, (rejection.source or 0, rejection.reason_diagnostic or 0))
+    state = tls_state(association)
+    if state.refused:
+        return NotOpened(NotOpenedReason.TLS_REFUSED, state.refused)
+    if state.lost:
+        return NotOpened(NotOpenedReason.NO_ANSWER, state.lost)
     answer = association.acceptor.primitive
     if answer is not None and answer.result == 0:
         return NotOpened(NotOpenedReason.CONTEXTS_REFUSED)

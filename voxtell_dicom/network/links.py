@@ -40,6 +40,7 @@ class Link:
     end_reason: str = ""
     admitted: bool = False
     used: bool = False
+    serving: bool = False  # a message is being answered
     opened_at: float = field(default_factory=time.monotonic)
 
     @property

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any, Final
 
+from voxtell_dicom.network.tls import in_words
+
 _HEADER: Final = Struct(">BxL")  # PDU type, reserved, length of what follows (PS3.8 section 9.3.1)
+TLS_HANDSHAKE: Final = 0x16  # the first byte of every TLS connection, and no type of a PDU
 _TYPES: Final = range(0x01, 0x08)
 _SOON_MS: Final = 2
 _STEP: Final = 1 << 18  # memory that a PDU gets at a time: its length field alone makes us allocate no more
@@ -64,6 +67,8 @@ class PduReader:
                     received = _receive_now(connection, free)
                 except (BlockingIOError, ssl.SSLWantReadError, TimeoutError):
                     return None
+                except ssl.SSLError as error:
+                    raise ConnectionEnded(f"the TLS connection broke: {in_words(error)}") from error
                 except OSError as error:
                     raise ConnectionEnded(f"the connection broke: {error.strerror or error}") from error
             if not received:
@@ -92,6 +97,8 @@ class PduReader:
     def _read_header(self) -> int:
         """Return the size of the PDU whose header is here."""
         kind, length = _HEADER.unpack(self._buffer)
+        if kind == TLS_HANDSHAKE:
+            raise PduFault("TLS on a port without TLS (node.dimse.tls)")
         if kind not in _TYPES:
             raise PduFault(f"no PDU has the type 0x{kind:02X}")
         if length > self._longest:
@@ -101,8 +108,13 @@ class PduReader:
 
 def _receive_now(connection: socket.socket, free: memoryview) -> int:
     """Receive what is there into `free`; return how many bytes, 0 at the end. Raises BlockingIOError, OSError."""
-    if isinstance(connection, ssl.SSLSocket):
-        return connection.recv_into(free)
+    if isinstance(connection, ssl.SSLSocket):  # readable may mean: a part of a record, or a message of TLS itself
+        patience_s = connection.gettimeout()
+        connection.settimeout(0)
+        try:
+            return connection.recv_into(free)
+        finally:
+            connection.settimeout(patience_s)
     if connection.gettimeout() is None:
         return connection.recv_into(free, 0, socket.MSG_DONTWAIT)
     return os.readv(connection.fileno(), [free])  # Python's own call would wait, for up to the timeout
@@ -110,8 +122,6 @@ def _receive_now(connection: socket.socket, free: memoryview) -> int:
 
 def _arrives_soon(connection: socket.socket) -> bool:
     """Wait a moment for the rest of a PDU that is arriving: that is cheaper than a turn of the association's loop."""
-    if isinstance(connection, ssl.SSLSocket):
-        return False
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     return bool(poll.poll(_SOON_MS))

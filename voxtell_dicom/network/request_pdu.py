@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from voxtell_dicom.network.commitment import PUSH_MODEL
+
 UNUSABLE_UID: Final = "2.25.0"  # in the place of a UID that is none: no service has it, so its context is refused
 
 _FIXED: Final = Struct(">BxLHxx16s16s32x")  # type, length, protocol version, called and calling AE title
@@ -20,7 +22,7 @@ _ITEM: Final = Struct(">BxH")  # type and length
 _APPLICATION_CONTEXT: Final = b"1.2.840.10008.3.1.1.1"
 _UID: Final = re.compile(rb"[0-9.]{1,64}")
 _CONTEXT, _USER_INFORMATION, _ABSTRACT_SYNTAX, _TRANSFER_SYNTAX = 0x20, 0x50, 0x30, 0x40
-_MAXIMUM_LENGTH, _CLASS_UID, _VERSION_NAME = 0x51, 0x52, 0x55
+_MAXIMUM_LENGTH, _CLASS_UID, _ROLE, _VERSION_NAME = 0x51, 0x52, 0x54, 0x55
 _SMALLEST_PDU: Final = 128  # below it an answer does not fit into its fragments
 
 
@@ -45,14 +47,16 @@ def read_request(data: bytes) -> Request:
     body = _item(0x10, _APPLICATION_CONTEXT)
     ids: set[int] = set()
     user: dict[int, bytes] = {}
+    roles = b""
     for item, value in _items(data[_FIXED.size :]):
         if item == _CONTEXT:
             body += _item(_CONTEXT, _context(value, ids))
         elif item == _USER_INFORMATION:
             user |= dict(_items(value))
+            roles += _roles(value)
     if not ids:
         raise InvalidRequest("no presentation context is proposed")
-    body += _item(_USER_INFORMATION, _user_information(user))
+    body += _item(_USER_INFORMATION, _user_information(user) + roles)
     titles = _title(called), _title(calling)
     version = 1 if version & 1 else version  # a receiver tests bit 0 only
     head = _FIXED.pack(kind, _FIXED.size - 6 + len(body), version, *map(_printable, titles))
@@ -114,6 +118,13 @@ def _user_information(user: dict[int, bytes]) -> bytes:
     if version.isprintable() and version.isascii() and version.strip():
         kept += _item(_VERSION_NAME, version.encode())
     return kept
+
+
+def _roles(user_information: bytes) -> bytes:
+    """Return the role selection of Storage Commitment (PS3.7 D.3.3.4): who reports requests the association, too."""
+    wanted = len(PUSH_MODEL).to_bytes(2, "big") + PUSH_MODEL.encode()
+    found = [value for kind, value in _items(user_information) if kind == _ROLE and value[:-2] == wanted]
+    return b"".join(_item(_ROLE, value) for value in found[:1] if max(value[-2:]) <= 1)
 
 
 def _title(raw: bytes) -> str:

@@ -11,6 +11,8 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.transport import ThreadedAssociationServer
 
+from voxtell_dicom.network.tls import KeptContext
+
 log = structlog.get_logger(__name__)
 
 
@@ -18,6 +20,8 @@ class Server(ThreadedAssociationServer):
     """A server of associations that has its port from the start, and takes connections once it is opened."""
 
     request_queue_size = 128
+    daemon_threads = True  # else the stop would wait for callers in a handshake
+    tls: KeptContext | None = None
     _is_open = False
 
     def server_activate(self) -> None:
@@ -28,6 +32,12 @@ class Server(ThreadedAssociationServer):
         super().server_activate()
         self._is_open = True
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, name="server", daemon=True).start()
+
+    def service_actions(self) -> None:
+        """Look for a renewed certificate, also while nobody calls; `serve_forever` calls it all the time."""
+        super().service_actions()
+        if self.tls is not None:
+            self.tls.current()
 
     def stop(self) -> None:
         """Take no more connections, and let go of the port."""

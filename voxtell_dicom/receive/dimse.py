@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 import uuid
 from collections.abc import Iterable
@@ -23,11 +24,14 @@ from voxtell_dicom.errors import PortUnavailable, Refusal, SpoolUnavailable
 from voxtell_dicom.network import association_loops
 from voxtell_dicom.network.acceptors import TooLarge
 from voxtell_dicom.network.associations import new_entity, prepare_connection
+from voxtell_dicom.network.handshake import accept_tls
 from voxtell_dicom.network.links import Connections, cut, link_of, new_link, wait_for_end
 from voxtell_dicom.network.request_pdu import UNUSABLE_UID
 from voxtell_dicom.network.server import Server
+from voxtell_dicom.network.tls import KeptContext, subject_of
 from voxtell_dicom.receive.arrival import Sender
-from voxtell_dicom.receive.callers import Callers, limit_reached
+from voxtell_dicom.receive.callers import Caller, Callers, limit_reached
+from voxtell_dicom.receive.commitment import CommitmentScp, RecordReport
 from voxtell_dicom.receive.completion import Completion
 from voxtell_dicom.receive.intake import STATUS, Intake
 
@@ -48,15 +52,22 @@ class StorageScp:
     """Verification and Storage SCP (PS3.4 Annex A, B) of the node."""
 
     def __init__(
-        self, config: Config, archive: Archive, completion: Completion, *, silence_s: float | None = None
+        self,
+        config: Config,
+        archive: Archive,
+        completion: Completion,
+        *,
+        silence_s: float | None = None,
+        record_commitment: RecordReport | None = None,
     ) -> None:
-        """silence_s: overrides `receive.bounds.pdu_s`."""
+        """silence_s: overrides `receive.bounds.pdu_s`. record_commitment: as `record` of `CommitmentScp`."""
         self._config, self._archive = config, archive
         self._bounds = config.receive.bounds
         if silence_s is not None:
             self._bounds = self._bounds.model_copy(update={"pdu_s": silence_s})
         self._intake, self._completion, self._now = Intake(archive, completion, self._bounds), completion, archive.now
         self._callers = Callers(config)
+        self._commitment = CommitmentScp(config, archive, record_commitment)
         self._senders: dict[Association, Sender] = {}
         self._named: set[tuple[str, str]] = set()  # association and class, of what was said to be set aside
         self._lock = threading.Lock()
@@ -70,58 +81,80 @@ class StorageScp:
         self._ae.acse_timeout = self._bounds.request_s
         # One context, because pynetdicom copies all of them for each association (75 ms): `_requested` gives the rest.
         self._ae.add_supported_context(Verification)
-        self._server: Server | None = None
+        self._servers: list[Server] = []
 
     @property
     def port(self) -> int:
         """The open port; chosen by the system if node.yaml says 0."""
-        return int(self._server.server_address[1]) if self._server else self._config.node.dimse.port
+        return int(self._servers[0].server_address[1]) if self._servers else self._config.node.dimse.port
+
+    @property
+    def tls_port(self) -> int | None:
+        """The open port that takes TLS, None where none does."""
+        return next((int(one.server_address[1]) for one in self._servers if one.tls is not None), None)
 
     def bind(self) -> None:
-        """Take the port, and let nobody in yet. Raises PortUnavailable if that is not possible."""
-        host, port = self._config.node.dimse.host, self._config.node.dimse.port
+        """Take the ports, and let nobody in yet.
+
+        Raises PortUnavailable if that is not possible, ConfigError if a file of the TLS settings cannot be used.
+        """
+        dimse = self._config.node.dimse
+        context = KeptContext(dimse.tls, "node.dimse.tls") if dimse.tls is not None else None
+        if dimse.tls is not None and dimse.tls.port is not None:
+            self._bind(dimse.port)
+            self._bind(dimse.tls.port).tls = context
+        else:
+            self._bind(dimse.port).tls = context
+
+    def _bind(self, port: int) -> Server:
         handlers: list[Any] = [
             (evt.EVT_CONN_OPEN, self._opened),
             (evt.EVT_REQUESTED, self._requested),
             (evt.EVT_ESTABLISHED, self._established),
             (evt.EVT_C_STORE, self._c_store),
+            (evt.EVT_N_ACTION, lambda event: self._commitment.take_request(event, _titles(event.assoc)[0])),
+            (evt.EVT_N_EVENT_REPORT, lambda event: self._commitment.take_report(event, _titles(event.assoc)[0])),
             (evt.EVT_ACSE_RECV, self._acse_received),
             (evt.EVT_ABORTED, self._aborted),
             (evt.EVT_CONN_CLOSE, self._closed),
         ]
         try:
-            server = self._ae.make_server((host, port), evt_handlers=handlers, server_class=Server)
+            address = (self._config.node.dimse.host, port)
+            server = self._ae.make_server(address, evt_handlers=handlers, server_class=Server)
         except (OSError, ValueError, OverflowError) as error:
-            raise self._not_listening(error) from error
+            raise self._not_listening(port, error) from error
         assert isinstance(server, Server)
         self._ae._servers.append(server)
-        self._server = server
+        self._servers.append(server)
+        return server
 
     def start(self) -> None:
         """Open the port. Raises PortUnavailable if that is not possible."""
-        if self._server is None:
+        if not self._servers:
             self.bind()
-        assert self._server is not None
-        try:
-            self._server.open()
-        except OSError as error:
-            raise self._not_listening(error) from error
+        for server in self._servers:
+            try:
+                server.open()
+            except OSError as error:
+                raise self._not_listening(int(server.server_address[1]), error) from error
         if self._callers.nobody:
             log.warning("nobody may send: no peer has an ae_title, and receive.accept_unknown is false")
 
-    def _not_listening(self, error: Exception) -> PortUnavailable:
-        dimse = self._config.node.dimse
+    def _not_listening(self, port: int, error: Exception) -> PortUnavailable:
+        address = f"{self._config.node.dimse.host}:{port}"
         return PortUnavailable(
-            f"cannot listen on {dimse.host}:{dimse.port} (node.dimse): {error}. Stop the program that uses the port, "
+            f"cannot listen on {address} (node.dimse): {error}. Stop the program that uses the port, "
             "or choose another host or port; ports below 1024 need the right to bind them"
         )
 
     def stop(self, drain_s: float = 5.0) -> None:
         """Refuse new associations, give open ones `drain_s` seconds to end, then abort them."""
-        if self._server is None:
+        if not self._servers:
             return
-        self._server.stop()
-        self._server = None
+        self._commitment.stop()
+        for server in self._servers:
+            server.stop()
+        self._servers = []
         for connection in self._connections.open(admitted=False):
             cut(connection)
         wait_for_end(lambda: self._ae.active_associations, drain_s)
@@ -133,25 +166,38 @@ class StorageScp:
         wait_for_end(lambda: self._ae.connections, _ABORT_S)
 
     def _opened(self, event: evt.Event) -> None:
-        prepare_connection(event, self._bounds.pdu_s)
+        """Prepare a new connection; in a thread of its own, so that a handshake keeps no other caller waiting."""
+        requestor = event.assoc.requestor
+        link = new_link(str(requestor.address), int(requestor.port or 0), self._bounds)
         if association_loops.install():
-            requestor = event.assoc.requestor
-            link = new_link(str(requestor.address), int(requestor.port or 0), self._bounds)
             link.connections, link.on_end = self._connections, self._ended
             event.assoc._link = link  # type: ignore[attr-defined]
             self._connections.add(event.assoc, link)
+        server = event.assoc._server
+        if isinstance(server, Server) and server.tls is not None:
+            reason = accept_tls(event.assoc, server.tls.current(), self._bounds.request_s)
+            if reason:
+                link.end(reason)
+                if link.connections is None:
+                    log.warning("connection closed", reason=reason, address=link.address, connections=1)
+                return
+        prepare_connection(event, self._bounds.pdu_s)
 
     def _requested(self, event: evt.Event) -> None:
         """Reject unknown AE titles, else offer the contexts we support (pynetdicom takes no known callers for all)."""
         request: Any = event.assoc.requestor.primitive
         calling, called = _titles(event.assoc)
-        rejection = self._callers.judge(calling, called)
+        connection = _connection(event.assoc)
+        is_tls = isinstance(connection, ssl.SSLSocket)
+        caller = Caller(calling, called, str(event.assoc.requestor.address), subject_of(connection), is_tls)
+        rejection = self._callers.judge(caller)
         if rejection is None and (limit := self._connections.admit(event.assoc)):
             rejection = limit_reached(limit)
         if rejection is None:
             any_class = calling in self._callers.known and self._config.receive.any_class_from_peers
             offered = request.presentation_context_definition_list
-            event.assoc.acceptor.supported_contexts = _as_offered(offered, any_class)
+            commitment = self._commitment.contexts(calling, offered)
+            event.assoc.acceptor.supported_contexts = [*_as_offered(offered, any_class), *commitment]
             return
         hint = {"hint": f"differs only in case or blanks from {rejection.similar!r}"} if rejection.similar else {}
         titles = {"calling_ae": calling, "called_ae": called}
@@ -286,6 +332,11 @@ def _titles(association: Association) -> tuple[str, str]:
         return link.request.calling_ae, link.request.called_ae
     request: Any = association.requestor.primitive
     return request.calling_ae_title.strip(), request.called_ae_title.strip()
+
+
+def _connection(association: Association) -> Any:
+    transport = association.dul.socket
+    return transport.socket if transport is not None else None
 
 
 def _address(event: evt.Event) -> str:

@@ -14,6 +14,7 @@ from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.line.fallback import REPLACEABLE
 from voxtell_dicom.model import DeliveryState, Outcome, Result
 from voxtell_dicom.model.states import STOPPED
+from voxtell_dicom.workflow.commitment import deliver_committed
 from voxtell_dicom.workflow.correction import CORRECTED, correction_of, has_settled
 from voxtell_dicom.workflow.messages import DeliverMessage
 from voxtell_dicom.workflow.runtime import Runtime
@@ -90,7 +91,10 @@ def _tried(runtime: Runtime, job: str, peer_name: str, results: Sequence[Result]
     if peer is None:
         gone = Outcome("failed", "no such peer", f"peer {peer_name!r} is not in node.yaml any more")
         return [gone for _ in results]
-    sent = deliver_all(results, peer, name=peer_name, calling_ae=runtime.config.node.ae_title)
+    if peer.commit:
+        sent = deliver_committed(runtime, job, peer_name, peer, results)
+    else:
+        sent = deliver_all(results, peer, name=peer_name, calling_ae=runtime.config.node.ae_title)
     since = runtime.jobs.created(job)
     return [_give_up(outcome, runtime.config, since) for outcome in sent]
 

@@ -162,6 +162,16 @@ class Orthanc:
         response.raise_for_status()
         return response.json()
 
+    def post(self, path: str, body: Mapping[str, Any]) -> Any:
+        """POST JSON to a path of the REST API; the answer, as JSON."""
+        response = self._http.post(self.url + path, json=body, timeout=30)
+        response.raise_for_status()
+        return response.json()
+
+    def put(self, path: str, body: Mapping[str, Any]) -> None:
+        """PUT JSON to a path of the REST API."""
+        self._http.put(self.url + path, json=body, timeout=30).raise_for_status()
+
     def _find(self, level: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
         wanted = {key: value for key, value in query.items() if value}
         body: dict[str, Any] = {"Level": level, "Query": wanted, "Expand": True}

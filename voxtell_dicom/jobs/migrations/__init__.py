@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from voxtell_dicom.errors import VoxtellDicomError
 
-HEAD = "0006"  # the newest file in versions/
+HEAD = "0007"  # the newest file in versions/
 VERSION_TABLE = "voxtell_schema"
 LOCK_KEY = 0x766F7874  # of the advisory lock on PostgreSQL: "voxt"
 PATIENCE_S = 600.0  # another process may be converting a large database
