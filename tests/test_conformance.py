@@ -95,7 +95,7 @@ def tables(folder: Path) -> dict[str, str]:
                 for kind, uid in classes.items()
             ],
         ),
-        "syntaxes": _table(("transfer syntax", "UID"), [(UID(uid).name, uid) for uid in dimse._SYNTAXES]),
+        "syntaxes": _table(("transfer syntax", "UID"), [(UID(uid).name, uid) for uid in dimse.TRANSFER_SYNTAXES]),
         "classes": _table(
             ("SOP class", "UID", "starts work"),
             [(UID(uid).name, uid, _starts(uid)) for uid in sorted(dimse._CLASSES, key=_numerically)],
@@ -134,10 +134,10 @@ def tables(folder: Path) -> dict[str, str]:
             [
                 ("0000", "the instance lies on disk, or was there already"),
                 (
-                    f"{dimse._OUT_OF_RESOURCES:04X}",
+                    f"{dimse.OUT_OF_RESOURCES:04X}",
                     "the spool is full or cannot be written: the sender should try again",
                 ),
-                (f"{dimse._PROCESSING_FAILURE:04X}", "an error of the receiver"),
+                (f"{dimse.PROCESSING_FAILURE:04X}", "an error of the receiver"),
                 *((f"{status:04X}", f"refused: `{code}`") for code, status in STATUS.items()),
             ],
         ),

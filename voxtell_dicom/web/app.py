@@ -1,0 +1,34 @@
+"""All routes of the web face as one application; its OpenAPI document is at /openapi.json."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+import voxtell_dicom
+from voxtell_dicom.web import qido, stow, wado, wado_pixels
+from voxtell_dicom.web.holdings import Holdings
+from voxtell_dicom.web.limits import Limits
+from voxtell_dicom.web.metadata import MetadataCache
+from voxtell_dicom.web.services import Services
+
+
+def create_app(services: Services) -> ASGIApp:
+    """Return the application, within its limits."""
+    app = FastAPI(
+        title="voxtell-dicom",
+        version=voxtell_dicom.__version__,
+        docs_url=None,  # it would load a program from elsewhere
+        redoc_url=None,
+    )
+    holdings, metadata = Holdings(services), MetadataCache(services.dicomweb)
+    search = qido.Search(services, holdings, metadata)
+    for router in (
+        stow.router(services),
+        qido.router(search, services.dicomweb),
+        wado.router(holdings, metadata),
+        wado_pixels.router(holdings),
+    ):
+        app.include_router(router, prefix="/dicomweb")
+    bounds = services.config.receive.bounds
+    return Limits(app, send_s=bounds.pdu_s, public_root=services.http.public_root)
