@@ -10,10 +10,17 @@ from tests.system.node_process import NodeProcess
 
 RULE = {"name": "bright", "when": {"Modality": "CT", "SeriesDescription": "for the rule"}, "prompts": ["> 300"]}
 
+HELD = {
+    "name": "held",
+    "when": {"Modality": "CT", "SeriesDescription": "for holding"},
+    "prompts": ["> 300"],
+    "on_warning": {"edge": "hold"},
+}
 
-@pytest.fixture(scope="module")
+
+@pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
     folder = tmp_path_factory.mktemp("node")
     receive = {"bounds": {"dataset_mb": 4, "pdu_s": 2, "request_s": 2}, "max_associations": 4}
-    with NodeProcess(folder, peers={}, rules=[RULE], receive=receive, http={}) as running:
+    with NodeProcess(folder, peers={}, rules=[RULE, HELD], receive=receive, http={}) as running:
         yield running

@@ -20,6 +20,7 @@ from pydicom.uid import (
     JPEG2000Lossless,
     JPEGLSLossless,
     RLELossless,
+    SecondaryCaptureImageStorage,  # starts no work
     generate_uid,
 )
 
@@ -37,7 +38,12 @@ COMPRESSED = (JPEG2000Lossless, JPEGLSLossless, RLELossless)
 
 def make(syntax: UID = ExplicitVRLittleEndian, **attributes: object) -> tuple[Dataset, bytes]:
     """Return one slice, and the same as a file in a transfer syntax."""
-    one = make_slice(generate_uid()[:50].rstrip(".0"), 1, study_uid=generate_uid(), Modality="MR", **attributes)
+    one = make_slice(
+        generate_uid()[:50].rstrip(".0"),
+        1,
+        study_uid=generate_uid(),
+        **{"SOPClassUID": SecondaryCaptureImageStorage, **attributes},
+    )
     if syntax in COMPRESSED:
         sent = pydicom.dcmread(io.BytesIO(part10(one)))
         sent.compress(syntax, generate_instance_uid=False)
@@ -131,7 +137,7 @@ def test_what_is_not_here_is_not_found(node: NodeProcess) -> None:
 
 def test_a_series_and_a_study_come_whole(node: NodeProcess) -> None:
     study = generate_uid()
-    series = [make_series(3, study_uid=study, Modality="MR") for _ in range(2)]
+    series = [make_series(3, study_uid=study, SOPClassUID=SecondaryCaptureImageStorage) for _ in range(2)]
     assert store(node, [part10(one) for some in series for one in some]).status_code == 200
     whole = [pydicom.dcmread(io.BytesIO(content)) for _, content in parts_of(get(f"{root(node)}/studies/{study}"))]
     assert sorted(one.SOPInstanceUID for one in whole) == sorted(one.SOPInstanceUID for some in series for one in some)

@@ -82,7 +82,7 @@ class Search:
         found = []
         for uid, series in by_study.items():
             study = self._study(uid, series)
-            if all([self._study_holds(study, series, one) for one in query.wanted]):
+            if all(self._study_holds(study, series, one) for one in query.wanted):
                 found.append(study)
         for study in sorted(found, key=_newest_first, reverse=True):
             uid = study[_STUDY_UID]["Value"][0]

@@ -87,7 +87,9 @@ def _grey(image: Image, frame: int, values: npt.NDArray[np.generic], look: Look)
     low, span = centre - 0.5 - (width - 1) / 2, max(width - 1, 1e-6)
     shown = np.clip((real - low) / span, 0, 1) * 255
     grey = np.rint(shown).astype(np.uint8)
-    return 255 - grey if get(image.dataset, "PhotometricInterpretation") == "MONOCHROME1" else grey
+    if get(image.dataset, "PhotometricInterpretation") == "MONOCHROME1":
+        np.subtract(255, grey, out=grey)
+    return grey
 
 
 def _window(image: Image, frame: int) -> tuple[float, float] | None:

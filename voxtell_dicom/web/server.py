@@ -84,7 +84,7 @@ class WebServer:
         asyncio.run(server.serve(sockets=[listener]))
 
     def begin_stop(self, drain_s: float) -> None:
-        """Take no new connections; requests under way get `drain_s` seconds, then they are cut off. Again is no error."""
+        """Take no new connections; requests under way get `drain_s` seconds, then they are cut off."""
         if self._server is not None:
             self._server.config.timeout_graceful_shutdown = int(drain_s)
             self._server.should_exit = True
