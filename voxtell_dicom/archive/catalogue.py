@@ -24,12 +24,12 @@ from voxtell_dicom.dicom.json_model import Json, json_of
 
 STUDY_KEYWORDS: Final = (
     "SpecificCharacterSet", "StudyDate", "StudyTime", "AccessionNumber", "IssuerOfAccessionNumberSequence",
-    "ReferringPhysicianName", "StudyDescription", "TimezoneOffsetFromUTC", "InstitutionName", "PatientName", "PatientID",
-    "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyInstanceUID", "StudyID",
+    "ReferringPhysicianName", "StudyDescription", "TimezoneOffsetFromUTC", "InstitutionName", "PatientName",
+    "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "PatientAge", "StudyInstanceUID", "StudyID",
 )  # fmt: skip
 SERIES_KEYWORDS: Final = (
-    "Modality", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "SeriesDate", "SeriesTime", "BodyPartExamined",
-    "Laterality", "ProtocolName", "Manufacturer", "ManufacturerModelName", "StationName", "OperatorsName",
+    "Modality", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "SeriesDate", "SeriesTime",
+    "BodyPartExamined", "Laterality", "ProtocolName", "Manufacturer", "ManufacturerModelName", "StationName", "OperatorsName",
     "FrameOfReferenceUID", "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime",
     "PerformedProcedureStepDescription", "RequestAttributesSequence",
 )  # fmt: skip
