@@ -12,7 +12,7 @@ DEPENDENCIES := $(shell sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml | cat 
 INSTALLED := .venv/.installed-$(DEPENDENCIES)
 
 # What the tests talk to: a PACS, other people's DICOM tools, a database server, a browser. `make demo` needs none of it.
-SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools postgresql chromium npm/npm systemd
+SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools dcm2niix libgdcm-tools postgresql chromium npm/npm systemd prometheus
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile

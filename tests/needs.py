@@ -24,6 +24,8 @@ PACKAGES: Final = {  # program → what brings it
     "gdcmconv": "libgdcm-tools",
     "chromium": "chromium",
     "npm": "npm",
+    "promtool": "prometheus",
+    "prometheus": "prometheus",
     "systemd-analyze": "systemd",
     "mount": "root",
     "unshare": "root",

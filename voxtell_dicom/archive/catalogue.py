@@ -29,8 +29,8 @@ STUDY_KEYWORDS: Final = (
 )  # fmt: skip
 SERIES_KEYWORDS: Final = (
     "Modality", "SeriesDescription", "SeriesInstanceUID", "SeriesNumber", "SeriesDate", "SeriesTime",
-    "BodyPartExamined", "Laterality", "ProtocolName", "Manufacturer", "ManufacturerModelName", "StationName", "OperatorsName",
-    "FrameOfReferenceUID", "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime",
+    "BodyPartExamined", "Laterality", "ProtocolName", "Manufacturer", "ManufacturerModelName", "StationName",
+    "OperatorsName", "FrameOfReferenceUID", "PerformedProcedureStepStartDate", "PerformedProcedureStepStartTime",
     "PerformedProcedureStepDescription", "RequestAttributesSequence",
 )  # fmt: skip
 TAGS: Final = frozenset(int(tag_for_keyword(keyword) or 0) for keyword in (*STUDY_KEYWORDS, *SERIES_KEYWORDS))
@@ -156,3 +156,12 @@ class Catalogue:
         with self._engine.connect() as connection:
             found = index.find(connection, sop_uid)
         return found.series_uid if found else ""
+
+    def totals(self) -> tuple[int, int, int]:
+        """Return how many series are here, how many of them have instances that were not handed on, and instances."""
+        series, instance = tables.series, tables.instance
+        pending = sa.func.sum(sa.case((series.c.has_new_instances == sa.true(), 1), else_=0))
+        with self._engine.connect() as connection:
+            number, receiving = connection.execute(sa.select(sa.func.count(), pending).select_from(series)).one()
+            instances = connection.scalar(sa.select(sa.func.count()).select_from(instance))
+        return int(number), int(receiving or 0), int(instances or 0)

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 import voxtell_dicom
-from voxtell_dicom.web import qido, stow, wado, wado_pixels
+from voxtell_dicom.web import health, qido, stow, wado, wado_pixels
 from voxtell_dicom.web.holdings import Holdings
 from voxtell_dicom.web.limits import Limits
 from voxtell_dicom.web.metadata import MetadataCache
@@ -15,12 +15,19 @@ from voxtell_dicom.web.services import Services
 
 def create_app(services: Services) -> ASGIApp:
     """Return the application, within its limits."""
+    bounds = services.config.receive.bounds
+    return Limits(create_api(services), send_s=bounds.pdu_s, public_root=services.http.public_root)
+
+
+def create_api(services: Services) -> FastAPI:
+    """Return the routes."""
     app = FastAPI(
         title="voxtell-dicom",
         version=voxtell_dicom.__version__,
         docs_url=None,  # it would load a program from elsewhere
         redoc_url=None,
     )
+    app.include_router(health.router(services))
     holdings, metadata = Holdings(services), MetadataCache(services.dicomweb)
     search = qido.Search(services, holdings, metadata)
     for router in (
@@ -30,5 +37,4 @@ def create_app(services: Services) -> ASGIApp:
         wado_pixels.router(holdings),
     ):
         app.include_router(router, prefix="/dicomweb")
-    bounds = services.config.receive.bounds
-    return Limits(app, send_s=bounds.pdu_s, public_root=services.http.public_root)
+    return app
