@@ -58,6 +58,6 @@ class JobFigures:
         rows = self._rows(wanted.where(table.seconds.is_not(None)).group_by(kind).order_by(kind))
         return [StageFigures(str(row[0]), int(row[1]), float(row[2]), tuple(map(int, row[3:]))) for row in rows]
 
-    def _rows(self, query: sa.Select[Any]) -> Sequence[sa.Row[Any]]:
+    def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
         with self._engine.connect() as connection:
             return connection.execute(query).all()

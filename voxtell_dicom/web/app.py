@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.types import ASGIApp
 
 import voxtell_dicom
+from voxtell_dicom.errors import VoxtellDicomError
 from voxtell_dicom.web import health, qido, stow, wado, wado_pixels
 from voxtell_dicom.web.holdings import Holdings
-from voxtell_dicom.web.limits import Limits
+from voxtell_dicom.web.limits import Limits, answer_of, answer_to_error
 from voxtell_dicom.web.metadata import MetadataCache
 from voxtell_dicom.web.services import Services
+from voxtell_dicom.web.uids import NO_UID
 
 
 def create_app(services: Services) -> ASGIApp:
@@ -27,6 +31,9 @@ def create_api(services: Services) -> FastAPI:
         docs_url=None,  # it would load a program from elsewhere
         redoc_url=None,
     )
+    for kind in (sa.exc.SQLAlchemyError, VoxtellDicomError, Exception):
+        app.add_exception_handler(kind, answer_to_error)
+    app.add_exception_handler(RequestValidationError, lambda *_: answer_of(400, NO_UID))
     app.include_router(health.router(services))
     holdings, metadata = Holdings(services), MetadataCache(services.dicomweb)
     search = qido.Search(services, holdings, metadata)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import traceback
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 import structlog
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voxtell_dicom.config.settings import is_loopback
@@ -40,28 +41,27 @@ class Limits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = False
+        ended = False
 
         async def timed(message: Message) -> None:
-            nonlocal started
+            nonlocal ended
             if message["type"] == "http.response.start":
-                started = True
                 message = {**message, "headers": [*message.get("headers", ()), *HEADERS]}
             async with asyncio.timeout(self._send_s):
                 await send(message)
+            ended = message["type"] == "http.response.body" and not message.get("more_body")
 
         if not self._is_for_us(scope):
-            await _answer(timed, 400, "the Host of the request is none of this node's (node.http.public_root)")
+            await answer_of(400, "the Host of the request is none of this node's (node.http.public_root)")(
+                scope, receive, timed
+            )
             return
         try:
             await self._app(scope, receive, timed)
-        except asyncio.CancelledError:
-            raise
         except Exception as error:
-            status, what = _described(error, scope)
-            if started:  # the answer is cut off, so that nobody takes it for whole
+            if not ended:  # it is cut off, so that nobody takes it for whole
+                log.warning("answer cut off", error=type(error).__name__, method=scope["method"])
                 raise Broken from None
-            await _answer(timed, status, what)
 
     def _is_for_us(self, scope: Scope) -> bool:
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
@@ -78,27 +78,21 @@ class Broken(Exception):
     """An answer that had begun could not be brought to its end; the connection is closed."""
 
 
-def _described(error: Exception, scope: Scope) -> tuple[int, str]:
-    """Log an error that nobody expected, without its text, which may quote values. Returns status and words."""
-    if isinstance(error, TimeoutError):
-        log.warning("answer not taken in time", method=scope["method"])
-        return 503, "the answer was not taken in time"
+def answer_to_error(request: Request, error: Exception) -> JSONResponse:
+    """Return the answer to an error that no route expects, and log it without its text, which may quote values."""
     if isinstance(error, sa.exc.SQLAlchemyError):
         log.warning("request failed, the database does not answer", error=type(error).__name__)
-        return 503, "the database does not answer"
+        return answer_of(503, "the database does not answer")
     if isinstance(error, VoxtellDicomError):
         log.warning("request failed", code=error.code)
-        return 503, "the archive does not answer"
+        return answer_of(503, "the archive does not answer")
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
-    log.error("request failed", error=type(error).__name__, where=where, method=scope["method"])
-    return 500, "internal error, see the log of the node"
+    log.error("request failed", error=type(error).__name__, where=where, method=request.method)
+    return answer_of(500, "internal error, see the log of the node")
 
 
-async def _answer(send: Send, status: int, what: str) -> None:
-    body = json.dumps({"detail": what}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if status == 503:
-        headers.append((b"retry-after", str(RETRY_AFTER_S).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def answer_of(status: int, what: str) -> JSONResponse:
+    """Return an answer without anything but words."""
+    headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else {}
+    return JSONResponse({"detail": what}, status, headers)

@@ -86,7 +86,7 @@ def _grey(image: Image, frame: int, values: npt.NDArray[np.generic], look: Look)
     # PS3.3 C.11.2.1.2.1
     low, span = centre - 0.5 - (width - 1) / 2, max(width - 1, 1e-6)
     shown = np.clip((real - low) / span, 0, 1) * 255
-    grey = np.rint(shown).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = np.rint(shown).astype(np.uint8)
     if get(image.dataset, "PhotometricInterpretation") == "MONOCHROME1":
         np.subtract(255, grey, out=grey)
     return grey

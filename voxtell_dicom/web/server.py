@@ -17,6 +17,7 @@ from voxtell_dicom.web.connections import BoundedProtocol
 from voxtell_dicom.web.services import Services
 
 _HEAD_BYTES: Final = 1 << 16  # of a request's line and headers: a list of UIDs may be long
+_BACKLOG: Final = 256  # connections that wait to be taken
 _GRACE_S: Final = 5.0  # beyond the drain, for the thread to end
 # Their lines quote what a request sent.
 _QUOTING: Final = ("uvicorn", "uvicorn.error", "uvicorn.access", "python_multipart", "fastapi", "asyncio")
@@ -48,13 +49,17 @@ class WebServer:
             self._socket.bind(address)
         except OSError as error:
             self.close()
-            raise PortUnavailable(
-                f"cannot listen on {http.host}:{http.port} (node.http): {error}. Stop the program that uses the port, "
-                "or choose another port"
-            ) from error
+            raise self._not_listening(error) from error
+
+    def _not_listening(self, error: OSError) -> PortUnavailable:
+        http = self._services.http
+        return PortUnavailable(
+            f"cannot listen on {http.host}:{http.port} (node.http): {error}. Stop the program that uses the port, or "
+            "choose another port"
+        )
 
     def start(self) -> None:
-        """Answer requests from now on."""
+        """Answer requests from now on. Raises PortUnavailable if that is not possible."""
         for name in _QUOTING:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         bounds = self._services.config.receive.bounds
@@ -74,6 +79,10 @@ class WebServer:
         if self._socket is None:
             self.bind()
         assert self._socket is not None
+        try:
+            self._socket.listen(_BACKLOG)
+        except OSError as error:
+            raise self._not_listening(error) from error
         self._server = uvicorn.Server(settings)
         self._thread = threading.Thread(target=self._run, args=(self._server, self._socket), name="web", daemon=True)
         self._thread.start()

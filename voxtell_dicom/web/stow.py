@@ -121,16 +121,17 @@ def router(services: Services) -> APIRouter:
                 raise
             sender = Sender(uuid.uuid4().hex, "", "", _address(request), services.archive.now())
             storing = Storing(intake, sender, study_uid, StoreReport())
-            whole = False
             try:
                 problem = await _read(upload, reader, storing)
-                whole = not problem
             except (TimeoutError, ClientDisconnect) as error:
                 reason = "the sender was too slow" if isinstance(error, TimeoutError) else "the sender broke off"
                 log.warning("store request lost", address=sender.address, reason=reason)
+                await run_in_threadpool(services.completion.ended, sender, released=False)
                 raise HTTPException(408, reason, {"Connection": "close"}) from error
-            finally:
-                await run_in_threadpool(services.completion.ended, sender, released=whole)
+            except BaseException:  # the node stops: nothing can be awaited any more
+                services.completion.ended(sender, released=False)
+                raise
+            await run_in_threadpool(services.completion.ended, sender, released=not problem)
         report = storing.report
         if problem:
             count = len(report.stored)

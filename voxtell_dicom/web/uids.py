@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import HTTPException, Path
 from pydantic import AfterValidator
 
 # PS3.5 section 9.1, but for leading zeros: devices write them, and reception takes them.
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*", re.ASCII)
+NO_UID: Final = "the path holds something else where a UID must stand (PS3.5 section 9.1)"
 
 
 def is_uid(text: str) -> bool:
@@ -20,7 +21,7 @@ def is_uid(text: str) -> bool:
 def checked(text: str) -> str:
     """Return a UID. Raises HTTPException (400) where it is none."""
     if not is_uid(text):
-        raise HTTPException(400, "the path holds something else where a UID must stand (PS3.5 section 9.1)")
+        raise HTTPException(400, NO_UID)
     return text
 
 
