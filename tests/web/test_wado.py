@@ -213,6 +213,29 @@ def test_frames_are_decoded_or_as_they_are_stored(node: NodeProcess, syntax: UID
         assert content == one.PixelData
 
 
+def test_what_viewers_send_is_understood(node: NodeProcess) -> None:
+    """OHIF writes the type without quotation marks, and lists what it decodes."""
+    one, sent = make(JPEG2000Lossless)
+    assert store(node, [sent]).status_code == 200
+    for accept in (
+        "multipart/related; type=application/octet-stream; transfer-syntax=*",
+        "multipart/related; type=image/jls, multipart/related; type=image/jp2; transfer-syntax=1.2.840.10008.1.2.4.90",
+        "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.1;q=0.1,"
+        "multipart/related; type=application/octet-stream; transfer-syntax=1.2.840.10008.1.2.4.90",
+    ):
+        [(kind, _)] = parts_of(get(url_of(node, one, "/frames/1"), accept))
+        assert kind.endswith(f"transfer-syntax={JPEG2000Lossless}"), accept
+    for accept in (
+        "multipart/related; type=application/dicom; transfer-syntax=*",
+        'Multipart/Related;TYPE="application/DICOM";Transfer-Syntax="*"',
+    ):
+        [(kind, _)] = parts_of(get(url_of(node, one), accept))
+        assert kind.endswith(f"transfer-syntax={JPEG2000Lossless}"), accept
+    study = {"StudyInstanceUID": one.StudyInstanceUID}
+    query = {"limit": 101, "offset": 0, "fuzzymatching": "false", "includefield": "00081030,00080060", **study}
+    assert len(requests.get(f"{root(node)}/studies", params=query, timeout=30).json()) == 1
+
+
 @pytest.mark.parametrize("columns", [16, 5])
 def test_frames_of_one_bit_pixels_have_bytes_of_their_own(node: NodeProcess, columns: int) -> None:
     bits = np.random.default_rng(columns).integers(0, 2, (3, 3, columns), np.uint8)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
 
 import structlog
 from fastapi import APIRouter, HTTPException, Request, Response
@@ -17,20 +16,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from voxtell_dicom.archive.instance import Sender
-from voxtell_dicom.errors import Refusal, SpoolUnavailable
-from voxtell_dicom.receive.intake import OUT_OF_RESOURCES, PROCESSING_FAILURE, STATUS, TRANSFER_SYNTAXES, Intake
+from voxtell_dicom.receive.intake import Intake
 from voxtell_dicom.web.media import DICOM, JSON, MULTIPART, XML, json_or_xml
 from voxtell_dicom.web.native_xml import xml_of
-from voxtell_dicom.web.part10 import FileMeta, NoPart10, read_file_meta
-from voxtell_dicom.web.parts import MalformedMessage, PartReader, ReceivedPart
+from voxtell_dicom.web.parts import MalformedMessage, PartReader
 from voxtell_dicom.web.services import Services
-from voxtell_dicom.web.store_report import (
-    RETRY_AFTER_S,
-    SYNTAX_NOT_SUPPORTED,
-    FailedInstance,
-    StoredInstance,
-    StoreReport,
-)
+from voxtell_dicom.web.store_report import RETRY_AFTER_S, StoreReport
+from voxtell_dicom.web.storing import PartStore, Storing
 from voxtell_dicom.web.uids import PathUid
 from voxtell_dicom.web.uploads import Upload, Uploads
 
@@ -38,58 +30,6 @@ _MIB = 1 << 20
 _UNREAD = 16 * _MIB  # of a refused request: read and dropped, so that its sender sees the answer
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Storing:
-    """Where the parts of one request go. study_uid: of the path, "" where it has none."""
-
-    intake: Intake
-    sender: Sender
-    study_uid: str
-    report: StoreReport
-
-    def take(self, part: ReceivedPart) -> None:
-        """Store one part, and add to the report what became of it."""
-        try:
-            meta = read_file_meta(part.content)
-        except NoPart10 as error:
-            reason = STATUS["too-large"] if part.truncated else STATUS["unreadable"]
-            log.warning("instance refused", code="unreadable", reason=str(error), address=self.sender.address)
-            self.report.failed.append(FailedInstance("", "", reason))
-            return
-        try:
-            self._store(part, meta)
-        except Refusal as refusal:
-            self._failed(meta, STATUS[refusal.code], refusal.code, refusal)
-        except SpoolUnavailable as error:
-            self._failed(meta, OUT_OF_RESOURCES, error.code, error)
-        except Exception as error:
-            log.exception("instance not stored", sop_instance_uid=meta.sop_instance_uid)
-            self._failed(meta, PROCESSING_FAILURE, "error", error)
-
-    def _store(self, part: ReceivedPart, meta: FileMeta) -> None:
-        uid = meta.sop_instance_uid
-        if part.truncated:
-            raise Refusal("too-large", "the instance is larger than receive.bounds.dataset_mb", uid=uid)
-        if meta.transfer_syntax_uid not in TRANSFER_SYNTAXES:
-            log.warning("instance refused", reason=f"transfer syntax {meta.transfer_syntax_uid}", sop_instance_uid=uid)
-            self.report.failed.append(FailedInstance(meta.sop_class_uid, uid, SYNTAX_NOT_SUPPORTED))
-            return
-        data = bytes(memoryview(part.content)[meta.dataset_at :])
-        part.content = bytearray()
-        arrival = self.intake.read(data, meta.transfer_syntax_uid, meta.sop_class_uid, uid)
-        if self.study_uid not in ("", arrival.study_uid):
-            what = f"Study Instance UID (0020,000D) is {arrival.study_uid}, the request says {self.study_uid}"
-            raise Refusal("sop-mismatch", what, uid=uid)
-        self.intake.store(arrival, self.sender)
-        self.report.stored.append(
-            StoredInstance(arrival.sop_class_uid, arrival.sop_instance_uid, arrival.study_uid, arrival.series_uid)
-        )
-
-    def _failed(self, meta: FileMeta, reason: int, code: str, error: Exception) -> None:
-        log.warning("instance refused", code=code, reason=str(error), sop_instance_uid=meta.sop_instance_uid)
-        self.report.failed.append(FailedInstance(meta.sop_class_uid, meta.sop_instance_uid, reason))
 
 
 def router(services: Services) -> APIRouter:
@@ -101,7 +41,7 @@ def router(services: Services) -> APIRouter:
     largest = receive.bounds.dataset_mb * _MIB + _MIB
 
     @routes.post("/studies", operation_id="storeInstances")
-    async def store(request: Request) -> Response:
+    async def store_anywhere(request: Request) -> Response:
         return await store_in_study(request, "")
 
     @routes.post("/studies/{study_uid}", operation_id="storeInstancesInStudy")
@@ -120,19 +60,22 @@ def router(services: Services) -> APIRouter:
                 await _drop(upload)
                 raise
             sender = Sender(uuid.uuid4().hex, "", "", _address(request), services.archive.now())
-            storing = Storing(intake, sender, study_uid, StoreReport())
+            store = PartStore(Storing(intake, sender, study_uid))
+            problem, lost = "", ""
             try:
-                problem = await _read(upload, reader, storing)
-            except (TimeoutError, ClientDisconnect) as error:
-                reason = "the sender was too slow" if isinstance(error, TimeoutError) else "the sender broke off"
-                log.warning("store request lost", address=sender.address, reason=reason)
-                await run_in_threadpool(services.completion.ended, sender, released=False)
-                raise HTTPException(408, reason, {"Connection": "close"}) from error
+                problem = await _read(upload, reader, store)
+            except TimeoutError:
+                lost = "the sender was too slow"
+            except ClientDisconnect:
+                lost = "the sender broke off"
             except BaseException:  # the node stops: nothing can be awaited any more
                 services.completion.ended(sender, released=False)
                 raise
-            await run_in_threadpool(services.completion.ended, sender, released=not problem)
-        report = storing.report
+            report = await store.report()
+            await run_in_threadpool(services.completion.ended, sender, released=not (problem or lost))
+        if lost:
+            log.warning("store request lost", address=sender.address, reason=lost)
+            raise HTTPException(408, lost, {"Connection": "close"})
         if problem:
             count = len(report.stored)
             raise HTTPException(400, f"the message cannot be read: {problem}; {count} instances before that are stored")
@@ -143,7 +86,7 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-async def _read(upload: Upload, reader: PartReader, storing: Storing) -> str:
+async def _read(upload: Upload, reader: PartReader, store: PartStore) -> str:
     """Store the parts as they come. Returns what is wrong with the message, "" where nothing is."""
     problem = ""
     async for piece in upload.pieces():
@@ -155,7 +98,7 @@ async def _read(upload: Upload, reader: PartReader, storing: Storing) -> str:
             problem = str(error)
             continue
         for part in parts:
-            await run_in_threadpool(storing.take, part)
+            await store.add(part)
     return problem or ("" if reader.finished else "its last boundary is missing")
 
 
