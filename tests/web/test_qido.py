@@ -226,6 +226,20 @@ def test_what_cannot_be_searched_by_is_refused_not_ignored(
     assert requests.get(f"{root(node)}/studies", params=parameters, timeout=30).status_code == 400
 
 
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("series", {"SOPClassesInStudy": CTImageStorage}),
+        ("series", {"Rows": "512"}),
+        ("instances", {"SOPClassesInStudy": CTImageStorage}),
+        ("instances", {"limit": "1.5"}),
+    ],
+)
+def test_neither_is_it_at_other_levels(node: NodeProcess, held: Held, path: str, parameters: dict[str, str]) -> None:
+    answer = requests.get(f"{root(node)}/{path}", params={"PatientID": held.patient, **parameters}, timeout=30)
+    assert answer.status_code == 400
+
+
 def test_results_are_found_and_what_is_held_is_not(node: NodeProcess) -> None:
     series = make_series(8, study_uid=generate_uid(), SeriesDescription="for the rule", SeriesNumber=4)
     kept_back = make_series(8, study_uid=generate_uid(), SeriesDescription="for holding")

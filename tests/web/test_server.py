@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pydicom
 import pytest
 import requests
 import sqlalchemy as sa
-from pydicom.uid import generate_uid
+from pydicom.uid import JPEG2000Lossless, generate_uid
 
 from tests.receive.receiving import Receiver, make_series
 from tests.web.messages import FAILED, REASON, items, message, part10
@@ -103,6 +105,27 @@ def test_a_database_that_is_away_is_503(serve: Serve) -> None:
         answer = requests.get(f"http://127.0.0.1:{server.port}/{path}", timeout=30)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
     assert post(server, [part10(make_series(1, study_uid=generate_uid())[0])]).status_code == 503
+
+
+def test_what_cannot_be_decoded_or_is_gone_is_said(serve: Serve) -> None:
+    server, receiver = serve()
+    broken, gone = (make_series(1, study_uid=generate_uid())[0] for _ in range(2))
+    broken = pydicom.dcmread(io.BytesIO(part10(broken)))
+    broken.compress(JPEG2000Lossless, generate_instance_uid=False)
+    broken.PixelData = pydicom.encaps.encapsulate([b"no picture"])
+    assert post(server, [part10(broken), part10(gone)]).status_code == 200
+    root = f"http://127.0.0.1:{server.port}/dicomweb/studies"
+    for one in (broken, gone):
+        instance = f"{root}/{one.StudyInstanceUID}/series/{one.SeriesInstanceUID}/instances/{one.SOPInstanceUID}"
+        if one is gone:
+            for path in (receiver.archive.root / "series").rglob("*.dcm"):
+                path.unlink()
+        plain = {"Accept": 'multipart/related; type="application/dicom"'}
+        answers = [requests.get(instance, headers=plain, timeout=30), requests.get(f"{instance}/frames/1", timeout=30)]
+        answers.append(requests.get(f"{instance}/rendered", timeout=30))
+        answers.append(requests.get(f"{instance}/metadata", timeout=30))
+        statuses = [answer.status_code for answer in answers]
+        assert statuses == ([404] * 4 if one is gone else [406, 200, 404, 200])
 
 
 def test_links_begin_with_the_public_root_and_its_host_is_answered(serve: Serve) -> None:

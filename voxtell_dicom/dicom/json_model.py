@@ -20,18 +20,22 @@ WORD: Final = {"OW": 2, "OF": 4, "OL": 4, "OD": 8, "OV": 8, "OB": 1, "UN": 1}  #
 _CHARACTER_SET = "00080005"
 
 
-def json_of(ds: Dataset, bulk_uri: BulkUri | None = None, only: Collection[int] | None = None, path: str = "") -> Json:
+def json_of(ds: Dataset, bulk_uri: BulkUri | None = None, only: Collection[int] | None = None) -> Json:
     """Return a dataset by tag. Values that are not what their VR allows are left out: nothing of them is known.
 
     bulk_uri: for binary values of more than `LARGEST_INLINE`; without it they are left out. only: tags.
     """
+    return _items(ds, bulk_uri, only, "", little=ds.original_encoding[1] is not False)
+
+
+def _items(ds: Dataset, bulk_uri: BulkUri | None, only: Collection[int] | None, path: str, *, little: bool) -> Json:
     found: Json = {}
     for tag in sorted(ds.keys()):
         if tag.element == 0 or (only is not None and tag not in only):
             continue
         key = f"{int(tag):08X}"
         try:
-            found[key] = _element(ds[tag], bulk_uri, f"{path}{key}", little=_is_little(ds))
+            found[key] = _element(ds[tag], bulk_uri, f"{path}{key}", little=little)
         except Exception:  # whatever a broken value makes pydicom raise
             continue
     if _CHARACTER_SET in found:  # JSON is in UTF-8, whatever the dataset was in
@@ -42,7 +46,8 @@ def json_of(ds: Dataset, bulk_uri: BulkUri | None = None, only: Collection[int] 
 def _element(element: DataElement, bulk_uri: BulkUri | None, path: str, *, little: bool) -> Json:
     vr = str(element.VR)
     if vr == "SQ":
-        items = [json_of(item, bulk_uri, path=f"{path}/{number}/") for number, item in enumerate(element.value, 1)]
+        numbered = enumerate(element.value, 1)
+        items = [_items(item, bulk_uri, None, f"{path}/{number}/", little=little) for number, item in numbered]
         return {"vr": vr, "Value": items} if items else {"vr": vr}
     if vr in WORD:
         return _binary(vr, element.value or b"", bulk_uri, path, little=little)
@@ -75,7 +80,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "inf" if value > 0 else "-inf"
     return value
-
-
-def _is_little(ds: Dataset) -> bool:
-    return ds.original_encoding[1] is not False

@@ -31,7 +31,7 @@ def create_api(services: Services) -> FastAPI:
         docs_url=None,  # it would load a program from elsewhere
         redoc_url=None,
     )
-    for kind in (sa.exc.SQLAlchemyError, VoxtellDicomError, Exception):
+    for kind in (sa.exc.SQLAlchemyError, VoxtellDicomError, OSError, Exception):
         app.add_exception_handler(kind, answer_to_error)
     app.add_exception_handler(RequestValidationError, lambda *_: answer_of(400, NO_UID))
     app.include_router(health.router(services))

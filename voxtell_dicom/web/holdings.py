@@ -27,6 +27,11 @@ class Holding:
     digest: str
     result: bool = False
 
+    @property
+    def identity(self) -> tuple[str, str, str, str]:
+        """The UIDs of SOP class, instance, study and series."""
+        return self.sop_class, self.sop_uid, self.study_uid, self.series_uid
+
 
 class Holdings:
     """Finds instances. What was received counts before a result of the same UID: it is that result, come back."""

@@ -86,6 +86,11 @@ def answer_to_error(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, VoxtellDicomError):
         log.warning("request failed", code=error.code)
         return answer_of(503, "the archive does not answer")
+    if isinstance(error, FileNotFoundError):
+        return answer_of(404, "the instance is no longer here")
+    if isinstance(error, OSError):
+        log.warning("request failed, the storage does not answer", error=error.strerror)
+        return answer_of(503, "the storage does not answer")
     place = traceback.extract_tb(error.__traceback__)[-1]
     where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
     log.error("request failed", error=type(error).__name__, where=where, method=request.method)

@@ -9,12 +9,17 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Final
 
+import structlog
+
 from voxtell_dicom.dicom.json_model import Json, json_of
 from voxtell_dicom.web.holdings import Holding
 from voxtell_dicom.web.pixels import Image
 
 _MOST_BYTES: Final = 64 << 20  # of deflated metadata
 _LEVEL: Final = 1
+_IDENTITY: Final = ("00080016", "00080018", "0020000D", "0020000E")
+
+log = structlog.get_logger(__name__)
 
 
 class MetadataCache:
@@ -62,7 +67,13 @@ class MetadataCache:
                 self._bytes -= len(oldest)
 
     def _make(self, one: Holding) -> Json:
-        image = Image.open(one.path)
+        try:
+            image = Image.open(one.path)
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # whatever a broken header makes pydicom raise: its series is shown all the same
+            log.warning("metadata cannot be read", sop_instance_uid=one.sop_uid, error=type(error).__name__)
+            return {tag: {"vr": "UI", "Value": [uid]} for tag, uid in zip(_IDENTITY, one.identity, strict=True)}
         root = f"{self._dicomweb}/studies/{one.study_uid}/series/{one.series_uid}/instances/{one.sop_uid}/bulkdata"
         found: Json = json_of(image.dataset, lambda path: f"{root}/{path}")
         element: Any = image.pixel_element

@@ -22,6 +22,7 @@ from voxtell_dicom.web.query import Query, Wanted, parse
 from voxtell_dicom.web.services import Services
 from voxtell_dicom.web.uids import PathUid
 
+_MOST_RESULTS: Final = 5000  # whose attributes stay in memory
 FUZZY: Final = "The fuzzymatching parameter is not supported. Only literal matching has been performed."
 MORE: Final = "There are additional results that can be requested."
 
@@ -143,7 +144,7 @@ class Search:
                 url = f"{self._dicomweb}/studies/{found.study_uid}/series/{uid}/instances/{found.sop_uid}"
                 model[_URL] = {"vr": "UR", "Value": [url]}
                 model[_AVAILABILITY] = attributes[_AVAILABILITY]
-                if all(one.holds(model) for one in query.wanted if one.tag not in (_MODALITIES, _SOP_CLASSES)):
+                if all(one.holds(model) for one in query.wanted if one.tag != _MODALITIES):
                     yield _answered(model, required, query, set())
 
     def _series_of(self, sop_uid: str) -> str:
@@ -174,8 +175,10 @@ class Search:
     @staticmethod
     def _holds(attributes: Json, query: Query, level: str) -> bool:
         for one in query.wanted:
+            if one.tag == _SOP_CLASSES:
+                raise _not_queried(one.tag, level)
             if one.tag in STUDY_LEVEL | SERIES_LEVEL:
-                if one.tag != _SOP_CLASSES and not one.holds(attributes):
+                if not one.holds(attributes):
                     return False
             elif level == "series":
                 raise _not_queried(one.tag, level)
@@ -199,6 +202,8 @@ class Search:
     def _attributes(self, result: Holding) -> Json:
         """Return the attributes of a series of results; one UID never has two contents."""
         if result.sop_uid not in self._result_attributes:
+            if len(self._result_attributes) >= _MOST_RESULTS:
+                self._result_attributes.clear()
             self._result_attributes[result.sop_uid] = json_of(Image.open(result.path).dataset, only=TAGS)
         return self._result_attributes[result.sop_uid]
 

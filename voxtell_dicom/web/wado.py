@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import chain, groupby
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import StreamingResponse
@@ -84,13 +84,28 @@ def _files(request: Request, found: Sequence[Holding], *, single: bool = False) 
         writer = _writer(entry, found)
         if writer is None:
             continue
+        first = _begun(writer(found[0]))
         if single and not entry.multipart and entry.type != "*/*":
             kind = f"{DICOM};transfer-syntax={_syntax(writer, found[0])}"
-            return StreamingResponse(writer(found[0]), headers={"Content-Type": kind})
-        parts = (Part(f"{DICOM};transfer-syntax={_syntax(writer, one)}", writer(one)) for one in found)
-        return multipart(parts, DICOM)
+            return StreamingResponse(first, headers={"Content-Type": kind})
+        contents = chain((first,), map(writer, found[1:]))
+        kinds = (f"{DICOM};transfer-syntax={_syntax(writer, one)}" for one in found)
+        return multipart(map(Part, kinds, contents), DICOM)
     syntaxes = sorted({str(one.transfer_syntax) for one in found})
     raise not_acceptable(f'multipart/related; type="{DICOM}" in the stored transfer syntax ({", ".join(syntaxes)})')
+
+
+def _begun(content: Iterator[bytes]) -> Iterator[bytes]:
+    """Return a content whose first piece has been made: what cannot be made at all is answered as such."""
+    try:
+        first = next(content)
+    except OSError:
+        raise
+    except Exception as error:  # whatever a decoder raises
+        why = f"its pixels cannot be decoded ({type(error).__name__})"
+        what = f"the stored transfer syntax alone (transfer-syntax=*): {why}"
+        raise not_acceptable(what) from error
+    return chain((first,), content)
 
 
 def _writer(entry: Accepted, found: Sequence[Holding]) -> Writer | None:
