@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-OURS = {"voxtell_dicom", "tests", "tools", *(path.stem for path in (ROOT / "tools").glob("*.py"))}
+OURS = {"voxtell_dicom", "tests", "tools", "benchmarks", *(path.stem for path in (ROOT / "tools").glob("*.py"))}
 USED_BY_NAME = {  # no import statement names these: the file that leads to them, and the word by which it does
     "pylibjpeg": ("voxtell_dicom/dicom/codecs/choice.py", '"pylibjpeg"'),
     "pylibjpeg-openjpeg": ("voxtell_dicom/dicom/codecs/choice.py", "JPEG2000"),

@@ -1,6 +1,6 @@
 """Requests that mean harm or are broken: no 5xx but 503, nothing outside the storage, others are served meanwhile.
 
-`VOXTELL_HOSTILE_MULTIPARTS=2000` for the long run.
+`make hostile` for the long run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.receive.receiving import make_series
 from tests.system.node_process import NodeProcess
 from tests.web.messages import message, part10, root, store
 
-COUNT = int(os.environ.get("VOXTELL_HOSTILE_MULTIPARTS", "200"))
+COUNT = int(os.environ.get("VOXTELL_DICOM_HOSTILE_MULTIPARTS", "200"))
 QUIET = {"SOPClassUID": SecondaryCaptureImageStorage}
 PATHS = (
     "/dicomweb/studies/{}",
@@ -73,6 +73,8 @@ def broken(body: bytes, chance: random.Random) -> bytes:
     """Return a message with one to four faults."""
     data = bytearray(body)
     for _ in range(chance.randint(1, 4)):
+        if not data:
+            break
         at, size = chance.randrange(len(data)), chance.randint(1, 200)
         kind = chance.randrange(6)
         if kind == 0:
