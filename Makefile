@@ -12,7 +12,7 @@ DEPENDENCIES := $(shell sed -n '/^\[project\]/,/^\[tool/p' pyproject.toml | cat 
 INSTALLED := .venv/.installed-$(DEPENDENCIES)
 
 # What the tests talk to: a PACS, other people's DICOM tools, a database server, a browser. `make demo` needs none of it.
-SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk openssl dicom3tools dcm2niix libgdcm-tools postgresql chromium npm/npm systemd
+SYSTEM_PACKAGES := orthanc orthanc-dicomweb dcmtk openssl dicom3tools dcm2niix libgdcm-tools postgresql chromium npm/npm systemd prometheus
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
@@ -45,8 +45,9 @@ chaos: setup system ## sixty rounds of kills at random instants, on SQLite and o
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --storm 16 $(CHAOS_ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.chaos --rounds 60 --seed 2 --postgresql $(CHAOS_ARGS)
 
-hostile: setup system ## 5,000 mutated datasets and 2,000 PDU streams beside 200 silent callers; takes a quarter of an hour
+hostile: setup system ## 5,000 mutated datasets, 2,000 PDU streams beside 200 silent callers, 2,000 multiparts; a quarter of an hour
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.hostile $(HOSTILE_ARGS)
+	VOXTELL_DICOM_HOSTILE_MULTIPARTS=2000 $(BIN)/python -m pytest -q tests/web/test_hostile.py
 
 test-fast: setup ## what needs no server, no root and no other program
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not whole" $(PYTEST_ARGS)

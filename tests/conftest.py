@@ -19,7 +19,7 @@ settings.register_profile("random", max_examples=2000, deadline=None, print_blob
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 # Folders and files that drive whole programs.
-WHOLE = {"system", "oracles", "viewers", "chaos", "hostile", "operation", "test_readme.py"}
+WHOLE = {"system", "oracles", "viewers", "chaos", "hostile", "operation", "web", "test_readme.py"}
 SLOW = {  # folders and their files that take longest for what they test; make test-fast leaves them out
     "cli": ("check", "demo", "segment"),
     "commitment": ("answers", "requests"),

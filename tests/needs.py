@@ -25,6 +25,8 @@ PACKAGES: Final = {  # program → what brings it
     "chromium": "chromium",
     "npm": "npm",
     "openssl": "openssl",
+    "promtool": "prometheus",
+    "prometheus": "prometheus",
     "systemd-analyze": "systemd",
     "mount": "root",
     "unshare": "root",

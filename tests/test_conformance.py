@@ -23,19 +23,24 @@ from tests.encode import made
 from voxtell_dicom.archive.archive import Archive
 from voxtell_dicom.archive.database import open_database
 from voxtell_dicom.config import Config, Peer, Rule
+from voxtell_dicom.config.settings import Http
 from voxtell_dicom.config.tls_settings import PeerTls, TlsProfile
 from voxtell_dicom.deliver.commitment import AT_ONCE_S
 from voxtell_dicom.deliver.outcomes import meaning, of_store_status
 from voxtell_dicom.dicom.sop_classes import starts_work
 from voxtell_dicom.encode import RECEIPTS, encode, in_other_form, output_context
+from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.network import commitment
 from voxtell_dicom.network.associations import introduce
 from voxtell_dicom.network.tls import client_context
 from voxtell_dicom.receive import commitment as receive_commitment
 from voxtell_dicom.receive import dimse
 from voxtell_dicom.receive.completion import Completion
-from voxtell_dicom.receive.intake import STATUS
+from voxtell_dicom.receive.intake import OUT_OF_RESOURCES, PROCESSING_FAILURE, STATUS
 from voxtell_dicom.terms.terminology import PRIVATE_SCHEME, PRIVATE_SCHEME_UID
+from voxtell_dicom.web.app import create_api
+from voxtell_dicom.web.services import Services
+from voxtell_dicom.web.store_report import SYNTAX_NOT_SUPPORTED
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/dicom-conformance.md"
@@ -101,7 +106,7 @@ def tables(folder: Path) -> dict[str, str]:
                 for kind, uid in classes.items()
             ],
         ),
-        "syntaxes": _table(("transfer syntax", "UID"), [(UID(uid).name, uid) for uid in dimse._SYNTAXES]),
+        "syntaxes": _table(("transfer syntax", "UID"), [(UID(uid).name, uid) for uid in dimse.TRANSFER_SYNTAXES]),
         "classes": _table(
             ("SOP class", "UID", "starts work"),
             [(UID(uid).name, uid, _starts(uid)) for uid in sorted(dimse._CLASSES, key=_numerically)],
@@ -175,10 +180,10 @@ def tables(folder: Path) -> dict[str, str]:
             [
                 ("0000", "the instance lies on disk, or was there already"),
                 (
-                    f"{dimse._OUT_OF_RESOURCES:04X}",
+                    f"{dimse.OUT_OF_RESOURCES:04X}",
                     "the spool is full or cannot be written: the sender should try again",
                 ),
-                (f"{dimse._PROCESSING_FAILURE:04X}", "an error of the receiver"),
+                (f"{dimse.PROCESSING_FAILURE:04X}", "an error of the receiver"),
                 *((f"{status:04X}", f"refused: `{code}`") for code, status in STATUS.items()),
             ],
         ),
@@ -191,6 +196,10 @@ def tables(folder: Path) -> dict[str, str]:
             [
                 ("`node.ae_title`", CONFIG.node.ae_title),
                 ("`node.dimse.host`, `port`", f"{CONFIG.node.dimse.host}, {CONFIG.node.dimse.port}"),
+                (
+                    "`node.http.host`, `port`",
+                    f"without `node.http` nothing listens; with it {Http().host}, {Http().port}",
+                ),
                 ("`receive.quiet_s`", f"{defaults.quiet_s:g} s without news: the series is complete"),
                 ("`receive.incomplete_s`", f"{defaults.incomplete_s:g} s, after a lost link or with slices missing"),
                 ("`receive.max_associations`", defaults.max_associations),
@@ -199,6 +208,24 @@ def tables(folder: Path) -> dict[str, str]:
                 ("`delivery.first_retry_s`, `longest_retry_s`", _retries()),
                 ("`delivery.drain_s`", f"{CONFIG.delivery.drain_s:g} s for deliveries when the node stops"),
                 ("`node.series_number_base`", CONFIG.node.series_number_base),
+            ],
+        ),
+        "dicomweb": _table(
+            ("service", "method", "resource"),
+            [
+                (operation["tags"][0], method.upper(), path.removeprefix("/dicomweb"))
+                for path, methods in _web_routes(folder).items()
+                for method, operation in methods.items()
+                if path.startswith("/dicomweb")
+            ],
+        ),
+        "store_failures": _table(
+            ("reason", "when"),
+            [
+                (f"{OUT_OF_RESOURCES:04X}", "the spool is full or cannot be written: the sender should try again"),
+                (f"{PROCESSING_FAILURE:04X}", "an error of the receiver"),
+                (f"{SYNTAX_NOT_SUPPORTED:04X}", "the transfer syntax is not one of 4.2.1"),
+                *((f"{status:04X}", f"refused: `{code}`") for code, status in STATUS.items()),
             ],
         ),
         "attributes": _attributes(objects),
@@ -268,6 +295,17 @@ def _scp(folder: Path) -> AE:
     completion = Completion(archive, CONFIG.receive, {}, lambda _connection, _series: None)
     entity: AE = dimse.StorageScp(CONFIG, archive, completion)._ae
     return entity
+
+
+def _web_routes(folder: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
+    """The paths of the OpenAPI document of the web face; its port stays closed."""
+    engine = open_database(
+        CONFIG.model_copy(update={"node": CONFIG.node.model_copy(update={"storage": folder / "web"})})
+    )
+    archive = Archive(folder / "web/spool", engine, CONFIG.receive)
+    completion = Completion(archive, CONFIG.receive, {}, lambda _connection, _series: None)
+    paths = create_api(Services(CONFIG, engine, archive, completion, JobBook(engine))).openapi()["paths"]
+    return dict(sorted(paths.items()))
 
 
 def _written(ds: Dataset) -> tuple[str, str]:

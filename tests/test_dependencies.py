@@ -25,6 +25,7 @@ USED_BY_NAME = {  # no import statement names these: the file that leads to them
     "pytest-cov": ("Makefile", "--cov"),
     "pytest-timeout": ("pyproject.toml", "\ntimeout ="),
     "pytest-xdist": ("Makefile", "--dist loadfile"),
+    "schemathesis": ("tests/web/test_openapi.py", '"schemathesis"'),
     "build": ("tests/operation/built.py", '"build"'),
     "setuptools": ("pyproject.toml", "setuptools.build_meta"),
     "twine": ("Makefile", "twine check"),

@@ -20,7 +20,7 @@ class ConfigError(VoxtellDicomError):
 
 
 class PortUnavailable(VoxtellDicomError):
-    """The DICOM port cannot be opened now. No ConfigError: a service is to be started again, the address may come."""
+    """A port of ours cannot be opened now. No ConfigError: a service is to be started again, the address may come."""
 
     code = "port-unavailable"
 

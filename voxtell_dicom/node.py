@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
+import sqlalchemy as sa
 import structlog
 
 from voxtell_dicom.archive.archive import Archive
@@ -27,6 +28,9 @@ from voxtell_dicom.workflow.retention import Retention
 from voxtell_dicom.workflow.runtime import Runtime
 from voxtell_dicom.workflow.watch import Watch, WatchedNode
 
+if TYPE_CHECKING:
+    from voxtell_dicom.web.server import WebServer
+
 log = structlog.get_logger(__name__)
 
 
@@ -39,6 +43,7 @@ class Node:
         self._pool = WorkerPool(config.model, config.node.storage)
         self._archive: Archive | None = None
         self._scp: StorageScp | None = None
+        self._web: WebServer | None = None
 
     def start(self) -> None:
         """Take the port, load the model, open the port, and only then take up unfinished work.
@@ -69,8 +74,11 @@ class Node:
             )
             self._scp = StorageScp(config, archive, self._completion, record_commitment=self.jobs.record_commitment)
             self._scp.bind()
+            self._bind_web(engine, archive)
             self._check_prompts()
             self._scp.start()
+            if self._web:
+                self._web.start()
             runtime = Runtime(config, self.jobs, self._pool, archive, headers)
             executor = executor_id(config.node.storage)
             failures = pipeline.launch(runtime, engine, executor)
@@ -107,8 +115,12 @@ class Node:
         on a peer that does not answer, so that only the end of the process ends it.
         """
         log.info("node stopping")
+        if self._web:
+            self._web.begin_stop(self._config.receive.drain_s)
         if self._scp:
             self._scp.stop(self._config.receive.drain_s)
+        if self._web:
+            self._web.join()
         self._completion.stop()
         self._retention.stop()
         self._watch.stop()
@@ -119,6 +131,9 @@ class Node:
 
     def _undo(self, drain_s: float = 0) -> bool:
         """Release what `start` took, however far it got. Returns whether all steps have ended."""
+        if self._web:
+            self._web.begin_stop(0)
+            self._web.join()
         if self._scp:
             self._scp.stop(0)
         self._pool.stop()
@@ -128,6 +143,16 @@ class Node:
         if self._lock:
             self._lock.close()
         return ended
+
+    def _bind_web(self, engine: sa.Engine, archive: Archive) -> None:
+        """Take the port of `node.http`, if it is given. Its libraries are loaded only then."""
+        if self._config.node.http is None:
+            return
+        from voxtell_dicom.web.server import WebServer
+        from voxtell_dicom.web.services import Services
+
+        self._web = WebServer(Services(self._config, engine, archive, self._completion, self.jobs))
+        self._web.bind()
 
     def _check_prompts(self) -> None:
         wanted = {prompt.text: rule.name for rule in self._config.rules for prompt in prompts(rule)}

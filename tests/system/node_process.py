@@ -36,6 +36,7 @@ class NodeProcess:
     """A context manager: writes node.yaml into `folder`, serves it, kills what is left at the end.
 
     peers: name → settings, as in node.yaml; the test's own sender is added. rules: as in node.yaml.
+    http: settings of `node.http`; without it nothing listens there.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class NodeProcess:
         first_retry_s: float = 1,
         delivery: Mapping[str, Any] | None = None,
         database: str | None = None,
+        http: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.port = port or free_port()
@@ -66,7 +68,7 @@ class NodeProcess:
             "node": {
                 "ae_title": self.ae_title,
                 "dimse": {"host": "127.0.0.1", "port": self.port},
-                "http": {"host": "127.0.0.1", "port": self.http_port},
+                **({"http": {"port": self.http_port, **http}} if http is not None else {}),
                 "storage": str(self.storage),
                 **({"database": database} if database else {}),
             },

@@ -56,12 +56,15 @@ CONFIG = {
 
 
 class Site:
-    """A context manager: the viewer in folder `dist`, and what answers HTTP on `pacs_port`, under `url`."""
+    """A context manager: the viewer in folder `dist`, and what answers HTTP on `pacs_port`, under `url`.
 
-    def __init__(self, dist: Path, pacs_port: int) -> None:
+    pacs_root: of DICOMweb at the PACS.
+    """
+
+    def __init__(self, dist: Path, pacs_port: int, pacs_root: str = ROOT) -> None:
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.dist = dist
-        self._server.pacs_port = pacs_port
+        self._server.pacs_port, self._server.pacs_root = pacs_port, pacs_root
         self._thread = threading.Thread(target=self._server.serve_forever, name="viewer-site", daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -81,6 +84,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     dist: Path
     pacs_port: int
+    pacs_root: str
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -116,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = {name: self.headers[name] for name in ("Accept", "Content-Type", "Host") if self.headers[name]}
         pacs = http.client.HTTPConnection("127.0.0.1", self.server.pacs_port, timeout=30)
         try:
-            pacs.request(self.command, self.path, body or None, wanted)
+            path = self.server.pacs_root + self.path.removeprefix(ROOT)
+            pacs.request(self.command, path, body or None, wanted)
             response = pacs.getresponse()
             content = response.read()
         finally:

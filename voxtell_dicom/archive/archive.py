@@ -25,7 +25,7 @@ from pathlib import Path
 import sqlalchemy as sa
 import structlog
 
-from voxtell_dicom.archive import adoption, index, marker, tables
+from voxtell_dicom.archive import adoption, catalogue, index, marker, tables
 from voxtell_dicom.archive.clock import Clock, database_clock
 from voxtell_dicom.archive.compare import SAME, compare
 from voxtell_dicom.archive.database import exclusive, open_writer
@@ -148,7 +148,7 @@ class Archive(Reader):
             if verdict == SAME:
                 return SAME
             self._check_space()
-            self._hold(facts)
+            self._hold(facts, arrival.header)
             # A correction lies under the key of the first copy: whoever has that key sees the newest headers.
             key = old.object if old else instance_key(facts.series_uid, facts.sop_instance_uid, facts.digest)
             size = self.objects.put(key, lambda file: write_part10(file, facts, arrival.data))
@@ -189,7 +189,7 @@ class Archive(Reader):
             theirs.seek(0)
             return compare(ours, theirs, facts.sop_instance_uid)
 
-    def _hold(self, facts: Facts) -> None:
+    def _hold(self, facts: Facts, header: bytes) -> None:
         """Have the association hold the series, durably; done once for both."""
         if (facts.association, facts.series_uid) in self._holds:
             return
@@ -197,6 +197,7 @@ class Archive(Reader):
             index.add_series(connection, facts, self.now())
             _check_series(index.lock_series(connection, facts.series_uid), facts)
             index.add_hold(connection, facts, self._receiver)
+            catalogue.record(connection, facts.series_uid, facts.transfer_syntax_uid, header)
         self._holds[facts.association, facts.series_uid] = None
         while len(self._holds) > _KNOWN_HOLDS:
             del self._holds[next(iter(self._holds))]
@@ -211,6 +212,7 @@ class Archive(Reader):
             _check_series(row, facts)
             if old:
                 index.insert_ignore(connection, tables.corrected_series, [{"series_uid": facts.series_uid}])
+                catalogue.record(connection, facts.series_uid, facts.transfer_syntax_uid, header, corrected=True)
                 return index.replace_instance(connection, old, index.instance_row(facts, key, size, header))
             if not index.add_instance(connection, facts, key, size, header):
                 stale = index.find(connection, facts.sop_instance_uid)  # its object was missing from the store

@@ -302,7 +302,7 @@ def forget(connection: sa.Connection, series_uid: str) -> None:
 
 def remove_series(connection: sa.Connection, series_uid: str) -> None:
     """Delete the rows of a series."""
-    for table in (tables.instance, tables.hold, tables.unstored, tables.series):
+    for table in (tables.instance, tables.hold, tables.unstored, tables.series_attributes, tables.series):
         connection.execute(sa.delete(table).where(table.c.series_uid == series_uid))
 
 

@@ -89,6 +89,26 @@ def pack_file_meta(facts: Facts) -> bytes:
     return _pack(0x0000, b"UL", pack("<L", len(elements))) + elements
 
 
+def plain_file_meta(sop_class_uid: str, sop_instance_uid: str, transfer_syntax_uid: str) -> bytes:
+    """Return preamble and file meta information of an instance that leaves the archive: nothing of who sent it."""
+    elements = b"".join(
+        (
+            _pack(0x0001, b"OB", b"\0\1"),
+            _pack(0x0002, b"UI", sop_class_uid.encode()),
+            _pack(0x0003, b"UI", sop_instance_uid.encode()),
+            _pack(0x0010, b"UI", transfer_syntax_uid.encode()),
+            _pack(0x0012, b"UI", IMPLEMENTATION_CLASS_UID.encode()),
+            _pack(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME.encode()),
+        )
+    )
+    return _PREFIX + _pack(0x0000, b"UL", pack("<L", len(elements))) + elements
+
+
+def dataset_offset(file: BinaryIO) -> int:
+    """Return where the dataset of a file of ours begins. Raises ValueError where it is none."""
+    return len(_head(file))
+
+
 def _pack(number: int, vr: bytes, value: bytes) -> bytes:
     """Return one element of group 2 in Explicit VR Little Endian, its value padded to an even length."""
     if len(value) % 2:

@@ -68,6 +68,14 @@ sa.Index(
     postgresql_where=hold.c.ended.is_(None),
 )
 
+# What queries ask of a series: attributes of its newest header, as DICOM JSON (PS3.18 annex F). Patient names are here.
+series_attributes = sa.Table(
+    "voxtell_series_attributes",
+    metadata,
+    sa.Column("series_uid", _UID, primary_key=True),
+    sa.Column("attributes", sa.Text, nullable=False),
+)
+
 # Instances that were sent and could not be stored: their series waits for them.
 unstored = sa.Table(
     "voxtell_unstored",

@@ -28,7 +28,7 @@ version: 1
 node:
   ae_title: {ae_title}                     # how senders must call us (16 characters at most, capitals count)
   dimse: {{host: {host}, port: {port}}}      # C-STORE and C-ECHO; 127.0.0.1 keeps it on this machine
-  http: {{host: 127.0.0.1, port: 8080}}      # reserved: nothing listens here yet
+  # http: {{host: 127.0.0.1, port: 8080}}    # DICOMweb, health and metrics; without this line nothing listens
   storage: {storage}
   # database: postgresql://user@host/name   # default: an SQLite file in the storage
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -47,6 +48,14 @@ Device = Annotated[str, Field(pattern=DEVICE, description="a device: auto, cpu, 
 _NUMBERS: Final = (int, float, int | None, float | None)
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine as only programs on it reach it."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 class Strict(BaseModel):
     """No unknown keys; immutable."""
 
@@ -77,10 +86,28 @@ class Dimse(Strict):
 
 
 class Http(Strict):
-    """Address of the HTTP listener."""
+    """Where DICOMweb, health and metrics are served; without `node.http` nothing listens.
+
+    public_root: the address under which others reach this listener, behind a proxy: links in answers begin with it.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
+    public_root: str | None = Field(
+        None,
+        pattern=r"^https?://[^/@?#\s]+(/[^?#\s]*)?$",
+        description="the address that others use, like https://pacs.example/voxtell, without user or password",
+    )
+
+    @field_validator("host")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        if not is_loopback(value):
+            raise ValueError(
+                f"'{value}' is not of this machine alone; there is no sign-in and no TLS yet, so 'node.http.host' must "
+                "be 127.0.0.1, ::1 or localhost: let a proxy that asks who is there stand before it"
+            )
+        return value
 
 
 class NodeSettings(Strict):
@@ -88,7 +115,7 @@ class NodeSettings(Strict):
 
     ae_title: AeTitle = "VOXTELL"
     dimse: Dimse = Dimse()
-    http: Http = Http()
+    http: Http | None = None  # default: nothing listens
     storage: LocalPath = Path("./data")  # relative paths: relative to node.yaml
     database: str | None = None  # default: SQLite file in the storage folder
     series_number_base: int = Field(1000, ge=1, le=10000)  # Series Number = source × this + rule index × 10 + kind

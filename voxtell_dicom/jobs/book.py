@@ -31,6 +31,7 @@ from voxtell_dicom.model import DeliveryState, JobState, Plan, Reason, Receiving
 from voxtell_dicom.model.reason import text
 from voxtell_dicom.model.states import FINAL, STOPPED, predecessors
 
+SHOWN = (JobState.DELIVERING, JobState.DELIVERED, JobState.KEPT)
 # States of deliveries that do not fail a job.
 _DONE = {DeliveryState.DELIVERED, DeliveryState.REPLACED, DeliveryState.REFUSED}
 
@@ -222,6 +223,18 @@ class JobBook(DeliveryBook):
                 query = query.where(job_table.c[column] == value)
         with self._engine.connect() as connection:
             return [Job.from_row(row, self._paths) for row in connection.execute(query).mappings()]
+
+    def shown_results(self, study_uid: str = "") -> list[Result]:
+        """Return the results that queries may show: of jobs that deliver, have delivered, or keep them for us.
+
+        What is held, dropped or cancelled is shown to nobody.
+        """
+        query = sa.select(job_table.c.results).where(job_table.c.state.in_(SHOWN)).order_by(job_table.c.created)
+        if study_uid:
+            query = query.where(job_table.c.study_uid == study_uid)
+        with self._engine.connect() as connection:
+            rows = connection.scalars(query).all()
+        return [load(Result, self._paths(result)) for results in rows for result in results or ()]
 
     def receiving(self) -> list[Receiving]:
         """Return the series that are arriving, by the archive's index."""

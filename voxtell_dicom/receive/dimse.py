@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 from pydicom.dataset import Dataset
-from pynetdicom import ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, build_context, evt
+from pynetdicom import AllStoragePresentationContexts, build_context, evt
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import A_RELEASE
 from pynetdicom.presentation import PresentationContext
@@ -33,14 +33,9 @@ from voxtell_dicom.receive.arrival import Sender
 from voxtell_dicom.receive.callers import Caller, Callers, limit_reached
 from voxtell_dicom.receive.commitment import CommitmentScp, RecordReport
 from voxtell_dicom.receive.completion import Completion
-from voxtell_dicom.receive.intake import STATUS, Intake
+from voxtell_dicom.receive.intake import OUT_OF_RESOURCES, PROCESSING_FAILURE, STATUS, TRANSFER_SYNTAXES, Intake
 
 _ABORT_S = 5.0  # for the associations that are aborted at the stop
-_OUT_OF_RESOURCES, _PROCESSING_FAILURE = 0xA700, 0x0110
-
-# Syntaxes whose pixels lie elsewhere (JPIP) or that are live streams (SMPTE) bring no image.
-_JPIP = {f"1.2.840.10008.1.2.4.{number}" for number in (94, 95, 204, 205)}
-_SYNTAXES = [uid for uid in ALL_TRANSFER_SYNTAXES if uid not in _JPIP and not uid.startswith("1.2.840.10008.1.2.7.")]
 _LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"  # newer than pynetdicom's list; a PACS may forward ours back
 _STORAGE = {str(context.abstract_syntax) for context in AllStoragePresentationContexts}
 _CLASSES = {*_STORAGE, str(Verification), _LABEL_MAP}
@@ -223,7 +218,7 @@ class StorageScp:
         request: Any = event.request
         uid = str(request.AffectedSOPInstanceUID or "")
         if sender is None:  # the link was lost while this instance waited for its turn
-            return _PROCESSING_FAILURE
+            return PROCESSING_FAILURE
         try:
             verdict = self._intake.take(
                 self._dataset(event),
@@ -237,10 +232,10 @@ class StorageScp:
             return _failure(STATUS[refusal.code], str(refusal))
         except SpoolUnavailable as error:
             log.error("instance not stored", reason=str(error), sop_instance_uid=uid)
-            return _failure(_OUT_OF_RESOURCES, str(error))
+            return _failure(OUT_OF_RESOURCES, str(error))
         except Exception:
             log.exception("instance not stored", sop_instance_uid=uid)
-            return _failure(_PROCESSING_FAILURE, "internal error, see the log of the receiver")
+            return _failure(PROCESSING_FAILURE, "internal error, see the log of the receiver")
         finally:
             with self._lock:
                 cut_off = event.assoc not in self._senders
@@ -314,7 +309,7 @@ def _as_offered(offered: Iterable[PresentationContext], any_class: bool) -> list
     wanted: dict[str, list[str]] = {}
     for context in offered:
         order = wanted.setdefault(str(context.abstract_syntax), [])
-        order.extend(uid for uid in context.transfer_syntax if uid in _SYNTAXES and uid not in order)
+        order.extend(uid for uid in context.transfer_syntax if uid in TRANSFER_SYNTAXES and uid not in order)
     supported = _CLASSES | {uid for uid in wanted if any_class and _may_be_stored(uid)}
     return [build_context(uid, order) for uid, order in wanted.items() if uid in supported and order]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+from pynetdicom import ALL_TRANSFER_SYNTAXES
+
 from voxtell_dicom.archive.archive import NEW, Archive
 from voxtell_dicom.archive.compare import HEADERS
-from voxtell_dicom.archive.instance import Sender
+from voxtell_dicom.archive.instance import Arrival, Sender
 from voxtell_dicom.config import Bounds
 from voxtell_dicom.errors import Refusal, SpoolUnavailable
 from voxtell_dicom.receive.arrival import read_arrival
@@ -19,6 +23,13 @@ STATUS = {
     "series-conflict": 0xC003,
     "too-large": 0xC004,
 }
+OUT_OF_RESOURCES: Final = 0xA700
+PROCESSING_FAILURE: Final = 0x0110
+# Syntaxes whose pixels lie elsewhere (JPIP) or that are live streams (SMPTE) bring no image.
+_JPIP = {f"1.2.840.10008.1.2.4.{number}" for number in (94, 95, 204, 205)}
+TRANSFER_SYNTAXES: Final = [
+    uid for uid in ALL_TRANSFER_SYNTAXES if uid not in _JPIP and not uid.startswith("1.2.840.10008.1.2.7.")
+]
 
 
 class Intake:
@@ -40,7 +51,14 @@ class Intake:
 
         Raises Refusal with a code of `STATUS`, or SpoolUnavailable (A700: the sender keeps it and tries again).
         """
-        arrival = read_arrival(data, transfer_syntax_uid, sop_class_uid, sop_instance_uid, bounds=self._bounds)
+        return self.store(self.read(data, transfer_syntax_uid, sop_class_uid, sop_instance_uid), sender)
+
+    def read(self, data: bytes, transfer_syntax_uid: str, sop_class_uid: str, sop_instance_uid: str) -> Arrival:
+        """Read one dataset, and store nothing of it. UIDs: as the request names them. Raises Refusal."""
+        return read_arrival(data, transfer_syntax_uid, sop_class_uid, sop_instance_uid, bounds=self._bounds)
+
+    def store(self, arrival: Arrival, sender: Sender) -> str:
+        """Store what was read. Returns and raises as `take`."""
         try:
             verdict = self._archive.store(arrival, sender)
         except SpoolUnavailable:
@@ -55,4 +73,12 @@ class Intake:
         return verdict
 
 
-__all__ = ["STATUS", "Intake", "Refusal", "SpoolUnavailable"]
+__all__ = [
+    "OUT_OF_RESOURCES",
+    "PROCESSING_FAILURE",
+    "STATUS",
+    "TRANSFER_SYNTAXES",
+    "Intake",
+    "Refusal",
+    "SpoolUnavailable",
+]
