@@ -22,6 +22,7 @@ from voxtell_dicom.encode.capture.scene import read_scene, scene_of
 from voxtell_dicom.encode.common.frame_values import FrameValues
 from voxtell_dicom.encode.common.provenance import maker_of
 from voxtell_dicom.encode.common.spacing import MOST_PLANES, common_step_mm
+from voxtell_dicom.encode.common.words import named_volume
 from voxtell_dicom.encode.receipt.receipt import statement_of
 from voxtell_dicom.encode.report.measure import measure
 from voxtell_dicom.encode.report.values import Quantity
@@ -141,8 +142,8 @@ def test_the_report_says_what_geometry_says(frames: list[int], tmp_path: Path) -
     assert values["103340004", ""] == pytest.approx(true.short_mm, abs=2)
     assert values["STACK_EXTENT", ""] == pytest.approx(true.extent_mm, abs=5)
     assert values["112031", "373098007"] == pytest.approx(HU, abs=0.3)
-    ml = f"{volume.millilitres(found[0].mask):.1f} mL"
-    assert float(ml.split()[0]) == pytest.approx(values["118565006", ""], abs=0.05)
+    ml = named_volume("found", volume.millilitres(found[0].mask)).removeprefix("found, ")
+    assert float(ml.split()[0]) == values["118565006", ""], "page and report say the same"
     header = pydicom.dcmread(volume.frames[0].path, stop_before_pixels=True)
     lines = statement_of(plan, maker_of(plan), volume, found, header).lines
     assert any(line.endswith(f"found, {ml}") for line in lines)
