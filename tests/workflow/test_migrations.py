@@ -22,10 +22,11 @@ from typer.testing import CliRunner
 
 from tests.workflow.test_jobs import PLAN, RESULT
 from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.archive.tables import metadata as archive_metadata
 from voxtell_dicom.cli import app
 from voxtell_dicom.config import Config
 from voxtell_dicom.jobs import migrations
-from voxtell_dicom.jobs.book import JobBook, NewJob, TransitionRefused
+from voxtell_dicom.jobs.book import JobBook, NewJob, SeriesLabels, TransitionRefused
 from voxtell_dicom.jobs.clock import database_now
 from voxtell_dicom.jobs.tables import metadata, version_table
 from voxtell_dicom.model import Frame, Grid, Instance, Outcome, Reason, Series, ToRas, Volume, dump
@@ -67,6 +68,7 @@ OLD_REASONS = [  # id, state, as 0.1 wrote it, as it is now
 START = """
 import sys
 from voxtell_dicom.archive.database import open_database
+from voxtell_dicom.archive.tables import metadata as archive_metadata
 from voxtell_dicom.config import Config
 from voxtell_dicom.jobs.migrations import upgrade
 node = {"storage": sys.argv[1], "database": sys.argv[2]}
@@ -141,9 +143,12 @@ def check_what_0_1_held(engine: sa.Engine, storage: Path) -> None:
 
 def differences(engine: sa.Engine) -> list[Any]:
     """Return what our tables are, against what the code says."""
-    with engine.connect() as connection:
-        options = {"include_object": lambda item, name, kind, *_: kind != "table" or name in metadata.tables}
-        return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+    found: list[Any] = []
+    for tables in (metadata, archive_metadata):
+        options = {"include_object": lambda item, name, kind, *_: kind != "table" or name in tables.tables}  # noqa: B023
+        with engine.connect() as connection:
+            found += compare_metadata(MigrationContext.configure(connection, opts=options), tables)
+    return found
 
 
 def test_a_database_of_0_1(opened: tuple[sa.Engine, Path, str]) -> None:
@@ -153,6 +158,16 @@ def test_a_database_of_0_1(opened: tuple[sa.Engine, Path, str]) -> None:
     check_what_0_1_held(engine, storage)
     assert differences(engine) == []
     assert migrations.upgrade(engine) == migrations.HEAD
+
+
+def test_labels_that_no_database_takes_as_they_are(opened: tuple[sa.Engine, Path, str]) -> None:
+    """PostgreSQL stores no NUL, and no more characters than a column has: the series would have no job at all."""
+    engine, storage, _ = opened
+    migrations.upgrade(engine)
+    book = JobBook(engine, storage)
+    assert book.open(NewJob("j", "unmatched", "1.2", "1.2.3", "v1", labels=SeriesLabels("A\0" * 40, "t1\0 mpr", 3)))
+    (job,) = book.find()
+    assert (job.accession, job.description, job.instances) == ("A " * 32, "t1  mpr", 3)
 
 
 def test_each_revision(opened: tuple[sa.Engine, Path, str]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -31,6 +31,7 @@ from voxtell_dicom.model import DeliveryState, JobState, Plan, Reason, Receiving
 from voxtell_dicom.model.reason import text
 from voxtell_dicom.model.states import FINAL, STOPPED, predecessors
 
+_LONGEST_ACCESSION: Final = 64  # characters of its column; the standard allows 16
 SHOWN = (JobState.DELIVERING, JobState.DELIVERED, JobState.KEPT)
 # States of deliveries that do not fail a job.
 _DONE = {DeliveryState.DELIVERED, DeliveryState.REPLACED, DeliveryState.REFUSED}
@@ -44,7 +45,7 @@ class TransitionRefused(VoxtellDicomError):
 
 @dataclass(frozen=True)
 class SeriesLabels:
-    """What people know a series by, for lists of jobs. instances: of the series version."""
+    """Labels of a series for people, in lists of jobs. instances: of the series version."""
 
     accession: str = ""
     description: str = ""
@@ -96,7 +97,9 @@ class JobBook(DeliveryBook):
             "study_uid": new.study_uid,
             "series_uid": new.series_uid,
             "series_version": new.series_version,
-            **asdict(new.labels),
+            "accession": index.plain(new.labels.accession)[:_LONGEST_ACCESSION],
+            "description": index.plain(new.labels.description),
+            "instances": new.labels.instances,
             "plan": dump(new.plan) if new.plan else None,
             "volume": None,
             "results": [],
