@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -215,6 +215,19 @@ def run(rounds: int, instances: int, names: list[str]) -> dict[str, Any]:
     }
 
 
+def print_transfers(result: Mapping[str, Any], what: str) -> None:
+    """Print seconds, rate and CPU time of each receiver, by the number of `what` at once, and the ratios."""
+    for key, values in result["seconds"].items():
+        name, _, count = key.partition("_")
+        spread = f"{min(values):.2f}-{max(values):.2f}"
+        print(
+            f"{name:9} {count} {what}  {statistics.median(values):6.2f} s ({spread})"
+            f"  {result['mb_per_s'][key]:6.1f} MB/s  {result['cpu_ms'][key]:5.2f} ms CPU an instance"
+        )
+    ratios = ", ".join(f"{key} {value:.2f}×" for key, value in result["ratios"].items())
+    print(f"ratios: {ratios}; load {result['load']:.1f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -230,15 +243,8 @@ def main() -> None:
     if args.json:
         print(json.dumps(result))
         return
-    for key, values in result["seconds"].items():
-        name, _, count = key.partition("_")
-        spread = f"{min(values):.2f}-{max(values):.2f}"
-        print(
-            f"{name:9} {count} associations  {statistics.median(values):6.2f} s ({spread})"
-            f"  {result['mb_per_s'][key]:6.1f} MB/s  {result['cpu_ms'][key]:5.2f} ms CPU an instance"
-        )
-    print(f"50 idle associations: {result['idle_cpu_percent']} % of a core; load {result['load']:.1f}")
-    print("ratios: " + ", ".join(f"{key} {value:.2f}×" for key, value in result["ratios"].items()))
+    print_transfers(result, "associations")
+    print(f"50 idle associations: {result['idle_cpu_percent']} % of a core")
 
 
 if __name__ == "__main__":

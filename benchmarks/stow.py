@@ -31,7 +31,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the peers of the tests
 
-from benchmarks.ingest import make_template, used_cpu_s
+from benchmarks.ingest import make_template, print_transfers, used_cpu_s
 from tests.system.node_process import NodeProcess
 from tests.system.peers.orthanc import Orthanc
 
@@ -49,7 +49,7 @@ class Running:
 
 @contextmanager
 def node(folder: Path) -> Iterator[Running]:
-    """The whole node, with a rule for nothing that arrives here."""
+    """Run the whole node, with a rule for nothing that arrives here."""
     rule = {"name": "none", "when": {"Modality": "MR"}, "prompts": ["> 300"], "send_to": []}
     quiet = {"quiet_s": 600, "incomplete_s": 600}
     with NodeProcess(folder, peers={}, rules=[rule], receive=quiet, http={}) as process:
@@ -168,15 +168,8 @@ def main() -> None:
     if args.json:
         print(json.dumps(result))
         return
-    for key, values in result["seconds"].items():
-        name, _, count = key.partition("_")
-        spread = f"{min(values):.2f}-{max(values):.2f}"
-        print(
-            f"{name:8} {count} requests  {statistics.median(values):6.2f} s ({spread})"
-            f"  {result['mb_per_s'][key]:6.1f} MB/s  {result['cpu_ms'][key]:5.2f} ms CPU an instance"
-        )
-    print(f"memory grew by {result['growth_mb']} MB in a request of {args.large_mb} MB; load {result['load']:.1f}")
-    print("ratios: " + ", ".join(f"{key} {value:.2f}×" for key, value in result["ratios"].items()))
+    print_transfers(result, "requests")
+    print(f"memory grew by {result['growth_mb']} MB in a request of {args.large_mb} MB")
 
 
 if __name__ == "__main__":

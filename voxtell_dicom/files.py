@@ -1,9 +1,10 @@
-"""Two things that every room does with files."""
+"""Operations on files and disks that all packages share."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 _PIECE = 1 << 20  # bytes
@@ -16,6 +17,12 @@ def sha256_of(path: Path) -> str:
         while piece := file.read(_PIECE):
             digest.update(piece)
     return digest.hexdigest()
+
+
+def free_percent(path: Path) -> float | None:
+    """Return how much of the disk of a folder is free, None where it has no size. Raises OSError."""
+    usage = shutil.disk_usage(path)
+    return 100 * usage.free / usage.total if usage.total else None
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import threading
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -37,6 +36,7 @@ from voxtell_dicom.archive.store.folder import FolderStore
 from voxtell_dicom.config import Receive
 from voxtell_dicom.dicom.identity import described
 from voxtell_dicom.errors import ConfigError, Refusal, SpoolUnavailable
+from voxtell_dicom.files import free_percent
 from voxtell_dicom.model import Series
 
 NEW = "new"
@@ -231,8 +231,7 @@ class Archive(Reader):
 
     def _check_space(self) -> None:
         """Raise SpoolUnavailable below receive.min_free_percent; logged once, and once when it is over."""
-        usage = shutil.disk_usage(self.root)
-        percent = 100 * usage.free / usage.total if usage.total else 0.0
+        percent = free_percent(self.root) or 0.0
         low, self._low = self._low, percent < self._settings.min_free_percent
         if self._low != low:
             log.warning(

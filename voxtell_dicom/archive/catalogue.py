@@ -1,4 +1,4 @@
-"""What queries and retrieval read of the index: series with the attributes that are asked for, and instances.
+"""Reads for queries and retrieval: series with the attributes that are queried, and instances.
 
 The attributes of a series are written with its first instance of an association, and again when a header is corrected:
 those of the newest copy, as in results. Where they are missing (an index made from the store) they are read once.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 import structlog
@@ -50,7 +50,7 @@ class SeriesEntry:
 
 @dataclass(frozen=True)
 class SeriesCount:
-    """How many instances of a series are here, and of which SOP classes."""
+    """The number of instances of a series, and their SOP classes."""
 
     instances: int
     sop_classes: tuple[str, ...]
@@ -58,17 +58,18 @@ class SeriesCount:
 
 def record(
     connection: sa.Connection, series_uid: str, transfer_syntax: str, header: bytes, *, corrected: bool = False
-) -> None:
-    """Write the attributes of a series; where they are there, only if a header of it was corrected."""
+) -> str:
+    """Write the attributes of a series; where they are there, only if a header of it was corrected. Returns them."""
     table = tables.series_attributes
-    known = connection.scalar(sa.select(table.c.series_uid).where(table.c.series_uid == series_uid))
-    if known and not corrected:
-        return
+    known = connection.scalar(sa.select(table.c.attributes).where(table.c.series_uid == series_uid))
+    if known is not None and not corrected:
+        return str(known)
     text = _attributes(transfer_syntax, header)
-    if known:
+    if known is not None:
         connection.execute(sa.update(table).where(table.c.series_uid == series_uid).values(attributes=text))
     else:
         index.insert_ignore(connection, table, [{"series_uid": series_uid, "attributes": text}])
+    return text
 
 
 def _attributes(transfer_syntax: str, header: bytes) -> str:
@@ -119,8 +120,7 @@ class Catalogue:
             log.warning("attributes of a series cannot be read", series_uid=series_uid, error=type(error).__name__)
             return "{}"
         with self._engine.begin() as connection:
-            record(connection, series_uid, row.transfer_syntax, header)
-        return _attributes(row.transfer_syntax, header)
+            return record(connection, series_uid, row.transfer_syntax, header)
 
     def counts(self, series_uids: Iterable[str]) -> dict[str, SeriesCount]:
         """Return what is here of series, by Series Instance UID."""
@@ -140,9 +140,8 @@ class Catalogue:
     def instances(self, study_uid: str, series_uid: str = "", sop_uid: str = "") -> Sequence[Stored]:
         """Return the instances of a study, a series, or one of them, by series and SOP Instance UID."""
         instance, series = tables.instance, tables.series
-        columns: list[Any] = [instance.c[name] for name in Stored.__dataclass_fields__]
         joined = instance.join(series, instance.c.series_uid == series.c.series_uid)
-        wanted = sa.select(*columns).select_from(joined).where(series.c.study_uid == study_uid)
+        wanted = sa.select(*index.STORED_COLUMNS).select_from(joined).where(series.c.study_uid == study_uid)
         if series_uid:
             wanted = wanted.where(series.c.series_uid == series_uid)
         if sop_uid:

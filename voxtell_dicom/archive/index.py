@@ -43,8 +43,8 @@ class Stored:
     arrived: float
 
 
-_STORED = [tables.instance.c[name] for name in Stored.__dataclass_fields__]
-_FIND = sa.select(*_STORED).where(tables.instance.c.sop_uid == sa.bindparam("sop_uid"))
+STORED_COLUMNS = [tables.instance.c[name] for name in Stored.__dataclass_fields__]
+_FIND = sa.select(*STORED_COLUMNS).where(tables.instance.c.sop_uid == sa.bindparam("sop_uid"))
 _SERIES = sa.select(tables.series).where(tables.series.c.series_uid == sa.bindparam("series_uid"))
 _LOCKED_SERIES = _SERIES.with_for_update()
 
@@ -241,7 +241,7 @@ def instances(
     """
     instance, own = tables.instance, tables.own_object
     known = sa.exists().where(own.c.uid == instance.c.sop_uid) | sa.exists().where(own.c.uid == instance.c.series_uid)
-    wanted = sa.select(*_STORED, known.label("known")).where(instance.c.series_uid == series_uid)
+    wanted = sa.select(*STORED_COLUMNS, known.label("known")).where(instance.c.series_uid == series_uid)
     chosen: list[Stored] = []
     others: list[Stored] = []
     for row in connection.execute(wanted.order_by(instance.c.sop_uid)):

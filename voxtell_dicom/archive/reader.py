@@ -62,7 +62,7 @@ class Reader:
         """Return the SOP class of an instance that lies on disk, "" where we do not hold it."""
         with self._engine.connect() as connection:
             found = index.find(connection, sop_instance_uid)
-        return found.sop_class if found and self.objects.path(found.object).is_file() else ""
+        return found.sop_class if found and self.objects.exists(found.object) else ""
 
     def summary(self, series_uid: str) -> SeriesSummary | None:
         """Return the summary of a series; None where it is not here."""

@@ -128,32 +128,17 @@ def is_transport_event(self: Any) -> bool:
         link.end(str(fault))
         self.event_queue.put("Evt19")
         return True
-    if is_backed_up(self) or not _has_news(self):
+    if is_backed_up(self):
+        return False
+    known, self._is_readable = self._is_readable, False  # until the next wait: asking the kernel again is not for free
+    if not is_readable(self.socket, known=known):
         return False
     self._read_pdu_data()
     return True
 
 
-def _has_news(dul: Any) -> bool:
-    """Return whether the last wait ended because the connection is readable; asking the kernel again is not for free.
-
-    False once it was True, until the next wait.
-    """
-    news, dul._is_readable = dul._is_readable, False
-    transport = dul.socket
-    connection = transport.socket
-    if connection is None or not transport._is_connected:
-        return False
-    if isinstance(connection, ssl.SSLSocket) and connection.pending():
-        return True
-    if news and connection.fileno() < 0:
-        transport.event_queue.put("Evt17")
-        return False
-    return bool(news)
-
-
-def is_readable(transport: Any) -> bool:
-    """Return whether a connection has something to read, its end included."""
+def is_readable(transport: Any, *, known: bool | None = None) -> bool:
+    """Return whether a connection has something to read, its end included. known: what the last wait for it found."""
     connection = transport.socket
     if connection is None or not transport._is_connected:
         return False
@@ -162,6 +147,8 @@ def is_readable(transport: Any) -> bool:
     if connection.fileno() < 0:
         transport.event_queue.put("Evt17")
         return False
+    if known is not None:
+        return known
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -162,8 +162,8 @@ def cut(association: Association) -> None:
             connection.shutdown(SHUT_RDWR)
 
 
-def wait_for_end(open_ones: Callable[[], list[Association]], seconds: float) -> None:
-    """Return when all have ended, or after so many seconds."""
+def wait_for_end(is_open: Callable[[], object], seconds: float) -> None:
+    """Return when none is open any more, or after so many seconds. is_open: true, or those that are open."""
     until = time.monotonic() + seconds
-    while open_ones() and time.monotonic() < until:
+    while is_open() and time.monotonic() < until:
         time.sleep(0.02)

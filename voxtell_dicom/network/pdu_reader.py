@@ -1,4 +1,4 @@
-"""Reading PDUs from a connection as their bytes arrive, within bounds: no call waits for the peer."""
+"""Reading PDUs from a connection as their bytes arrive, within bounds: no call waits for the peer but a moment."""
 
 from __future__ import annotations
 

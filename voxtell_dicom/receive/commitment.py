@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from voxtell_dicom.config import Config, Peer
 from voxtell_dicom.errors import ConfigError
 from voxtell_dicom.network import commitment
 from voxtell_dicom.network.associations import AssociationRequest, NotOpened, open_association
-from voxtell_dicom.network.links import link_of
+from voxtell_dicom.network.links import link_of, wait_for_end
 
 RecordReport = Callable[[str, Collection[str], Collection[str], Mapping[str, int]], bool]
 
@@ -140,11 +140,8 @@ class CommitmentScp:
     def _send(self, notice: _Notice) -> None:
         try:
             link = link_of(notice.association)
-            while link is not None and link.serving:  # the request is not answered yet
-                time.sleep(0.02)
-            until = time.monotonic() + _GRACE_S
-            while notice.association.is_established and time.monotonic() < until:
-                time.sleep(0.02)
+            wait_for_end(lambda: link is not None and link.serving, math.inf)  # the request is not answered yet
+            wait_for_end(lambda: notice.association.is_established, _GRACE_S)
             if notice.association.is_established and self._report(notice.association, notice):
                 return
             peer = next((peer for _, peer in self._peers.get(notice.calling_ae, []) if peer.host), None)

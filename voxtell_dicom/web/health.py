@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client.exposition import choose_encoder
 
+from voxtell_dicom.files import free_percent
 from voxtell_dicom.web.metrics import registry
 from voxtell_dicom.web.services import Services
 
@@ -46,9 +45,9 @@ def not_ready(services: Services) -> list[str]:
         problems.append("the database does not answer")
     wanted = services.config.receive.min_free_percent
     try:
-        usage = shutil.disk_usage(services.archive.root)
+        percent = free_percent(services.archive.root)
     except OSError:
         return [*problems, "the storage folder cannot be read"]
-    if usage.total and 100 * usage.free / usage.total < wanted:
+    if percent is not None and percent < wanted:
         problems.append(f"less than receive.min_free_percent ({wanted:g} %) of the disk is free")
     return problems

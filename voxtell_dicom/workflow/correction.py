@@ -24,22 +24,20 @@ WARNING: Final = "headers of its series were corrected after delivery: `jobs rer
 log = structlog.get_logger(__name__)
 
 
-def correction_of(runtime: Runtime, job: Job) -> str:
-    """Return the digest of the headers as they are now, "" where they are still those of the objects of a job."""
+def corrected_series(runtime: Runtime, job: Job) -> Series | None:
+    """Return the series of a job as it is now, None where its headers are still those of the objects of the job."""
     if not job.headers_digest:  # encoded by an older version of this program
-        return ""
+        return None
     current = runtime.archive.series(job.series_uid)
     if current is None or current.version != job.series_version:
-        return ""  # dropped; or there is a newer version, which cancels the job
-    digest = headers_digest(current)
-    return "" if digest == job.headers_digest else digest
+        return None  # dropped; or there is a newer version, which cancels the job
+    return None if headers_digest(current) == job.headers_digest else current
 
 
 def has_settled(runtime: Runtime, job: Job) -> bool:
     """Return whether nothing of a job's series came within `receive.quiet_s`; until then it may be half corrected."""
-    quiet_since = runtime.archive.now() - runtime.config.receive.quiet_s
-    series = runtime.archive.study(job.study_uid)
-    return all(one.last_arrived <= quiet_since for one in series if one.series_uid == job.series_uid)
+    series = runtime.archive.summary(job.series_uid)
+    return series is None or series.last_arrived <= runtime.archive.now() - runtime.config.receive.quiet_s
 
 
 def headers_digest(series: Series | None) -> str:
@@ -60,15 +58,13 @@ def replace_job(runtime: Runtime, job_id: str) -> SegmentMessage | None:
         return None
     if job.state == JobState.CANCELLED:
         return SegmentMessage((job.reason.parameters["job"],)) if job.reason.code == CORRECTED else None
-    correction = correction_of(runtime, job)
-    if not correction:
+    current = corrected_series(runtime, job)
+    if current is None:
         return None
     plan, volume = runtime.jobs.plan(job_id)
-    current = runtime.archive.series(job.series_uid)
-    if current is None:  # dropped meanwhile
-        return None
+    options = replace(plan.options, correction=headers_digest(current))
     new = replace(
-        successor(job, replace(plan, options=replace(plan.options, correction=correction)), volume),
+        successor(job, replace(plan, options=options), volume),
         labels=series_labels(runtime, current),
         warnings=volume.warnings,
         supersedes=runtime.jobs.delivered_objects(job_id),

@@ -15,7 +15,7 @@ from voxtell_dicom.line.fallback import REPLACEABLE
 from voxtell_dicom.model import DeliveryState, Outcome, Result
 from voxtell_dicom.model.states import STOPPED
 from voxtell_dicom.workflow.commitment import deliver_committed
-from voxtell_dicom.workflow.correction import CORRECTED, correction_of, has_settled
+from voxtell_dicom.workflow.correction import CORRECTED, corrected_series, has_settled
 from voxtell_dicom.workflow.messages import DeliverMessage
 from voxtell_dicom.workflow.runtime import Runtime
 
@@ -46,7 +46,7 @@ def send(runtime: Runtime, message: DeliverMessage) -> str:
     if runtime.jobs.state(job) in (("", "cancelled") if notice else ("", *STOPPED)):
         return "cancelled"
     known = None if notice else runtime.jobs.get(job)
-    if known and correction_of(runtime, known):
+    if known and corrected_series(runtime, known):
         return CORRECTED if has_settled(runtime, known) else DeliveryState.RETRY
     began = time.time()
     results = results_of(runtime.jobs, message, None if len(message.uids) == 1 else DeliveryState.RETRY)

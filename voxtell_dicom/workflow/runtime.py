@@ -36,6 +36,9 @@ class SeriesArchive(Protocol):
     def study(self, study_uid: str) -> Sequence[SeriesSummary]:
         """Return the series of a study, by UID."""
 
+    def summary(self, series_uid: str) -> SeriesSummary | None:
+        """Return the summary of a series, None where it is not here."""
+
     def series(self, series_uid: str) -> Series | None:
         """Return the newest version of a series, None where it is gone or never starts work."""
 

@@ -6,7 +6,6 @@ failover made it read-only), the workflow's thread ends and nobody goes on with 
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import structlog
 from dbos._dbos import _get_dbos_instance
 from dbos._recovery import _recover_workflow
 
+from voxtell_dicom.files import free_percent
 from voxtell_dicom.jobs.book import JobBook
 from voxtell_dicom.workflow.clock import DelayGuard
 from voxtell_dicom.workflow.failures import WorkflowFailures
@@ -89,5 +89,5 @@ class Watch(PeriodicTask):
         return sorted(stuck)
 
     def _short_of_space(self) -> bool:
-        usage = shutil.disk_usage(self._node.storage)
-        return usage.total > 0 and 100 * usage.free / usage.total < self._node.min_free_percent
+        percent = free_percent(self._node.storage)
+        return percent is not None and percent < self._node.min_free_percent

@@ -10,7 +10,6 @@ from typing import Any
 import pydicom
 from pydicom.dataset import Dataset
 
-from voxtell_dicom.dicom.elements import drop_broken
 from voxtell_dicom.dicom.source_text import repeated_elements, source_text
 from voxtell_dicom.dicom.subject import PATIENT_AND_STUDY
 from voxtell_dicom.encode.common import provenance, words
@@ -102,7 +101,6 @@ def _headers(paths: Sequence[Path]) -> list[_Readable]:
         try:
             ds = pydicom.dcmread(path, stop_before_pixels=True)
             repeated = repeated_elements(ds)
-            drop_broken(ds)
         except Exception:  # whatever a broken file raises inside the parser; the notice says that it is broken
             continue
         if ds.get("SOPInstanceUID") and ds.get("SOPClassUID"):
@@ -128,5 +126,9 @@ def _agreed(headers: Sequence[Dataset], notice: Notice) -> Dataset:
 
 
 def _plain(header: Dataset, keyword: str) -> Any:
-    value = header.get(keyword)
+    """Return a value to compare; "" for one that cannot be read, which `complete_header` removes."""
+    try:
+        value = header.get(keyword)
+    except Exception:  # whatever a broken sequence makes the parser raise
+        return ""
     return "" if value is None else str(value).strip(" ^\0")
