@@ -148,7 +148,7 @@ def tables(folder: Path) -> dict[str, str]:
             ("what", "as SCU", "as SCP"),
             [
                 ("SOP class", commitment.PUSH_MODEL, commitment.PUSH_MODEL),
-                ("asked for by", "`commit: true` of the peer", "`receive.commitment: true`"),
+                ("requested by", "`commit: true` of the peer", "`receive.commitment: true`"),
                 (
                     "N-ACTION",
                     f"action type {commitment.REQUEST}; one transaction for the objects of a series, no file-set",
@@ -165,12 +165,12 @@ def tables(folder: Path) -> dict[str, str]:
                 ),
                 (
                     "Failure Reason",
-                    "0119, 0122: failed; others: sent and asked again",
+                    "0119, 0122: failed; others: sent and requested again",
                     f"{commitment.NO_SUCH_INSTANCE:04X}, {commitment.CLASS_CONFLICT:04X}",
                 ),
                 (
                     "how long",
-                    f"asked again without a report for `commit_timeout_s`, {COMMITTING.commit_timeout_s:g} s",
+                    f"requested again without a report for `commit_timeout_s`, {COMMITTING.commit_timeout_s:g} s",
                     "instances are held as `receive.retention` says, then dropped",
                 ),
             ],
@@ -298,7 +298,7 @@ def _scp(folder: Path) -> AE:
 
 
 def _web_routes(folder: Path) -> dict[str, dict[str, dict[str, list[str]]]]:
-    """The paths of the OpenAPI document of the web face; its port stays closed."""
+    """Return the paths of the OpenAPI document of the web face; its port stays closed."""
     engine = open_database(
         CONFIG.model_copy(update={"node": CONFIG.node.model_copy(update={"storage": folder / "web"})})
     )

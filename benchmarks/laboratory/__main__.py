@@ -72,14 +72,14 @@ def main() -> None:
 def _bench(
     folder: Path, work: Path, rehearse: bool, seconds: float, known: dict[str, Any], put: Callable[..., None]
 ) -> Iterator[Bench]:
-    """What a section is given, made in its own process."""
+    """Return the bench of a section, made in its own process."""
     with _no_card() if rehearse else contextlib.nullcontext():
         yield Bench(folder, work, TINY if rehearse else FULL, torch.device("cuda", 0), seconds, known, put)
 
 
 @contextlib.contextmanager
 def _no_card() -> Iterator[None]:
-    """A tiny network on the device of the tests that is none, twins in place of kernels."""
+    """Return a bench with a tiny network on the device of the tests that is none, twins in place of kernels."""
     import pytest
 
     from tests.engine.pretend_cuda import pretend_cuda, twins_for_launches

@@ -95,7 +95,7 @@ class Window:
         self.importance = torch.ones(*patch, device=bench.device, dtype=torch.float16)
 
     def run(self, model: WindowModel) -> torch.Tensor:
-        """As a pass does it: added to the sums, never stored by itself."""
+        """Run a window as a pass does it: added to the sums, never stored by itself."""
         sums = torch.zeros(len(self.prompts), *self.importance.shape, device=self._bench.device, dtype=torch.float16)
         for _ in model.accumulate(self.image, self.prompts, 0, self.importance, sums):
             pass
@@ -108,7 +108,7 @@ class Window:
         return {"seconds": seconds, "peak_bytes": torch.cuda.max_memory_allocated()}
 
     def encode(self, model: WindowModel) -> Any:
-        """The image encoder alone."""
+        """Run the image encoder alone."""
         with model._autocast():
             image = self.image[None, None]
             return model.network.encode(image) if model._fused is None else model._fused(image)
@@ -119,7 +119,7 @@ def _model(bench: Bench, network: Any, ops: TorchOps) -> WindowModel:
 
 
 def _best(windows: dict[str, Any]) -> Way:
-    """The way that is faster by more than measurements differ."""
+    """Return the way that is faster by more than measurements differ."""
     seconds = {name: windows[name]["seconds"] for name in WAYS if "seconds" in windows.get(name, {})}
     first = next(iter(WAYS))
     best = min(seconds, key=lambda name: seconds[name], default=first)

@@ -1,4 +1,4 @@
-"""What a section is given: the device, the model, its time, and where its numbers go."""
+"""The bench of a section: device, model, remaining time, and the place for its numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RESERVE_S = 2.0  # for writing what was measured
 
 @dataclass(frozen=True)
 class Scale:
-    """How large everything is."""
+    """Sizes of the network, its windows and its volume."""
 
     patch: int  # edge of a window in voxels
     window_prompts: int  # of the windows that are measured
@@ -56,12 +56,12 @@ class Bench:
 
     @property
     def model(self) -> Path:
-        """The model directory."""
+        """Return the model directory."""
         return self.work / "model"
 
     @property
     def is_tiny(self) -> bool:
-        """Whether this is a rehearsal."""
+        """Return whether this is a rehearsal."""
         return self.scale == TINY
 
     def left(self) -> float:
@@ -91,7 +91,7 @@ class Bench:
         return value
 
     def wait(self) -> None:
-        """Until the card has done what it was asked."""
+        """Wait until the card has done its work."""
         torch.cuda.synchronize(self.device)
 
     def timed(self, work: Callable[[], Any], at_most_s: float = 0.5) -> float:

@@ -1,4 +1,4 @@
-"""What the card reaches at most, measured: matrix products and copies."""
+"""The limits of the card, measured: rates of matrix products and of copies."""
 
 from __future__ import annotations
 

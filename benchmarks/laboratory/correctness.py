@@ -33,7 +33,7 @@ def check(bench: Bench) -> None:
 
 
 def _tests(bench: Bench) -> dict[str, Any]:
-    """The output goes into tests.txt. A rehearsal only collects them: there is no card."""
+    """Run the tests; their output goes into tests.txt. A rehearsal only collects them: there is no card."""
     command = [
         sys.executable,
         "-m",
@@ -56,7 +56,7 @@ def _tests(bench: Bench) -> dict[str, Any]:
 
 
 def half_precision(bench: Bench, prompts: int) -> dict[str, Any]:
-    """How far official float16 and ours are from official float32, on one window."""
+    """Record how far official float16 and ours are from official float32, on one window."""
     expected = _logits(bench, "official_float32", prompts)
     return {side: engine._disagreement(expected, _logits(bench, side, prompts)) for side in ("official", "ours")}
 

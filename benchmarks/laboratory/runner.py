@@ -18,7 +18,7 @@ GRACE_S = 10.0  # beyond its time, until its process is ended
 
 
 class Status(StrEnum):
-    """How a section ended."""
+    """The ways in which a section ends."""
 
     DONE = "done"
     FAILED = "failed"
@@ -37,7 +37,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a section."""
+    """The outcome of a section."""
 
     status: Status
     seconds: float = 0.0
@@ -46,7 +46,7 @@ class Outcome:
 
 
 class Launcher(Protocol):
-    """Who runs a section."""
+    """Runs a section."""
 
     def __call__(self, section: Section, seconds: float, known: dict[str, Any]) -> Outcome:
         """Run it for at most so many seconds; known: the results so far."""
@@ -88,11 +88,11 @@ class Forked:
     clock: Callable[[], float] = time.perf_counter
 
     def __call__(self, section: Section, seconds: float, known: dict[str, Any]) -> Outcome:
-        """As `Launcher`."""
+        """Run a section; see `Launcher`."""
         with tempfile.TemporaryDirectory() as folder:
-            told = Path(folder) / "told.json"
+            report = Path(folder) / "report.json"
             process = multiprocessing.get_context("fork").Process(
-                target=_child, args=(self.prepare, section, seconds, known, told)
+                target=_child, args=(self.prepare, section, seconds, known, report)
             )
             start = self.clock()
             process.start()
@@ -101,7 +101,7 @@ class Forked:
             if late:
                 process.kill()
                 process.join()
-            said = json.loads(told.read_text(encoding="utf-8")) if told.exists() else {}
+            said = json.loads(report.read_text(encoding="utf-8")) if report.exists() else {}
             took = round(self.clock() - start, 2)
         error = said.get("error", "")
         if late:
@@ -111,25 +111,25 @@ class Forked:
         return Outcome(Status.FAILED if error else Status.DONE, took, error, said.get("result", {}))
 
 
-def _child(prepare: Callable[..., Any], section: Section, seconds: float, known: dict[str, Any], told: Path) -> None:
+def _child(prepare: Callable[..., Any], section: Section, seconds: float, known: dict[str, Any], report: Path) -> None:
     from benchmarks.laboratory.bench import write_json
 
     last: dict[str, Any] = {}
 
     def put(result: dict[str, Any]) -> None:
         last["result"] = result
-        write_json(told, last)
+        write_json(report, last)
 
     try:
         with prepare(seconds, known, put) as bench:
             section.work(bench)
     except BaseException as error:
         last["error"] = f"{type(error).__name__}: {error}"[:2000]
-        write_json(told, last)
+        write_json(report, last)
         traceback.print_exc()
         raise SystemExit(1) from None
 
 
 def as_json(outcomes: dict[str, Outcome]) -> dict[str, Any]:
-    """The outcomes as the results file has them."""
+    """Return the outcomes as the results file has them."""
     return {name: asdict(outcome) for name, outcome in outcomes.items()}

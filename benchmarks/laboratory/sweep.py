@@ -22,7 +22,7 @@ HALF_BYTES = 2
 
 
 def launches_of(bench: Bench) -> list[Launch]:
-    """What the network launches, without loading it."""
+    """Return the launches of the network, without loading it."""
     plans = read_plans(bench.model)
     with torch.device("meta"):
         return launches(VoxTellNetwork(plans.sizes, plans.arch_kwargs, plans.patch_size))
@@ -84,7 +84,7 @@ def fastest(result: dict[str, Any], found: list[Launch], capability: tuple[int, 
 
 
 def tuning(bench: Bench, found: list[Launch], way: Way, result: dict[str, Any]) -> Tuning:
-    """What the sweep's numbers say for this card."""
+    """Return the settings that the numbers of the sweep give for this card."""
     capability = torch.cuda.get_device_capability(bench.device)
     return Tuning(fastest(result, found, capability), way)
 

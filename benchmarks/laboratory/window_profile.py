@@ -1,4 +1,4 @@
-"""Where the time of one window goes on the card: kernels by what they take, and the gaps between them."""
+"""Profile of one window on the card: kernels by their time, and the gaps between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What queries read of index and job book, on both databases."""
+"""Queries of index and job book, on both databases."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class Node:
         return deliver.send(self._runtime, DeliverMessage(JOB, uids, "pacs", number))
 
     def message(self, result: Result) -> str:
-        """What the book says of the newest attempt of a result."""
+        """Return the message of the newest attempt of a result in the job book."""
         return self.book.last_outcome(JOB, result.sop_instance_uid, "pacs").message
 
 

@@ -53,7 +53,7 @@ class CommitScp:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """As a peer of node.yaml."""
+        """Return this SCP as a peer of node.yaml."""
         return {"ae_title": "PACS", "host": "127.0.0.1", "port": self.port, "commit": True}
 
     def _store(self, event: evt.Event) -> int:

@@ -23,7 +23,7 @@ NAMES = ("x-ray-3d-angiographic", "x-ray-3d-craniofacial", "nm-recon-tomo", "nm-
 
 
 def units(items: list[Dataset]) -> set[str]:
-    """The units of all measurements of a report."""
+    """Return the units of all measurements of a report."""
     found: set[str] = set()
     for content in items:
         for value in content.get("MeasuredValueSequence") or []:

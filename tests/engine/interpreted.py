@@ -1,4 +1,4 @@
-"""What is run in a process of its own under Triton's interpreter: `python -m tests.engine.interpreted` prints it."""
+"""Checks under Triton's interpreter; `python -m tests.engine.interpreted` runs them and prints their results."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(900)  # an interpreter, on a machine that may b
 
 @pytest.fixture(scope="module")
 def interpreted() -> dict[str, Any]:
-    """What the functions of `tests.engine.interpreted` return, where Triton interprets its kernels."""
+    """Return the results of `tests.engine.interpreted`, where Triton interprets its kernels."""
     run = subprocess.run(
         [sys.executable, "-m", "tests.engine.interpreted"],
         env={**os.environ, "TRITON_INTERPRET": "1"},

@@ -97,7 +97,7 @@ def sections_of_all_kinds() -> Iterator[Section]:
 
 
 class _Prepared:
-    """What a section is given here: a function that notes its keywords."""
+    """A stand-in for the bench: a function that records its keywords."""
 
     def __init__(self, _seconds: float, _known: dict[str, Any], put: Callable[..., None]) -> None:
         self._put = put
@@ -168,7 +168,7 @@ def test_gaps_between_kernels_are_counted() -> None:
 
 
 def bare_python(folder: Path) -> Path:
-    """An interpreter that has what a machine with a card has, and no more."""
+    """Return an interpreter that has what a machine with a card has, and no more."""
     site = folder / "bare"
     site.mkdir()
     libraries = [found for found in distributions() if found.name.startswith(("nvidia-", "cuda-"))]  # torch's own
@@ -186,7 +186,7 @@ def bare_python(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that a whole run leaves, wheels fetched as for a card's machine."""
+    """Return the folder that a whole run leaves, wheels fetched as for a card's machine."""
     folder = tmp_path_factory.mktemp("laboratory")
     environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     environment |= {"WHEELS": str(folder / "wheels"), "OMP_NUM_THREADS": "1"}

@@ -93,7 +93,7 @@ class Counting(TorchOps):
 
 
 def _sums(network: VoxTellNetwork, ops: TorchOps) -> torch.Tensor:
-    """The sums of five prompts in each of three windows, one model for all."""
+    """Return the sums of five prompts in each of three windows, one model for all."""
     generator = torch.Generator().manual_seed(5)
     model = WindowModel(network, CUDA, ops=ops)
     found = []

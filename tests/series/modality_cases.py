@@ -38,7 +38,7 @@ def x_ray_3d(
     sop_class: str = XRay3DCraniofacialImageStorage,
     **more: Any,
 ) -> Dataset:
-    """One X-Ray 3D object (PS3.3 A.53, A.54). Each frame as for `enhanced`; `index`: of its reconstruction."""
+    """Return one X-Ray 3D object (PS3.3 A.53, A.54). Each frame as for `enhanced`; `index`: of its reconstruction."""
     ds = enhanced(stored, frames, sop_class=sop_class, modality="DX", **more)
     ds.ImageType = ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
     for groups, frame in zip(ds.PerFrameFunctionalGroupsSequence, frames, strict=True):
@@ -160,7 +160,7 @@ def nm(
     orientation: Sequence[float] = AXIAL,
     **more: Any,
 ) -> Dataset:
-    """One NM image (PS3.3 A.5), slices 2 mm apart along the normal; `more`: keywords to set, None to leave out."""
+    """Return one NM image (PS3.3 A.5), slices 2 mm apart along the normal; more: keywords to set, None to omit."""
     frames = len(stored)
     detector = item(
         ImagePositionPatient=[f"{value:.9g}" for value in position],

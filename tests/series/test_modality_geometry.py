@@ -37,7 +37,7 @@ def ramp(points: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def made(kind: str, plane: str, direction: int) -> Dataset:
-    """An object whose stored values are a ramp of the coordinates that PS3.3 C.7.6.2 and C.8.4.15 give each voxel."""
+    """Return an object whose values are a ramp of the coordinates that PS3.3 C.7.6.2 and C.8.4.15 give each voxel."""
     orientation = PLANES[plane]
     along = normal_of(orientation) * SPACING[0] * direction
     starts = np.array(START) + np.arange(SHAPE[0])[:, None] * along

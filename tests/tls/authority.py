@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 @cache
 def rsa_key(number: int, bits: int = 2048) -> rsa.RSAPrivateKey:
-    """A key; a number always gets the same one, because they take long to make."""
+    """Return a key; a number always gets the same one, because they take long to make."""
     return rsa.generate_private_key(65537, bits)
 
 
@@ -29,7 +29,7 @@ class Pair:
 
     @property
     def settings(self) -> dict[str, str]:
-        """As they stand in node.yaml."""
+        """Return the settings as they stand in node.yaml."""
         return {"certificate": str(self.certificate), "key": str(self.key)}
 
 
@@ -66,7 +66,7 @@ class Authority:
     def issue(
         self, name: str, *, number: int = 10, days: float = 365, bits: int = 2048, host: str = "", password: str = ""
     ) -> Pair:
-        """A certificate for `name` (CN) and the loopback address, or `host` only; days: until it ends."""
+        """Return a certificate for `name` (CN) and the loopback address, or `host` only; days: until it ends."""
         key, until = rsa_key(number, bits), datetime.now(UTC) + timedelta(days)
         subject = x509.Name(
             [

@@ -17,7 +17,7 @@ Logs = list[MutableMapping[str, Any]]
 
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
-    """The hospital's CA."""
+    """Return the CA of the hospital."""
     return Authority(tmp_path, "hospital", 1)
 
 
@@ -29,13 +29,13 @@ def stranger(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def ours(authority: Authority) -> Pair:
-    """The node's certificate."""
+    """Return the certificate of the node."""
     return authority.issue("node")
 
 
 @pytest.fixture
 def logs() -> Iterator[Logs]:
-    """What is logged, as dictionaries."""
+    """Return what is logged, as dictionaries."""
     with capture_logs() as lines:
         yield lines
 
@@ -57,5 +57,5 @@ def receiver(tmp_path: Path, ours: Pair, authority: Authority) -> Iterator[Calla
 
 @pytest.fixture
 def reasons(logs: Logs) -> Callable[[], str]:
-    """The reasons in the log so far, in one text."""
+    """Return the reasons in the log so far, in one text."""
     return lambda: "\n".join(str(line.get("reason", "")) for line in logs)

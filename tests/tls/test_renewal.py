@@ -17,13 +17,13 @@ from tests.tls.authority import Authority, Pair
 from tests.tls.conftest import Logs
 from voxtell_dicom.config.tls_settings import PeerTls, ServerTls
 from voxtell_dicom.errors import ConfigError
-from voxtell_dicom.network.tls import KeptContext, TlsFileError, client_context, server_context
+from voxtell_dicom.network.tls import RenewableContext, TlsFileError, client_context, server_context
 
 Reasons = Callable[[], str]
 
 
 def serial(port: int, authority: Authority) -> str:
-    """The serial number of the certificate that a port shows now."""
+    """Return the serial number of the certificate that a port shows now."""
     context = ssl.create_default_context(cafile=str(authority.ca))
     with (
         socket.create_connection(("127.0.0.1", port), timeout=60) as plain,
@@ -80,22 +80,24 @@ def test_a_broken_one_is_not_taken_and_the_log_says_why(
 
 def test_a_client_takes_a_renewed_ca_too(authority: Authority, stranger: Authority) -> None:
     at = [0.0]
-    kept = KeptContext(PeerTls(ca=authority.ca), "peer pacs", lambda: at[0])
-    before = kept.current()
-    assert kept.current() is before
+    renewable = RenewableContext(PeerTls(ca=authority.ca), "peer pacs", lambda: at[0])
+    before = renewable.current()
+    assert renewable.current() is before
     shutil.copy2(stranger.ca, authority.ca)
     at[0] = 2
-    assert [ca["subject"] for ca in kept.current().get_ca_certs()] == [((("commonName", "stranger"),),)]
+    assert [ca["subject"] for ca in renewable.current().get_ca_certs()] == [((("commonName", "stranger"),),)]
 
 
 def test_a_server_of_one_context_shows_the_newest_certificate(authority: Authority, ours: Pair) -> None:
     """As uvicorn does, which asks for its context once."""
     at = [0.0]
-    kept = KeptContext(ServerTls.model_validate(ours.settings), "node.http.tls", lambda: at[0])
+    renewable = RenewableContext(ServerTls.model_validate(ours.settings), "node.http.tls", lambda: at[0])
     client = ssl.create_default_context(cafile=str(authority.ca))
 
     async def serials() -> list[str]:
-        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=kept.for_server())
+        server = await asyncio.start_server(
+            lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=renewable.for_server()
+        )
         port = server.sockets[0].getsockname()[1]
         found = []
         async with server:
@@ -115,10 +117,10 @@ def test_a_server_of_one_context_shows_the_newest_certificate(authority: Authori
 def test_what_ends_soon_is_said_once_a_day(authority: Authority, logs: Logs, days: float, said: str) -> None:
     at = [0.0]
     pair = authority.issue("node", days=days)
-    kept = KeptContext(ServerTls.model_validate(pair.settings), "node.dimse.tls", lambda: at[0])
+    renewable = RenewableContext(ServerTls.model_validate(pair.settings), "node.dimse.tls", lambda: at[0])
     for seconds in (10, 20, 86_000, 86_500, 90_000):
         at[0] = seconds
-        kept.current()
+        renewable.current()
     found = [line["reason"] for line in logs if line["event"] == "certificate expires"]
     assert len(found) == (2 if said else 0)
     assert all(said in reason and str(pair.certificate) in reason for reason in found)

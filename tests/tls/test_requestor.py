@@ -129,7 +129,7 @@ def test_a_file_that_cannot_be_used_is_an_error_of_the_settings(tmp_path: Path, 
 
 @pytest.fixture
 def mute(authority: Authority) -> Iterator[int]:
-    """A port that makes a TLS connection and then says no more."""
+    """Return a port that makes a TLS connection and then says no more."""
     pair = authority.issue("mute")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)

@@ -42,7 +42,7 @@ def peer(node: NodeProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def same(found: Dataset, sent: Dataset) -> bool:
-    """Whether two datasets are the same, byte for byte."""
+    """Return whether two datasets are the same, byte for byte."""
     return encode(found) == encode(sent)
 
 

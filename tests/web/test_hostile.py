@@ -55,7 +55,7 @@ TRAVERSALS = (
 
 
 def good(node: NodeProcess) -> bool:
-    """Whether a good request is served."""
+    """Return whether a good request is served."""
     return store(node, [part10(make_series(1, study_uid=generate_uid(), **QUIET)[0])]).status_code == 200
 
 
@@ -65,7 +65,7 @@ def rss_mb(pid: int) -> float:
 
 
 def files(node: NodeProcess) -> set[str]:
-    """What lies beside the storage folder of the node."""
+    """Return what lies beside the storage folder of the node."""
     return {str(path) for path in node.folder.rglob("*") if not path.is_relative_to(node.storage)}
 
 

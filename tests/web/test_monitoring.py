@@ -25,7 +25,7 @@ PAGE = Path(__file__).parents[2] / "docs/dicomweb.md"
 
 @pytest.fixture(scope="module")
 def metrics(node: NodeProcess) -> str:
-    """The metrics of a node that has done something."""
+    """Return the metrics of a node that has done something."""
     series = make_series(8, study_uid=generate_uid(), SeriesDescription="for the rule", PatientName="Secret^Name")
     assert store(node, [part10(one) for one in series]).status_code == 200
     uid = series[0].SeriesInstanceUID

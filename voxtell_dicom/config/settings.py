@@ -86,7 +86,7 @@ class Dimse(Strict):
 
 
 class Http(Strict):
-    """Where DICOMweb, health and metrics are served; without `node.http` nothing listens.
+    """Address of the listener for DICOMweb, health and metrics; without `node.http` nothing listens.
 
     public_root: the address under which others reach this listener, behind a proxy: links in answers begin with it.
     """

@@ -1,4 +1,4 @@
-"""Where the frames of a reconstructed NM image lie (PS3.3 C.8.4): it has no functional groups.
+"""Positions of the frames of a reconstructed NM image (PS3.3 C.8.4), which has no functional groups.
 
 The first slice lies where Detector Information Sequence (0054,0022) says. The others follow along its normal (row
 cosine × column cosine), Spacing Between Slices (0018,0088) apart: in its direction where that is positive, against it

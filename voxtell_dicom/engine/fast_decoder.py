@@ -91,7 +91,7 @@ def can_be_folded(network: VoxTellNetwork) -> bool:
 
 
 def launches(network: VoxTellNetwork) -> list[Launch]:
-    """What the decoder and the encoder launch; empty where the decoder cannot be folded.
+    """Return the launches of decoder and encoder; empty where the decoder cannot be folded.
 
     The up-convolution comes last: its tiles take minutes to compile, the others seconds.
     """
@@ -182,7 +182,7 @@ class FastDecoder:
             yield n, self._top(shared, below.of(n % group), embeddings[1][n : n + 1])
 
     def _group(self, shared: Shared) -> int:
-        """How many prompts go through the lower stages at once: as many as wanted, where memory allows."""
+        """Return how many prompts go through the lower stages at once: as many as wanted, where memory allows."""
         wanted = self._ops.way.group
         if wanted == 1:
             return 1
@@ -194,7 +194,7 @@ class FastDecoder:
         return self._top(shared, self._below(shared, embeddings), embeddings[1])
 
     def _below(self, shared: Shared, embeddings: Sequence[torch.Tensor]) -> Features:
-        """The features of all stages but the last, for some prompts."""
+        """Return the features of all stages but the last, for some prompts."""
         x = shared.lowest
         for i, stage in enumerate(self._stages[:-1]):
             rows, (scale, shift) = self._measured(i, shared, x, embeddings[len(self._stages) - i])
@@ -208,7 +208,7 @@ class FastDecoder:
         return Top(rows[0], scale[0], shift[0], self._stages[last].slope, shared.layouts[last])
 
     def _measured(self, i: int, shared: Shared, x: Features, embedding: torch.Tensor) -> tuple[torch.Tensor, Sums]:
-        """The convolution of stage `i` for some prompts, and the scale and shift that normalise it."""
+        """Return the convolution of stage `i` for some prompts, and the scale and shift that normalise it."""
         stage, layout = self._stages[i], shared.layouts[i]
         rows, sums = self._ops.upconv(x, stage.weights(embedding), shared.skips[i], layout)
         return rows, self._ops.scale_and_shift(sums, stage.norm, rows, math.prod(layout.fine), layout)

@@ -26,7 +26,7 @@ class PromptGraph:
         self._captured: tuple[torch.cuda.CUDAGraph, Top] | None = None
 
     def begin(self, shared: Shared) -> None:
-        """The prompts that follow are of this window."""
+        """Begin a window, to which the prompts that follow belong."""
         if self._shared is None:
             self._shared = shared
             return

@@ -1,4 +1,4 @@
-"""The part of the job book about Storage Commitment (PS3.4 Annex J): what was asked of peers, and what they said."""
+"""The part of the job book about Storage Commitment (PS3.4 Annex J): requests to peers, and their reports."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from voxtell_dicom.model.states import CommitmentState, commitment_predecessors
 
 @dataclass(frozen=True)
 class Commitment:
-    """What a peer says of one result. reason: Failure Reason; warning: it was stored with one; age_s: since then."""
+    """The state of one result at a peer. reason: Failure Reason; warning: it was stored with one; age_s: since then."""
 
     transaction_uid: str
     state: CommitmentState
@@ -45,7 +45,7 @@ class CommitmentBook(Store):
     def record_commitment(
         self, transaction_uid: str, peers: Collection[str], committed: Collection[str], failed: Mapping[str, int]
     ) -> bool:
-        """Record a report by one of these peers; return False where they were never asked.
+        """Record a report by one of these peers; return False where none of them has this request.
 
         A commitment stays: a later failure of the same transaction changes nothing.
         """

@@ -15,7 +15,7 @@ from voxtell_dicom.model.states import FINAL
 
 @dataclass(frozen=True)
 class StageFigures:
-    """How long a stage took. at_most: how many took no longer than each of the bounds that were given."""
+    """Durations of a stage. at_most: how many took no longer than each of the bounds that were given."""
 
     stage: str
     number: int

@@ -60,7 +60,7 @@ class DeliveryState(StrEnum):
 
 
 class CommitmentState(StrEnum):
-    """What a peer says of a result that it was asked to commit to (PS3.4 Annex J)."""
+    """State of a request to commit to a result (PS3.4 Annex J)."""
 
     REQUESTED = "requested"
     """Asked; its report is to come, and the delivery waits for it."""

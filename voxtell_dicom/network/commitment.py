@@ -35,7 +35,7 @@ def failure_in_words(reason: int) -> str:
 
 @dataclass(frozen=True)
 class Report:
-    """What a peer reports of a transaction. failed: Failure Reason by SOP Instance UID."""
+    """The report of a peer on a transaction. failed: Failure Reason by SOP Instance UID."""
 
     transaction_uid: str
     committed: frozenset[str]

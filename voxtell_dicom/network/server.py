@@ -11,7 +11,7 @@ from pynetdicom import AE
 from pynetdicom.association import Association
 from pynetdicom.transport import ThreadedAssociationServer
 
-from voxtell_dicom.network.tls import KeptContext
+from voxtell_dicom.network.tls import RenewableContext
 
 log = structlog.get_logger(__name__)
 
@@ -21,7 +21,7 @@ class Server(ThreadedAssociationServer):
 
     request_queue_size = 128
     daemon_threads = True  # else the stop would wait for callers in a handshake
-    tls: KeptContext | None = None
+    tls: RenewableContext | None = None
     _is_open = False
 
     def server_activate(self) -> None:

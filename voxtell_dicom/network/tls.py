@@ -1,7 +1,7 @@
 """TLS contexts of our ports and towards peers (PS3.15 Annex B), renewed when their files change.
 
-`KeptContext` is for whoever opens or takes connections; `KeptContext.for_server` for a server that holds one context,
-such as uvicorn.
+`RenewableContext` is for whoever opens or takes connections; its `for_server` for a server that holds one context, such
+as uvicorn.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def own_certificate(settings: ServerTls) -> PeerTls:
     )
 
 
-class KeptContext:
+class RenewableContext:
     """The context of some settings, made anew when a file of theirs changes.
 
     name: whose it is, for the log. A new file that cannot be used, or has expired, is logged, and the context stays.
@@ -256,13 +256,13 @@ class KeptContext:
 
 
 @lru_cache(maxsize=256)
-def _kept_of_peer(settings: PeerTls, name: str) -> KeptContext:
-    return KeptContext(settings, name)
+def _context_of_peer(settings: PeerTls, name: str) -> RenewableContext:
+    return RenewableContext(settings, name)
 
 
 def context_for_peer(settings: PeerTls, name: str) -> ssl.SSLContext:
     """Return the context towards a peer, name: as in the log. Raises TlsFileError, ConfigError."""
-    return _kept_of_peer(settings, name).current()
+    return _context_of_peer(settings, name).current()
 
 
 _SHORT: Final = {

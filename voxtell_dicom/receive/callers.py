@@ -1,4 +1,4 @@
-"""Who may have an association: AE titles, address and certificate of a caller, held against node.yaml."""
+"""Decides who may have an association: AE titles, address and certificate of a caller, held against node.yaml."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Rejection:
 
 @dataclass(frozen=True)
 class Caller:
-    """Who requests an association. subject: of the certificate that was verified, None without one."""
+    """The requestor of an association. subject: of the certificate that was verified, None without one."""
 
     calling: str
     called: str

@@ -28,7 +28,7 @@ from voxtell_dicom.network.handshake import accept_tls
 from voxtell_dicom.network.links import Connections, cut, link_of, new_link, wait_for_end
 from voxtell_dicom.network.request_pdu import UNUSABLE_UID
 from voxtell_dicom.network.server import Server
-from voxtell_dicom.network.tls import KeptContext, subject_of
+from voxtell_dicom.network.tls import RenewableContext, subject_of
 from voxtell_dicom.receive.arrival import Sender
 from voxtell_dicom.receive.callers import Caller, Callers, limit_reached
 from voxtell_dicom.receive.commitment import CommitmentScp, RecordReport
@@ -85,7 +85,7 @@ class StorageScp:
 
     @property
     def tls_port(self) -> int | None:
-        """The open port that takes TLS, None where none does."""
+        """Return the open port that takes TLS, None where none does."""
         return next((int(one.server_address[1]) for one in self._servers if one.tls is not None), None)
 
     def bind(self) -> None:
@@ -94,7 +94,7 @@ class StorageScp:
         Raises PortUnavailable if that is not possible, ConfigError if a file of the TLS settings cannot be used.
         """
         dimse = self._config.node.dimse
-        context = KeptContext(dimse.tls, "node.dimse.tls") if dimse.tls is not None else None
+        context = RenewableContext(dimse.tls, "node.dimse.tls") if dimse.tls is not None else None
         if dimse.tls is not None and dimse.tls.port is not None:
             self._bind(dimse.port)
             self._bind(dimse.tls.port).tls = context

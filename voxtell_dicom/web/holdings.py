@@ -1,4 +1,4 @@
-"""What can be retrieved: received instances, by the index, and results, by the job book."""
+"""Instances that can be retrieved: received instances, by the index, and results, by the job book."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Holding:
 
     @property
     def identity(self) -> tuple[str, str, str, str]:
-        """The UIDs of SOP class, instance, study and series."""
+        """Return the UIDs of SOP class, instance, study and series."""
         return self.sop_class, self.sop_uid, self.study_uid, self.series_uid
 
 

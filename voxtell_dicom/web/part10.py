@@ -17,7 +17,7 @@ _GROUP_2 = b"\2\0"
 
 @dataclass(frozen=True)
 class FileMeta:
-    """What the file meta information says (PS3.10 section 7.1). dataset_at: where the dataset begins."""
+    """Values of the file meta information (PS3.10 section 7.1). dataset_at: where the dataset begins."""
 
     sop_class_uid: str
     sop_instance_uid: str

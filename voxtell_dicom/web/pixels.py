@@ -57,17 +57,17 @@ class Image:
 
     @property
     def dataset(self) -> Dataset:
-        """The dataset without pixels."""
+        """Return the dataset without pixels."""
         return self.header.dataset
 
     @property
     def syntax(self) -> UID:
-        """The transfer syntax of the file."""
+        """Return the transfer syntax of the file."""
         return UID(self.dataset.file_meta.TransferSyntaxUID)
 
     @property
     def frames(self) -> int:
-        """Number of Frames, 1 where absent."""
+        """Return Number of Frames, 1 where absent."""
         return int(get(self.dataset, "NumberOfFrames") or 1)
 
     @property
@@ -83,7 +83,7 @@ class Image:
 
     @property
     def _in_file(self) -> bool:
-        """Whether Pixel Data lies in the file as it is, in little endian."""
+        """Return whether Pixel Data lies in the file as it is, in little endian."""
         return self.header.following.startswith(PIXEL_DATA) and self.syntax != DeflatedExplicitVRLittleEndian
 
     @property

@@ -28,7 +28,7 @@ class Wanted:
 
     @property
     def tag(self) -> str:
-        """The tag of the attribute, or of the outermost sequence that holds it."""
+        """Return the tag of the attribute, or of the outermost sequence that holds it."""
         return self.path[0]
 
     def holds(self, dataset: Json) -> bool:

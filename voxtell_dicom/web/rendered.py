@@ -24,7 +24,7 @@ _LARGEST = 8192  # pixels along a side
 
 @dataclass(frozen=True)
 class Look:
-    """How a picture looks. window: centre and width; None: the header's. viewport: width and height of the box."""
+    """Appearance of a picture. window: centre and width; None: the header's. viewport: width and height of the box."""
 
     window: tuple[float, float] | None = None
     viewport: tuple[int, int] | None = None

@@ -36,7 +36,7 @@ class WebServer:
 
     @property
     def port(self) -> int:
-        """The open port; chosen by the system if node.yaml says 0."""
+        """Return the open port; chosen by the system if node.yaml says 0."""
         return int(self._socket.getsockname()[1]) if self._socket else self._services.http.port
 
     def bind(self) -> None:

@@ -25,16 +25,16 @@ class Services:
 
     @property
     def http(self) -> Http:
-        """The settings of the listener."""
+        """Return the settings of the listener."""
         return self.config.node.http or Http()
 
     @property
     def root(self) -> str:
-        """The address with which links begin: never the Host of a request, which its sender chooses."""
+        """Return the address with which links begin: never the Host of a request, which its sender chooses."""
         host = f"[{self.http.host}]" if ":" in self.http.host else self.http.host
         return (self.http.public_root or f"http://{host}:{self.http.port}").rstrip("/")
 
     @property
     def dicomweb(self) -> str:
-        """The root of DICOMweb."""
+        """Return the root of DICOMweb."""
         return f"{self.root}/dicomweb"

@@ -33,14 +33,14 @@ class FailedInstance:
 
 @dataclass
 class StoreReport:
-    """What became of the parts of one request, in their order."""
+    """The outcomes of the parts of one request, in their order."""
 
     stored: list[StoredInstance] = field(default_factory=list)
     failed: list[FailedInstance] = field(default_factory=list)
 
     @property
     def status(self) -> int:
-        """The status of the response (Table 10.5.3-1)."""
+        """Return the status of the response (Table 10.5.3-1)."""
         if not self.failed:
             return 200
         if self.stored:

@@ -29,7 +29,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True)
 class Storing:
-    """Where parts go. study_uid: of the path, "" where it has none."""
+    """The destination of parts. study_uid: of the path, "" where it has none."""
 
     intake: Intake
     sender: Sender

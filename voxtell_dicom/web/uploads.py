@@ -1,4 +1,4 @@
-"""How many requests with large bodies there may be at once, and how slowly their bytes may come."""
+"""Limits of requests with large bodies: their number at once, and the slowest rate of their bytes."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @cache
 def ops_for(device_type: str, device_index: int = 0) -> TorchOps:
-    """The operations for a device, with the default tiles; the choice and what was seen are logged once."""
+    """Return the operations for a device, with the default tiles; the choice and what was seen are logged once."""
     if device_type != "cuda":
         return TorchOps()
     device = torch.device(device_type, device_index)
@@ -44,7 +44,7 @@ def ops_for(device_type: str, device_index: int = 0) -> TorchOps:
 
 
 def tuned_ops(device: torch.device, launches: Sequence[Launch], storage: Path | None) -> TorchOps:
-    """The operations for a device with the tiles that suit it.
+    """Return the operations for a device with the tiles that suit it.
 
     launches: of the network. storage: where what was measured is stored; without one nothing is measured, since it
     would be at every start.
@@ -91,8 +91,8 @@ def tuning_for(
 
 def agreeing(tiles: Mapping[Widths, Tile], trial: Trial) -> dict[Widths, Tile]:
     """Return the tiles that agree with the twin on this card; the log says which do not."""
-    asked = {(widths.kernel, tile) for widths, tile in tiles.items()}
-    agreed = {pair for pair in sorted(asked) if trusted(trial, *pair)}
+    used = {(widths.kernel, tile) for widths, tile in tiles.items()}
+    agreed = {pair for pair in sorted(used) if trusted(trial, *pair)}
     return {widths: tile for widths, tile in tiles.items() if (widths.kernel, tile) in agreed}
 
 

@@ -78,7 +78,7 @@ def _normalise(  # type: ignore[no-untyped-def]
 
 
 def sums(rows: torch.Tensor, tile: Tile) -> Sums:
-    """As `TorchOps.sums`; those of each tile, (prompts, tiles, columns), float32."""
+    """Return the sums as `TorchOps.sums` does; those of each tile, (prompts, tiles, columns), float32."""
     prompts, count, columns = rows.shape
     tiles = triton.cdiv(count, tile.rows)
     total, squares = (torch.empty(prompts, tiles, columns, device=rows.device) for _ in range(2))
@@ -89,7 +89,7 @@ def sums(rows: torch.Tensor, tile: Tile) -> Sums:
 
 
 def scale_and_shift(sums: Sums, norm: InstanceNorm, count: int) -> Sums:
-    """As `TorchOps.scale_and_shift`, in one launch. Tiles are added in float64: the same result at every run."""
+    """Return scale and shift as the twin does, in one launch. Tiles are added in float64: each run gives the same."""
     prompts, tiles, columns = sums[0].shape
     channels = norm.weight.shape[0]
     scale, shift = (torch.empty(prompts, columns, device=sums[0].device) for _ in range(2))

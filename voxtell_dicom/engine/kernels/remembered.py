@@ -1,4 +1,4 @@
-"""What tuning found on a card, in a file of the storage folder: measured once, not at every start."""
+"""Results of tuning in a file of the storage folder: a card is measured once, not at every start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a card is asked: whether a kernel agrees with its twin there, and how long a launch takes."""
+"""Measurements on a card: whether a kernel agrees with its twin there, and how long a launch takes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _LIKE_THE_NETWORK = _CASES[-1:]  # compiled as the network's launches are: a til
 def difference(
     ops: TorchOps, device: torch.device, dtype: torch.dtype, only: Kernel | None = None, cases: Sequence[_Case] = _CASES
 ) -> float:
-    """The largest difference between `ops` in `dtype` on `device` and the twin in float32 on the CPU, relative."""
+    """Return the largest relative difference of `ops` in `dtype` on `device` from the twin in float32 on the CPU."""
     worst = 0.0
     kernels = (only,) if only else tuple(Kernel)
     for case in cases:
@@ -89,7 +89,7 @@ def _inputs(case: _Case) -> dict[str, torch.Tensor]:
 def _outputs(
     ops: TorchOps, case: _Case, made: dict[str, torch.Tensor], kernels: Collection[Kernel]
 ) -> list[torch.Tensor]:
-    """What each of the kernels makes."""
+    """Return the outputs of each kernel."""
     layout, outputs = case.layout, []
     norm = InstanceNorm(made["weight"], made["bias"], 1e-5)
     fz, fy, fx = layout.fine
@@ -113,7 +113,7 @@ def _outputs(
 
 
 def ops_with(kernel: Kernel, tile: Tile) -> TorchOps:
-    """The Triton kernels, one of them with a tile of its own. Raises ImportError where Triton is not installed."""
+    """Return the Triton kernels, one of them with this tile. Raises ImportError where Triton is not installed."""
     from voxtell_dicom.engine.kernels.triton_ops import TritonOps
 
     return TritonOps(Chosen(default={**DEFAULTS, kernel: tile}))
@@ -127,12 +127,12 @@ class Card:
         self._dtype = dtype
 
     def difference(self, kernel: Kernel, tile: Tile) -> float:
-        """As `Trial.difference`."""
+        """Return the difference as `Trial.difference` defines it."""
         return difference(ops_with(kernel, tile), self._device, self._dtype, kernel, _LIKE_THE_NETWORK)
 
     @torch.inference_mode()
     def seconds(self, launch: Launch, tile: Tile) -> float:
-        """As `Trial.seconds`; the best of three, after one that compiles."""
+        """Return the seconds of a launch; the best of three, after one that compiles."""
         run = self.prepared(launch)
         run(tile)
         best = float("inf")

@@ -1,4 +1,4 @@
-"""How the kernels cut their work: the candidates, the table of cards that were measured, and the choice for one card.
+"""Tiles of the kernels: the candidates, the table of cards that were measured, and the choice for one card.
 
 What a kernel computes does not depend on its tile, but for the order in which float32 sums are added.
 """
@@ -34,7 +34,7 @@ class Kernel(StrEnum):
 
 @dataclass(frozen=True, order=True)
 class Tile:
-    """What one program of a kernel does at a time. Zero, where a kernel has no such axis."""
+    """The work of one program of a kernel at a time. Zero where a kernel has no such axis."""
 
     rows: int
     columns: int = 0
@@ -59,7 +59,7 @@ class Tile:
 
 @dataclass(frozen=True, order=True)
 class Widths:
-    """What of a launch decides which tile is best: the channels that go in, and the columns of its rows."""
+    """The widths of a launch that decide which tile is best: its input channels, and the columns of its rows."""
 
     kernel: Kernel
     inputs: int
@@ -71,7 +71,7 @@ class Widths:
 
 @dataclass(frozen=True)
 class Way:
-    """How a window's prompts are launched: so many at once in all stages but the last, or each as a CUDA graph."""
+    """How the prompts of a window are launched: so many at once in all stages but the last, or each as a CUDA graph."""
 
     group: int = 1
     graph: bool = False
@@ -83,7 +83,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was found to be fastest on a card."""
+    """The settings that are fastest on a card."""
 
     tiles: Mapping[Widths, Tile] = field(default_factory=dict)
     way: Way = Way()
@@ -105,7 +105,7 @@ class Tuning:
 
 
 class Selection(Protocol):
-    """Who says which tile a launch takes."""
+    """Selects the tile of a launch."""
 
     def tile(self, widths: Widths) -> Tile:
         """Return the tile for a launch of such widths."""
@@ -119,7 +119,7 @@ class Chosen:
     default: Mapping[Kernel, Tile] = field(default_factory=lambda: DEFAULTS)
 
     def tile(self, widths: Widths) -> Tile:
-        """As `Selection.tile`."""
+        """Return the tile of a launch."""
         return self.tiles.get(widths, self.default[widths.kernel])
 
 

@@ -25,12 +25,12 @@ class TritonOps(TorchOps):
     def upconv(
         self, x: Features, weights: torch.Tensor, skip: torch.Tensor, layout: Layout
     ) -> tuple[torch.Tensor, Sums]:
-        """As the twin's, but for the sums: those of each tile, (prompts, tiles, columns)."""
+        """Return rows and sums as the twin does, the sums of each tile, (prompts, tiles, columns)."""
         tile = self.selection.tile(Widths(Kernel.UPCONV, weights.shape[-1], skip.shape[1]))
         return upconv.upconv(x, weights, skip, layout, tile)
 
     def sums(self, rows: torch.Tensor) -> Sums:
-        """As the twin's, but for each tile: (prompts, tiles, columns)."""
+        """Return the sums as the twin does, but for each tile: (prompts, tiles, columns)."""
         return norms.sums(rows, self.selection.tile(Widths(Kernel.NORMALISE, 0, rows.shape[2])))
 
     def scale_and_shift(
@@ -41,7 +41,7 @@ class TritonOps(TorchOps):
         count: int,
         layout: Layout | None = None,  # noqa: ARG002
     ) -> Sums:
-        """As the twin's, in one launch."""
+        """Return scale and shift as the twin does, in one launch."""
         return norms.scale_and_shift(sums, norm, count)
 
     def normalise_(

@@ -1,4 +1,4 @@
-"""Which tiles are fastest on the card at hand: each is held against the twin first, then timed, within a time box."""
+"""Search for the fastest tiles on this card: each is compared with the twin, then timed, within a time box."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Launch:
 
 
 class Trial(Protocol):
-    """What is asked of a card."""
+    """Measurements on a card."""
 
     def difference(self, kernel: Kernel, tile: Tile) -> float:
         """Return by how much the kernel differs from its twin in float32, of the largest value."""
@@ -86,7 +86,7 @@ def tune(
 
 
 def _seconds(trial: Trial, launch: Launch, tile: Tile) -> float:
-    """Infinite where it cannot be launched at full size."""
+    """Return the seconds of a launch, infinite where it cannot be launched at full size."""
     try:
         return trial.seconds(launch, tile)
     except Exception as error:  # memory, or a launch that fails: another tile does the work then

@@ -25,11 +25,11 @@ class Features:
     layout: Layout
 
     def of(self, prompt: int) -> Features:
-        """The features of one prompt."""
+        """Return the features of one prompt."""
         return self if self.rows.shape[0] == 1 else Features(self.rows[prompt : prompt + 1], self.layout)
 
     def padded(self) -> torch.Tensor:
-        """A copy with a border of one voxel of 0: (prompts, z + 2, y + 2, x + 2, C)."""
+        """Return a copy with a border of one voxel of 0: (prompts, z + 2, y + 2, x + 2, C)."""
         return torch.stack([self.layout.padded(rows) for rows in self.rows])
 
 
@@ -64,7 +64,7 @@ class TorchOps:
         return made[0][None] if len(made) == 1 else torch.stack(made), (total, squares)
 
     def sums(self, rows: torch.Tensor) -> Sums:
-        """What `scale_and_shift` takes: per prompt and column in float64, (sum, sum of squares)."""
+        """Return the input of `scale_and_shift`: per prompt and column in float64, (sum, sum of squares)."""
         total = torch.zeros(rows.shape[0], rows.shape[2], dtype=torch.float64, device=rows.device)
         squares = torch.zeros_like(total)
         for prompt, whole in enumerate(rows):
@@ -105,7 +105,7 @@ class TorchOps:
     def normalise_and_dot(
         self, rows: torch.Tensor, scale: torch.Tensor, shift: torch.Tensor, slope: float, embedding: torch.Tensor
     ) -> torch.Tensor:
-        """The dot product of each normalised, activated voxel with `embedding` (C): (positions, parities), float32.
+        """Return the dot products of normalised, activated voxels with `embedding` (C): (positions, parities), float32.
 
         Of one prompt: rows (positions, columns), scale and shift (columns).
         """

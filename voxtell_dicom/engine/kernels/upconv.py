@@ -81,7 +81,7 @@ def _upconv(  # type: ignore[no-untyped-def]
 def upconv(
     x: Features, weights: torch.Tensor, skip: torch.Tensor, layout: Layout, tile: Tile
 ) -> tuple[torch.Tensor, Sums]:
-    """As `TorchOps.upconv`; the sums are those of each tile, (prompts, tiles, columns), float32."""
+    """Return what `TorchOps.upconv` returns; the sums are those of each tile, (prompts, tiles, columns), float32."""
     count, columns = skip.shape
     prompts, c_in = weights.shape[0], weights.shape[-1]
     rows = skip.new_empty(prompts, count, columns)
